@@ -1,0 +1,94 @@
+"""scalax: train sweeps of small models, fit scaling laws, split compute budgets.
+
+The public names are loaded on first use, so that importing scalax costs nothing.
+
+Example:
+    >>> import scalax as sx
+    >>> answer = sx.published("hoffmann2022").allocate(flops=5.76e23)
+    >>> f"{answer.params:.3g} parameters, {answer.tokens:.3g} tokens"
+    '4.04e+10 parameters, 2.38e+12 tokens'
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scalax.data.base import Dataset as Dataset
+    from scalax.errors import JobError as JobError
+    from scalax.errors import ScalaxError as ScalaxError
+    from scalax.fit.estimate import fit as fit
+    from scalax.laws.base import Coefficient as Coefficient
+    from scalax.laws.base import ComputeRule as ComputeRule
+    from scalax.laws.base import Law as Law
+    from scalax.models.base import ModelFamily as ModelFamily
+    from scalax.predict.answers import Allocation as Allocation
+    from scalax.predict.answers import Prediction as Prediction
+    from scalax.predict.fit_result import Fit as Fit
+    from scalax.predict.fit_result import published_fit as published
+    from scalax.predict.fit_result import read_fit as read_fit
+    from scalax.registry import load_file as load_plugin
+    from scalax.registry import register as register
+    from scalax.runs.read import read_runs as read_runs
+    from scalax.runs.table import Runs as Runs
+    from scalax.shapes.base import Counts as Counts
+    from scalax.shapes.base import DataSpec as DataSpec
+    from scalax.shapes.base import Feature as Feature
+    from scalax.shapes.base import Recipe as Recipe
+    from scalax.sweep.run import run_experiment as run
+
+_PUBLIC = {
+    "Allocation": "scalax.predict.answers:Allocation",
+    "Coefficient": "scalax.laws.base:Coefficient",
+    "ComputeRule": "scalax.laws.base:ComputeRule",
+    "Counts": "scalax.shapes.base:Counts",
+    "DataSpec": "scalax.shapes.base:DataSpec",
+    "Dataset": "scalax.data.base:Dataset",
+    "Feature": "scalax.shapes.base:Feature",
+    "Fit": "scalax.predict.fit_result:Fit",
+    "JobError": "scalax.errors:JobError",
+    "Law": "scalax.laws.base:Law",
+    "ModelFamily": "scalax.models.base:ModelFamily",
+    "Prediction": "scalax.predict.answers:Prediction",
+    "Recipe": "scalax.shapes.base:Recipe",
+    "Runs": "scalax.runs.table:Runs",
+    "ScalaxError": "scalax.errors:ScalaxError",
+    "fit": "scalax.fit.estimate:fit",
+    "load_plugin": "scalax.registry:load_file",
+    "published": "scalax.predict.fit_result:published_fit",
+    "read_fit": "scalax.predict.fit_result:read_fit",
+    "read_runs": "scalax.runs.read:read_runs",
+    "register": "scalax.registry:register",
+    "run": "scalax.sweep.run:run_experiment",
+}
+
+__version__ = "0.1.0"
+__all__ = sorted([*_PUBLIC, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    target = _PUBLIC.get(name)
+    if target is None:
+        raise AttributeError(f"module 'scalax' has no attribute {name!r}")
+    module, _, attribute = target.partition(":")
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(types.ModuleType):
+    """`scalax.fit` is a package and the public function; the name always gives the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _PUBLIC and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

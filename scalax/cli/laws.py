@@ -1,0 +1,97 @@
+"""`scalax laws`: the law forms that can be fitted, and the published coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from scalax import registry
+from scalax.cli.app import json_option, plugin_option, print_json, table, warn
+from scalax.errors import ScalaxError, suggest
+from scalax.laws.base import Law
+from scalax.laws.published import published
+
+
+@click.group()
+def laws() -> None:
+    """List the laws, or show one."""
+
+
+@laws.command("list")
+@json_option
+@plugin_option
+def list_laws(as_json: bool) -> None:
+    """List every law form and every published law."""
+    forms, failures = [], []
+    for entry in registry.entries("law"):
+        try:
+            forms.append(_form(entry.load(), entry.origin))
+        except ScalaxError as error:
+            failures.append(str(error))
+    known = [_published(name) for name in published()]
+    if as_json:
+        print_json(forms + known)
+        warn(failures)
+        return
+    table(
+        ["name", "kind", "what"],
+        [[law["name"], law["kind"], law["title"]] for law in forms + known],
+    )
+    warn(failures)
+
+
+@laws.command()
+@click.argument("name")
+@json_option
+@plugin_option
+def show(name: str, as_json: bool) -> None:
+    """Show one law: its equation, coefficients, source and what its N counts."""
+    if name in published():
+        found = _published(name)
+    else:
+        forms = {entry.name: entry for entry in registry.entries("law")}
+        if name not in forms:
+            raise ScalaxError(f"unknown law {name!r}", fix=suggest(name, [*forms, *published()]))
+        found = _form(forms[name].load(), forms[name].origin)
+    if as_json:
+        print_json(found)
+        return
+    coefficients = found.pop("coefficients")
+    for key, value in found.items():
+        click.echo(f"{key:<12}{', '.join(value) if isinstance(value, list | tuple) else value}")
+    if isinstance(coefficients, dict):
+        table(["coefficient", "value"], [[k, f"{v:.10g}"] for k, v in coefficients.items()])
+    else:
+        table(["coefficient", "meaning"], [[c["name"], c["meaning"]] for c in coefficients])
+
+
+def _form(law: Law, origin: str) -> dict[str, Any]:
+    return {
+        "name": law.name,
+        "kind": "form",
+        "title": law.title,
+        "equation": law.equation,
+        "source": law.source,
+        "counting": None,
+        "columns": list(law.columns),
+        "origin": origin,
+        "coefficients": [asdict(c) for c in law.coefficients],
+    }
+
+
+def _published(name: str) -> dict[str, Any]:
+    law = published()[name]
+    form: Law = registry.get("law", law.law)
+    return {
+        "name": name,
+        "kind": "published",
+        "title": law.title,
+        "equation": form.equation,
+        "source": f"{law.paper}; {law.where}",
+        "counting": f"N: {law.params_counted}; compute: {law.compute}",
+        "law": law.law,
+        "checked": law.checked,
+        "coefficients": law.coefficients,
+    }

@@ -1,0 +1,1 @@
+"""Runs in, a law with coefficients out: objective, solver, uncertainty."""

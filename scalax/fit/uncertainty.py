@@ -1,0 +1,70 @@
+"""How far the coefficients could have come out otherwise: the bootstrap, all resamples at once.
+
+Rows that share a trunk are not independent, so trunks are resampled, not rows. It carries
+sampling noise alone, not the error of the law's form.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scalax.fit.newton import minimise
+from scalax.fit.objective import Objective
+from scalax.runs.table import Runs
+
+_BATCH_VALUES = 4_000_000
+
+
+def bootstrap(
+    objective: Objective,
+    theta: np.ndarray,
+    weights: np.ndarray,
+    runs: Runs,
+    count: int,
+    seed: int,
+) -> np.ndarray:
+    """Coefficients of resampled tables.
+
+    Args:
+        objective: Of the whole table.
+        theta: Its minimum, [coefficients]; each resample starts there.
+        weights: [rows].
+        runs: The table, for its ``trunk`` column.
+        count: Resamples.
+        seed: Of the draws.
+
+    Returns:
+        [count, coefficients], in the order of the law's coefficients.
+    """
+    group = groups(runs)
+    rng = np.random.default_rng(seed)
+    derivatives = objective.derivatives()
+    rows = len(group)
+    clusters = int(group.max()) + 1
+    found = []
+    for size in _batches(count, max(1, _BATCH_VALUES // rows)):
+        drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
+        each = drawn[:, group] * weights
+        solved = minimise(
+            derivatives, np.repeat(theta[None], size, 0), each, objective.bounds(), tolerance=1e-9
+        )
+        columns = objective.coefficients(solved.theta).values()
+        found.append(np.stack(list(columns), axis=1))
+    return np.concatenate(found)
+
+
+def groups(runs: Runs) -> np.ndarray:
+    """The cluster of each row, [rows]: rows of one trunk share theirs, others stand alone."""
+    names = [f"row {row}" for row in range(len(runs))]
+    if "trunk" in runs:
+        given = runs["trunk"].tolist()
+        names = [
+            own if trunk in (None, "") or trunk != trunk else f"trunk {trunk}"
+            for own, trunk in zip(names, given, strict=True)
+        ]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _batches(count: int, most: int) -> list[int]:
+    whole, rest = divmod(count, most)
+    return [most] * whole + ([rest] if rest else [])

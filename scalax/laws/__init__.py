@@ -1,0 +1,1 @@
+"""Law forms, one file each, and the published coefficients."""

@@ -1,0 +1,169 @@
+"""What every law form provides: its coefficients, its loss, how a budget splits under it.
+
+A law is a pure function of coefficients and columns, written once against an array namespace
+``xp`` (numpy for a query, jax.numpy where derivatives are wanted). It holds no data and no
+estimates; `scalax.predict` joins it with those.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = Any
+"""A numpy or jax array, or a float: a law's arguments broadcast against each other."""
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """One coefficient of a law.
+
+    Attributes:
+        name: Its symbol.
+        role: ``"linear"`` where, the exponents given, the loss is linear in it (the solver then
+            finds it inside the grid); ``"exponent"`` where a coarse grid is searched.
+        low: Least value allowed.
+        high: Greatest value allowed.
+        grid: Coarse starting values, for exponents.
+        meaning: What it stands for, in a few words.
+    """
+
+    name: str
+    role: str
+    low: float
+    high: float
+    grid: tuple[float, ...] = ()
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class ComputeRule:
+    """Training compute as a function of size: flops = coefficient * params**exponent * tokens.
+
+    The default is the approximation 6ND (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). A
+    family's exact count over a range of sizes is described by its own coefficient and exponent.
+
+    Attributes:
+        coefficient: FLOPs per token at one parameter; 6 for 6ND.
+        exponent: 1 for 6ND.
+
+    Example:
+        >>> ComputeRule().flops(1e9, 2e10)
+        1.2e+20
+    """
+
+    coefficient: float = 6.0
+    exponent: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """``6ND``, or the rule written out."""
+        if self == ComputeRule():
+            return "6ND"
+        return f"{self.coefficient:.4g} N^{self.exponent:.4g} D"
+
+    def flops(self, params: Array, tokens: Array) -> Array:
+        """Compute of a training run, in FLOPs."""
+        return self.coefficient * params**self.exponent * tokens
+
+    def tokens(self, params: Array, flops: Array) -> Array:
+        """Tokens that a budget buys at a size."""
+        return flops / (self.coefficient * params**self.exponent)
+
+
+class Law(abc.ABC):
+    """A parametric form of the loss. Subclass it to add one; see `scalax.laws.chinchilla`.
+
+    Class attributes:
+        name: What a user writes.
+        title: One line for a listing.
+        equation: The form, in plain text.
+        source: Paper and equation.
+        columns: The columns of the runs table that it reads, in order.
+        coefficients: Its coefficients, in order.
+        interface: Version of this interface that it was written for.
+    """
+
+    interface: ClassVar[int] = 1
+    name: ClassVar[str]
+    title: ClassVar[str]
+    equation: ClassVar[str]
+    source: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]] = ("params", "tokens")
+    coefficients: ClassVar[tuple[Coefficient, ...]]
+
+    @abc.abstractmethod
+    def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
+        """The loss, in the unit of the data it was fitted to.
+
+        Args:
+            xp: numpy, or jax.numpy.
+            c: Coefficients by name, each a float or an array that broadcasts against columns.
+            x: Columns by name, each a float or an array.
+
+        Returns:
+            The loss, of the broadcast shape.
+        """
+
+    @abc.abstractmethod
+    def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
+        """The factors of the linear coefficients, in order: loss = sum of coefficient * factor.
+
+        Args:
+            xp: numpy, or jax.numpy.
+            c: The exponents by name.
+            x: Columns by name.
+        """
+
+    def terms(self, x: Mapping[str, Array]) -> list[dict[str, Array]] | None:
+        """The loss as a sum of exponentials of linear forms, where the law is one.
+
+        Such laws get exact derivatives in closed form; the others get them from JAX.
+
+        Args:
+            x: Columns by name.
+
+        Returns:
+            For each term, the factor of each coefficient in its exponent, where a linear
+            coefficient stands as its logarithm: ``[{"A": 1.0, "alpha": -log(params)}, ...]``;
+            None where the law has no such form.
+        """
+        return None
+
+    def allocate(
+        self, c: Mapping[str, Array], flops: Array, compute: ComputeRule
+    ) -> tuple[Array, Array]:
+        """The split of a budget that minimises the loss, by a search over sizes.
+
+        The loss at a fixed budget is taken to have one minimum in log params. The search halves
+        a bracket of thirty decades until it is 1e-9 wide in log params. Laws with a closed form
+        override this.
+
+        Args:
+            c: Coefficients by name; floats, or arrays of one shape.
+            flops: Budget in FLOPs, of a shape that broadcasts against them.
+            compute: How params and tokens make up FLOPs.
+
+        Returns:
+            params and tokens, of the broadcast shape.
+        """
+        shape = np.broadcast_shapes(np.shape(flops), *(np.shape(v) for v in c.values()))
+        low, high = np.zeros(shape), np.full(shape, math.log(1e30))
+        golden = (math.sqrt(5) - 1) / 2
+
+        def loss_at(log_params: Array) -> Array:
+            params = np.exp(log_params)
+            x = {"params": params, "tokens": compute.tokens(params, flops)}
+            return self.loss(np, c, x)
+
+        while np.max(high - low) > 1e-9:
+            left, right = high - golden * (high - low), low + golden * (high - low)
+            falls = loss_at(left) > loss_at(right)
+            low, high = np.where(falls, left, low), np.where(falls, high, right)
+        params = np.exp((low + high) / 2)
+        return params, compute.tokens(params, flops)

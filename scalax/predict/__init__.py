@@ -1,0 +1,1 @@
+"""Fitted and published laws, and what they answer."""

@@ -1,0 +1,81 @@
+"""The answers a law gives, as plain records: a prediction and an allocation.
+
+They are written to JSON as they stand; nothing here computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The loss forecast at one point.
+
+    Attributes:
+        params: Model parameters.
+        tokens: Training tokens.
+        flops: Training compute, in FLOPs.
+        loss: Forecast of the held-out loss.
+        low: Lower end of the interval for a new measurement there; None where unknown.
+        high: Upper end of it.
+    """
+
+    params: float
+    tokens: float
+    flops: float
+    loss: float
+    low: float | None = None
+    high: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """How a compute budget is best split.
+
+    Attributes:
+        flops: The budget, in FLOPs.
+        params: N*, the compute-optimal parameters.
+        tokens: D*, the tokens that spend the budget at that size.
+        tokens_per_param: D* / N*.
+        loss: Forecast of the held-out loss there.
+        intervals: ``params``, ``tokens`` and ``loss``, each ``[low, high]`` or None.
+        batch_tokens: Batch size in tokens, where a law for it is known.
+        learning_rate: Peak learning rate, where a law for it is known.
+        compute: The compute rule that was honoured, such as ``6ND``.
+        law: The law that answered.
+        notes: What the reader should know, such as how far it extrapolates.
+    """
+
+    flops: float
+    params: float
+    tokens: float
+    tokens_per_param: float
+    loss: float
+    intervals: dict[str, list[float] | None]
+    batch_tokens: float | None = None
+    learning_rate: float | None = None
+    compute: str = "6ND"
+    law: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return asdict(self)
+
+    def _repr_html_(self) -> str:
+        def row(name: str, value: float, interval: list[float] | None) -> str:
+            span = f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
+            return f"<tr><td>{name}</td><td>{value:.4g}</td><td>{span}</td></tr>"
+
+        rows = [row("flops", self.flops, None)]
+        rows += [
+            row(name, getattr(self, name), self.intervals.get(name))
+            for name in ("params", "tokens", "loss", "tokens_per_param")
+        ]
+        return f"<table><caption>allocation by {self.law}</caption>{''.join(rows)}</table>"

@@ -1,0 +1,276 @@
+"""A law with coefficients, however they were come by, and the questions it answers.
+
+It is what `scalax.fit` returns, what fit.json holds, and what a published law becomes. It
+answers from coefficients alone: it never reads runs and never estimates anything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalax import registry
+from scalax.errors import ScalaxError
+from scalax.files import write_json
+from scalax.laws.base import ComputeRule, Law
+from scalax.laws.published import get_published
+from scalax.predict.answers import Allocation, Prediction
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A law with coefficients, their uncertainty, and the range of data behind them.
+
+    Attributes:
+        law: Name of the law form.
+        coefficients: By name.
+        intervals: ``[low, high]`` by coefficient name, or None where no bootstrap was asked for.
+        objective: Sum over rows of weight times Huber of the log residual; None if published.
+        rows: Rows fitted; None if published.
+        seconds: Wall time of the fit.
+        level: Nominal coverage of the intervals.
+        compute: How params and tokens make up FLOPs, as found in the rows.
+        ranges: ``{column: [least, greatest]}`` of the rows fitted.
+        samples: Bootstrap estimates, one list a resample, in the order of the law's coefficients.
+        residuals: Log residuals of the rows fitted (at most a thousand, evenly picked).
+        settings: What was asked of the fit: weights, delta, seed, ...
+        source: The table fitted, or the paper.
+        notes: Warnings.
+    """
+
+    law: str
+    coefficients: dict[str, float]
+    intervals: dict[str, list[float]] | None = None
+    objective: float | None = None
+    rows: int | None = None
+    seconds: float | None = None
+    level: float = 0.9
+    compute: ComputeRule = field(default_factory=ComputeRule)
+    ranges: dict[str, list[float]] = field(default_factory=dict)
+    samples: list[list[float]] = field(default_factory=list, repr=False)
+    residuals: list[float] = field(default_factory=list, repr=False)
+    settings: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def form(self) -> Law:
+        """The law form itself."""
+        form: Law = registry.get("law", self.law)
+        return form
+
+    def loss(self, **columns: Any) -> Any:
+        """The forecast loss.
+
+        Args:
+            **columns: The columns the law reads, such as ``params`` and ``tokens``: floats or
+                arrays that broadcast.
+
+        Returns:
+            The loss, of the broadcast shape.
+        """
+        return self.form.loss(np, self.coefficients, columns)
+
+    def predict(self, *, params: Any, tokens: Any) -> Any:
+        """Forecasts the loss of a run, or of many.
+
+        Args:
+            params: Model parameters: a number, or a sequence.
+            tokens: Training tokens: a number, or a sequence of the same length.
+
+        Returns:
+            A `Prediction`, or a list of them in the order given.
+
+        Raises:
+            ScalaxError: A size that is not positive and finite, or lengths that differ.
+        """
+        many = np.ndim(params) > 0 or np.ndim(tokens) > 0
+        n, d = (
+            np.atleast_1d(_positive("params", params)),
+            np.atleast_1d(_positive("tokens", tokens)),
+        )
+        if n.shape != d.shape and 1 not in (n.size, d.size):
+            raise ScalaxError(f"{n.size} params but {d.size} tokens", fix="give as many of each")
+        n, d = np.broadcast_arrays(n, d)
+        loss = self.loss(params=n, tokens=d)
+        low, high = self._loss_interval(n, d)
+        answers = [
+            Prediction(float(p), float(t), float(self.compute.flops(p, t)), float(at), lo, hi)
+            for p, t, at, lo, hi in zip(n, d, loss, low, high, strict=True)
+        ]
+        return answers if many else answers[0]
+
+    def allocate(self, flops: float) -> Allocation:
+        """Splits a compute budget between parameters and data so that the loss is least.
+
+        Args:
+            flops: The budget, in FLOPs.
+
+        Returns:
+            The split, its loss, and intervals where the fit carries samples.
+
+        Raises:
+            ScalaxError: The budget is not positive and finite, or no split of it exists.
+
+        Example:
+            >>> found = published_fit("hoffmann2022").allocate(5.76e23)
+            >>> f"{found.params:.3g} {found.tokens:.3g}"
+            '4.04e+10 2.38e+12'
+        """
+        budget = float(_positive("flops", flops))
+        params, tokens = map(float, self.form.allocate(self.coefficients, budget, self.compute))
+        if not (math.isfinite(params) and math.isfinite(tokens) and params > 0 and tokens > 0):
+            raise ScalaxError(f"{self.law} has no best split at {budget:g} FLOPs", where="allocate")
+        loss = float(self.loss(params=params, tokens=tokens))
+        intervals: dict[str, list[float] | None] = dict.fromkeys(("params", "tokens", "loss"))
+        if self.samples:
+            drawn = self._drawn()
+            n, d = self.form.allocate(drawn, budget, self.compute)
+            at = self.form.loss(np, drawn, {"params": n, "tokens": d})
+            intervals = {
+                "params": self._quantiles(n),
+                "tokens": self._quantiles(d),
+                "loss": self._quantiles(at),
+            }
+        return Allocation(
+            flops=budget,
+            params=params,
+            tokens=tokens,
+            tokens_per_param=tokens / params,
+            loss=loss,
+            intervals=intervals,
+            compute=self.compute.name,
+            law=self.law,
+            notes=self._reach(budget),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of the fit as JSON values; what fit.json holds."""
+        return {"format": FORMAT, **asdict(self)}
+
+    def save(self, path: str | Path) -> None:
+        """Writes fit.json, whole or not at all."""
+        write_json(Path(path), self.to_json())
+
+    def _drawn(self) -> dict[str, np.ndarray]:
+        columns = np.asarray(self.samples, dtype=float).T
+        return dict(zip((c.name for c in self.form.coefficients), columns, strict=True))
+
+    def _quantiles(self, values: np.ndarray) -> list[float]:
+        tail = (1 - self.level) / 2
+        return [float(q) for q in np.quantile(values, [tail, 1 - tail])]
+
+    def _loss_interval(self, n: np.ndarray, d: np.ndarray) -> tuple[list[Any], list[Any]]:
+        """Quantiles of resampled laws, each with a residual drawn from the fit's own."""
+        if not self.samples or not self.residuals:
+            return [None] * n.size, [None] * n.size
+        drawn = {name: column[:, None] for name, column in self._drawn().items()}
+        losses = self.form.loss(np, drawn, {"params": n, "tokens": d})
+        # Log residuals add to the log of each resampled law's loss; all pairs would be too many.
+        rng = np.random.default_rng(0)
+        noise = rng.choice(np.asarray(self.residuals), size=losses.shape)
+        low, high = np.quantile(
+            losses * np.exp(noise), [(1 - self.level) / 2, (1 + self.level) / 2], axis=0
+        )
+        return low.tolist(), high.tolist()
+
+    def _reach(self, flops: float) -> list[str]:
+        greatest = self.ranges.get("flops", [0, math.inf])[1]
+        if flops > greatest:
+            return [f"{flops / greatest:,.3g} times the compute of the largest run fitted"]
+        return []
+
+    def _repr_html_(self) -> str:
+        def row(name: str, value: float) -> str:
+            span = self.intervals[name] if self.intervals else None
+            text = f"{span[0]:.4g} to {span[1]:.4g}" if span else ""
+            return f"<tr><td>{name}</td><td>{value:.5g}</td><td>{text}</td></tr>"
+
+        rows = "".join(row(name, value) for name, value in self.coefficients.items())
+        about = f"{self.law}: {self.form.equation}"
+        return f"<table><caption>{about} ({self.source})</caption>{rows}</table>"
+
+
+def published_fit(name: str) -> Fit:
+    """A published law as a fit, without intervals.
+
+    Args:
+        name: Such as ``hoffmann2022``; `scalax laws list` shows all.
+
+    Raises:
+        ScalaxError: No such name.
+    """
+    found = get_published(name)
+    return Fit(
+        law=found.law, coefficients=dict(found.coefficients), source=f"{found.paper}; {found.where}"
+    )
+
+
+def read_fit(path: str | Path) -> Fit:
+    """Reads fit.json.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ScalaxError: It is missing, not JSON, or not a fit; names the key at fault.
+    """
+    file = Path(path)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ScalaxError(
+            "no such file", where=str(path), fix=f"scalax fit RUNS --out {path}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ScalaxError(f"not a fit: {error}", where=str(path)) from None
+    return fit_from_json(found, where=str(path))
+
+
+def fit_from_json(found: Any, *, where: str) -> Fit:
+    """A fit from what `Fit.to_json` gave; see `read_fit`."""
+    if not isinstance(found, dict) or "law" not in found:
+        raise ScalaxError(
+            'expected an object with "law" and "coefficients"',
+            where=where,
+            fix="give a file that scalax fit wrote",
+        )
+    form: Law = registry.get("law", str(found["law"]))
+    names = [c.name for c in form.coefficients]
+    coefficients = found.get("coefficients")
+    if not isinstance(coefficients, Mapping) or set(coefficients) != set(names):
+        raise ScalaxError(f"expected coefficients {', '.join(names)}", where=where)
+    for name, value in coefficients.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ScalaxError(
+                f"expected a number, got {value!r}", where=f"{where}: coefficients.{name}"
+            )
+    known = {key: found[key] for key in Fit.__dataclass_fields__ if key in found}
+    try:
+        if "compute" in known:
+            known["compute"] = ComputeRule(**known["compute"])
+        known["coefficients"] = {name: float(coefficients[name]) for name in names}
+        return Fit(**known)
+    except TypeError as error:
+        raise ScalaxError(f"not a fit: {error}", where=where) from None
+
+
+def _positive(name: str, value: float | Sequence[float]) -> np.ndarray:
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ScalaxError(f"expected numbers, got {value!r}", where=name) from None
+    bad = numbers[~(np.isfinite(numbers) & (numbers > 0))]
+    if bad.size:
+        raise ScalaxError(
+            f"expected a positive number, got {bad.flat[0]:g}", where=name, fix="write 1e9, say"
+        )
+    return numbers

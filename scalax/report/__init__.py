@@ -1,0 +1,1 @@
+"""Results in words, figures and a page."""

@@ -1,0 +1,114 @@
+"""The runs table in memory: named columns of equal length, and what is known of their origin."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from scalax.errors import ScalaxError, suggest
+
+NUMERIC = ("params", "tokens", "flops", "loss")
+"""The columns that every runs table has."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A runs table.
+
+    Attributes:
+        columns: Arrays of one length by column name; numbers are float64, the rest objects.
+        source: Where it was read from, for errors and reports.
+        notes: What reading and cleaning changed, a sentence each.
+        lines: For each row, its number in the source (the first row after a header is 1).
+
+    Example:
+        >>> runs = Runs.from_columns({"params": [1e6, 2e6], "tokens": [2e7, 4e7], "loss": [4, 3.5]})
+        >>> len(runs), runs["params"].tolist()
+        (2, [1000000.0, 2000000.0])
+    """
+
+    columns: dict[str, np.ndarray] = field(repr=False)
+    source: str = "runs"
+    notes: tuple[str, ...] = ()
+    lines: np.ndarray = field(default_factory=lambda: np.zeros(0, int), repr=False)
+
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, Sequence[Any] | np.ndarray], source: str = "runs"
+    ) -> Runs:
+        """A table from sequences; numeric ones become float64.
+
+        Raises:
+            ScalaxError: The lengths differ.
+        """
+        arrays = {name: _array(values) for name, values in columns.items()}
+        lengths = {name: len(values) for name, values in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise ScalaxError(f"columns of different lengths: {lengths}", where=source)
+        count = next(iter(lengths.values()), 0)
+        return cls(arrays, source, (), np.arange(1, count + 1))
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.columns
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.columns:
+            raise ScalaxError(
+                f"no column {name!r}",
+                where=self.source,
+                fix=f"{suggest(name, self.columns)}; --columns {name}=THEIR_NAME maps one",
+            )
+        return self.columns[name]
+
+    def where(self, keep: np.ndarray) -> Runs:
+        """The rows picked by a mask or by indices."""
+        return replace(
+            self,
+            columns={name: values[keep] for name, values in self.columns.items()},
+            lines=self.lines[keep],
+        )
+
+    def with_column(self, name: str, values: np.ndarray) -> Runs:
+        """The table with one column more, or replaced."""
+        return replace(self, columns={**self.columns, name: values})
+
+    def noted(self, *notes: str) -> Runs:
+        """The table with notes added."""
+        return replace(self, notes=self.notes + notes)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows as dictionaries of plain Python values."""
+        lists = {name: values.tolist() for name, values in self.columns.items()}
+        for index in range(len(self)):
+            yield {name: values[index] for name, values in lists.items()}
+
+    def _repr_html_(self) -> str:
+        shown = [name for name in NUMERIC if name in self.columns]
+        shown += [name for name in self.columns if name not in shown]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in shown)
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td>{html.escape(_show(row[name]))}</td>" for name in shown)
+            + "</tr>"
+            for row, _ in zip(self.rows(), range(20), strict=False)
+        )
+        more = f"{len(self)} runs from {html.escape(self.source)}"
+        return f"<table><caption>{more}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _array(values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind in "iuf":
+        return array.astype(float)
+    return array.astype(object)
+
+
+def _show(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
