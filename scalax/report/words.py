@@ -1,26 +1,26 @@
-"""Results as lines of text for a terminal."""
+"""An allocation as lines of text for a terminal."""
 
 from __future__ import annotations
 
 from scalax.predict.answers import Allocation
 
 
-def allocation_lines(answer: Allocation) -> list[str]:
+def allocation_lines(answer: Allocation, unit: str = "tokens") -> list[str]:
     """An allocation, a line a quantity."""
 
-    def line(label: str, value: float | None, unit: str, name: str = "") -> str:
+    def line(label: str, value: float | None, what: str, name: str = "") -> str:
         if value is None:
             return f"{label:<18}unknown"
         span = answer.intervals.get(name)
-        text = f"{label:<18}{value:.4g} {unit}".rstrip()
+        text = f"{label:<18}{value:.4g} {what}".rstrip()
         return f"{text}  ({span[0]:.4g} to {span[1]:.4g})" if span else text
 
     return [
         line("compute budget", answer.flops, f"FLOPs ({answer.compute})"),
         line("parameters N*", answer.params, "", "params"),
-        line("training data D*", answer.tokens, "tokens", "tokens"),
-        line("tokens per param", answer.tokens_per_param, ""),
+        line("training data D*", answer.tokens, unit, "tokens"),
+        line(f"{unit} per param", answer.tokens_per_param, ""),
         line("loss", answer.loss, "", "loss"),
-        line("batch size", answer.batch_tokens, "tokens"),
+        line("batch size", answer.batch_tokens, unit),
         line("learning rate", answer.learning_rate, ""),
     ]

@@ -27,13 +27,11 @@ def clean(runs: Runs, *, metric: str = "loss", drop_worst: int = 0) -> Runs:
     """
     if drop_worst < 0:
         raise ScalaxError(f"expected 0 or more, got {drop_worst}", where="--drop-worst")
-    for column, value, reason in (
-        ("role", "check", "check runs"),
-        ("status", "diverged", "diverged runs"),
-    ):
-        if column in runs:
-            bad = np.asarray([str(v) == value for v in runs[column]], bool)
-            runs = _without(runs, bad, reason)
+    if "role" in runs:  # check runs test a fit and are never part of one
+        runs = runs.where(np.asarray([str(v) != "check" for v in runs["role"]], bool))
+    if "status" in runs:
+        diverged = np.asarray([str(v) == "diverged" for v in runs["status"]], bool)
+        runs = _without(runs, diverged, "diverged runs")
     runs = _without(runs, _repeated(runs), "exact duplicates")
     if drop_worst:
         worst = np.zeros(len(runs), bool)

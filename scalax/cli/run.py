@@ -1,0 +1,74 @@
+"""`scalax run`: an experiment, from its file to its report."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+
+from scalax.cli.app import is_terminal, json_option, plugin_option, print_json, say, table, warn
+
+
+@click.command(
+    epilog="Example: scalax run experiments/quickstart.toml --set sweep.params=[20000,40000]"
+)
+@click.argument("experiment", type=click.Path())
+@click.option("--out", metavar="DIR", help="Where results go; out/NAME by default.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change one setting, its value in TOML; may be given again.",
+)
+@click.option("--dry-run", is_flag=True, help="Check the file and print the plan; train nothing.")
+@json_option
+@plugin_option
+def run(
+    experiment: str, out: str | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool
+) -> None:
+    """Train the sweep that EXPERIMENT states, fit it, test the forecast, write a report.
+
+    Started again on the same folder it goes on where it stopped.
+    """
+    from scalax.report.outcome import outcome_lines, plan_json, plan_rows, plan_summary
+    from scalax.sweep.progress import Bars, Lines
+    from scalax.sweep.run import prepare, run_prepared
+    from scalax.train.stopping import Stopped
+
+    prepared = prepare(experiment, overrides)
+    plan = prepared.plan
+    if dry_run:
+        if as_json:
+            print_json(plan_json(plan))
+        else:
+            table(*plan_rows(plan))
+            click.echo(plan_summary(plan))
+        return
+    say(plan_summary(plan))
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda which, frame: _ask(asked, which))
+    reporter = Bars() if is_terminal() else Lines()
+    try:
+        outcome = run_prepared(prepared, out, reporter=reporter, stop=lambda: bool(asked))
+    except Stopped:
+        say(f"stopped and saved; the same command goes on: scalax run {experiment}")
+        sys.exit(128 + asked[0])
+    finally:
+        if isinstance(reporter, Bars):
+            reporter.close()
+    warn(outcome.notes)
+    if as_json:
+        print_json(outcome.to_json())
+        return
+    for line in outcome_lines(outcome.to_json(), outcome.allocation):
+        click.echo(line)
+
+
+def _ask(asked: list[int], which: int) -> None:
+    """The first signal saves and stops; a second of the same kind does not wait for it."""
+    if asked:
+        raise KeyboardInterrupt
+    asked.append(which)

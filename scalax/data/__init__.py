@@ -1,0 +1,1 @@
+"""Datasets, and the pipeline that turns one into batches."""

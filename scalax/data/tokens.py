@@ -1,0 +1,173 @@
+"""Token files: documents packed end to end on disk, and cut into windows by index.
+
+Documents become bytes, one token a byte, with a zero byte after each; they are written once to
+a cache, so that a corpus of any size is read from disk in constant memory. A document goes
+to the train or the held-out split by the hash of its content, so that equal documents never
+stand on both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from scalax.data.base import Example, Split
+from scalax.errors import ScalaxError
+from scalax.files import disk_error, write_json
+from scalax.shapes.base import DataSpec, Feature
+
+VOCAB = 256
+HELD_OUT_SHARE = 0.05
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TokenDataset:
+    """A packed corpus, opened.
+
+    Attributes:
+        name: What the user wrote.
+        folder: Where ``train.bin`` and ``eval.bin`` lie.
+        seq_len: Tokens in a window.
+        tokens: Tokens by split.
+        fingerprint: Hash of both files.
+    """
+
+    name: str
+    folder: Path
+    seq_len: int
+    tokens: dict[str, int]
+    fingerprint: str
+
+    @property
+    def spec(self) -> DataSpec:
+        """Windows of seq_len tokens and the one after, as feature ``tokens``."""
+        return DataSpec(
+            name=self.name,
+            unit="tokens",
+            units_per_example=self.seq_len,
+            features={"tokens": Feature((self.seq_len + 1,), "int32")},
+            classes=VOCAB,
+            train_examples=windows(self.tokens["train"], self.seq_len),
+            eval_examples=windows(self.tokens["eval"], self.seq_len),
+            fingerprint=self.fingerprint,
+        )
+
+    def source(self, split: Split) -> TokenWindows:
+        """The windows of a split."""
+        return TokenWindows(self.folder / f"{split}.bin", self.seq_len)
+
+
+class TokenWindows:
+    """Windows of a token file: window i starts at token i * seq_len and overlaps by one."""
+
+    def __init__(self, path: Path, seq_len: int) -> None:
+        self._path, self._seq_len = path, seq_len
+        self._tokens = np.memmap(path, dtype=np.uint8, mode="r")
+
+    def __len__(self) -> int:
+        return windows(len(self._tokens), self._seq_len)
+
+    def __getitem__(self, index: int) -> Example:
+        start = index * self._seq_len
+        return {"tokens": self._tokens[start : start + self._seq_len + 1].astype(np.int32)}
+
+    def __repr__(self) -> str:
+        return f"TokenWindows({self._path.name}, {self._seq_len})"
+
+
+def windows(tokens: int, seq_len: int) -> int:
+    """Whole windows in a number of tokens; each needs the token after it."""
+    return max(0, (tokens - 1) // seq_len)
+
+
+def pack(
+    name: str,
+    seq_len: int,
+    key: dict[str, object],
+    documents: Callable[[], Iterator[bytes]],
+) -> TokenDataset:
+    """Opens the corpus that a key names, packing its documents first where none is cached.
+
+    Args:
+        name: The dataset's name, for the spec and errors.
+        seq_len: Tokens in a window.
+        key: What the documents depend on (paths, sizes, times): equal keys are equal corpora.
+        documents: Gives the documents; called only where the cache has none.
+
+    Raises:
+        ScalaxError: The corpus is too small for one window of each split, or cannot be written.
+    """
+    digest = hashlib.sha256(json.dumps([_FORMAT, key], sort_keys=True).encode()).hexdigest()
+    folder = cache_folder() / "tokens" / digest[:32]
+    if not (folder / "meta.json").is_file():
+        _write(folder, documents)
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    found = TokenDataset(name, folder, seq_len, meta["tokens"], meta["fingerprint"])
+    for split, count in found.tokens.items():
+        if windows(count, seq_len) < 1:
+            raise ScalaxError(
+                f"{count} {split} tokens are too few for one window of {seq_len}",
+                where=f"data {name!r}",
+                fix="give more text, in several documents, or a smaller seq_len",
+            )
+    return found
+
+
+def cache_folder() -> Path:
+    """``$SCALAX_CACHE``, or scalax's folder in the user's cache."""
+    if own := os.environ.get("SCALAX_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "scalax"
+
+
+def _write(folder: Path, documents: Callable[[], Iterator[bytes]]) -> None:
+    """Packs into a folder beside, then renames: two processes may pack at once."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".packing-"))
+    except OSError as error:
+        raise disk_error(error, folder.parent) from error
+    try:
+        meta = _pack_into(work, documents())
+        write_json(work / "meta.json", meta)
+        try:
+            work.rename(folder)
+        except OSError:
+            if not (folder / "meta.json").is_file():
+                raise
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _pack_into(work: Path, documents: Iterator[bytes]) -> dict[str, object]:
+    sums = {"train": hashlib.sha256(), "eval": hashlib.sha256()}
+    tokens = {"train": 0, "eval": 0}
+    with (work / "train.bin").open("wb") as train, (work / "eval.bin").open("wb") as held_out:
+        files: dict[str, BinaryIO] = {"train": train, "eval": held_out}
+        for document in documents:
+            split = split_of(document)
+            packed = document + b"\0"
+            files[split].write(packed)
+            sums[split].update(packed)
+            tokens[split] += len(packed)
+    both = hashlib.sha256(b"".join(s.digest() for s in sums.values())).hexdigest()
+    return {"tokens": tokens, "fingerprint": both[:32]}
+
+
+def split_of(document: bytes) -> Split:
+    """``eval`` for a twentieth of documents, by the hash of their content."""
+    number = int.from_bytes(hashlib.sha256(document).digest()[:8], "big")
+    return "eval" if number < HELD_OUT_SHARE * 2**64 else "train"

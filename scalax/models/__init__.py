@@ -1,0 +1,1 @@
+"""Model families: Flax modules built from shapes."""

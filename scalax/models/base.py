@@ -1,0 +1,85 @@
+"""What every model family provides: shapes, counts, a recipe, and the Flax module itself.
+
+Importing this file, or a family, imports no jax: only `build` and `sums` need it, so that a
+sweep is planned and a budget answered without it.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from scalax.shapes.base import Counts, DataSpec, Recipe
+
+
+class ModelFamily(abc.ABC):
+    """Architectures of one kind over all sizes. Subclass it to add one.
+
+    Class attributes:
+        name: What a user writes.
+        title: One line for a listing.
+        rules: Logical axis names of parameters to mesh axes (data, fsdp, tensor, expert), or None
+            for an axis that is never divided.
+        interface: Version of this interface that it was written for.
+    """
+
+    interface: ClassVar[int] = 1
+    name: ClassVar[str]
+    title: ClassVar[str]
+    rules: ClassVar[Mapping[str, str | None]]
+
+    @abc.abstractmethod
+    def shape(self, params: float, options: Mapping[str, Any], data: DataSpec) -> Any:
+        """The architecture nearest to a target size.
+
+        Args:
+            params: Target for all parameters.
+            options: The family's own keys of ``[model]``.
+            data: What the model will read and predict.
+
+        Returns:
+            A frozen dataclass of plain values; equal shapes are equal architectures.
+
+        Raises:
+            ScalaxError: An option is unknown or wrong, the data does not suit the family, or no
+                architecture comes near the size.
+        """
+
+    @abc.abstractmethod
+    def counts(self, shape: Any) -> Counts:
+        """Exact parameter counts."""
+
+    @abc.abstractmethod
+    def flops_per_unit(self, shape: Any) -> float:
+        """Training FLOPs per token (or example): every matrix product, forward and backward."""
+
+    @abc.abstractmethod
+    def recipe(self, shape: Any, units: float, data: DataSpec) -> Recipe:
+        """Hyperparameters for a size and an amount of training data in units."""
+
+    @abc.abstractmethod
+    def build(self, shape: Any, *, rngs: Any, dtype: Any) -> Any:
+        """The module.
+
+        Args:
+            shape: What `shape` gave.
+            rngs: A ``flax.nnx.Rngs``.
+            dtype: The jax dtype to compute in; parameters are float32.
+
+        Returns:
+            A ``flax.nnx.Module`` whose parameters carry logical axis names from ``rules``.
+        """
+
+    @abc.abstractmethod
+    def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Metrics of a batch as sums, so that batches of any size add up exactly.
+
+        Args:
+            module: What `build` gave.
+            batch: The dataset's features, each [batch, ...], and ``mask`` [batch], 0 where an
+                example only fills the batch.
+
+        Returns:
+            Sums by metric, ``loss`` among them (float32 scalars), and the weight they are over.
+        """

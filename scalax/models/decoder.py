@@ -1,0 +1,220 @@
+"""The decoder-only transformer in Flax NNX: what `scalax.shapes.transformer` counts.
+
+Letters in names are dimensions: B batch, L tokens, D width, H heads, K head width, V vocabulary.
+Parameters are float32 and carry logical axis names; compute runs in the dtype given, the
+normalisation statistics and the loss in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from scalax.shapes.transformer import TransformerShape
+
+_EPSILON = 1e-6
+_ROTARY_BASE = 10_000.0
+_EMBED_STD = 0.02
+
+
+class Matrix(nnx.Module):
+    """A linear map without bias, contracted over the leading input axes."""
+
+    def __init__(
+        self,
+        rngs: nnx.Rngs,
+        shape: tuple[int, ...],
+        names: tuple[str, ...],
+        *,
+        inputs: int,
+        std: float,
+        dtype: Any,
+    ) -> None:
+        init = nnx.initializers.truncated_normal(std)
+        self.kernel = nnx.Param(init(rngs.params(), shape, jnp.float32), out_sharding=names)
+        self.inputs, self.dtype = inputs, dtype
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Contracts the last ``inputs`` axes of x with the first of the kernel."""
+        return jnp.tensordot(
+            x.astype(self.dtype), self.kernel[...].astype(self.dtype), axes=self.inputs
+        )
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square normalisation with a learned scale (Zhang and Sennrich 2019)."""
+
+    def __init__(self, width: int, *, dtype: Any) -> None:
+        self.scale = nnx.Param(jnp.ones(width, jnp.float32), out_sharding=("norm",))
+        self.dtype = dtype
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalises the last axis, in float32."""
+        wide = x.astype(jnp.float32)
+        norm = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + _EPSILON)
+        return (wide * norm * self.scale[...]).astype(self.dtype)
+
+
+class Attention(nnx.Module):
+    """Causal self-attention with rotary positions and grouped key-value heads."""
+
+    def __init__(self, s: TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        std = s.width**-0.5
+        kv = (s.width, s.kv_heads, s.head_dim)
+        self.query = Matrix(
+            rngs,
+            (s.width, s.heads, s.head_dim),
+            ("embed", "heads", "head_dim"),
+            inputs=1,
+            std=std,
+            dtype=dtype,
+        )
+        names = ("embed", "kv_heads", "head_dim")
+        self.key = Matrix(rngs, kv, names, inputs=1, std=std, dtype=dtype)
+        self.value = Matrix(rngs, kv, names, inputs=1, std=std, dtype=dtype)
+        self.out = Matrix(
+            rngs,
+            (s.heads, s.head_dim, s.width),
+            ("heads", "head_dim", "embed"),
+            inputs=2,
+            std=(s.heads * s.head_dim) ** -0.5 * (2 * s.layers) ** -0.5,
+            dtype=dtype,
+        )
+
+    def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
+        """Attends, each position to itself and those before it."""
+        turn = rotary(x_BxLxD.shape[1], self.query.kernel.shape[-1])
+        q_BxLxHxK = rotate(self.query(x_BxLxD), turn)
+        k_BxLxHxK = rotate(self.key(x_BxLxD), turn)
+        mixed = jax.nn.dot_product_attention(
+            q_BxLxHxK, k_BxLxHxK, self.value(x_BxLxD), is_causal=True
+        )
+        return self.out(mixed)
+
+
+class Mlp(nnx.Module):
+    """A SwiGLU (Shazeer 2020) or plain GELU MLP."""
+
+    def __init__(self, s: TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        def into() -> Matrix:
+            return Matrix(
+                rngs,
+                (s.width, s.hidden),
+                ("embed", "mlp"),
+                inputs=1,
+                std=s.width**-0.5,
+                dtype=dtype,
+            )
+
+        self.up = into()
+        self.gate = into() if s.gated else None
+        self.down = Matrix(
+            rngs,
+            (s.hidden, s.width),
+            ("mlp", "embed"),
+            inputs=1,
+            std=s.hidden**-0.5 * (2 * s.layers) ** -0.5,
+            dtype=dtype,
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps each position on its own."""
+        wide = self.up(x)
+        wide = jax.nn.gelu(wide) if self.gate is None else jax.nn.silu(self.gate(x)) * wide
+        return self.down(wide)
+
+
+class Block(nnx.Module):
+    """Attention and MLP, each on a normalised copy of the residual stream."""
+
+    def __init__(self, s: TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        self.attention_norm = RMSNorm(s.width, dtype=dtype)
+        self.attention = Attention(s, rngs, dtype=dtype)
+        self.mlp_norm = RMSNorm(s.width, dtype=dtype)
+        self.mlp = Mlp(s, rngs, dtype=dtype)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Adds both to the residual stream."""
+        x = x + self.attention(self.attention_norm(x))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Decoder(nnx.Module):
+    """The language model: tokens [B, L] to logits [B, L, V].
+
+    Args:
+        shape: The architecture.
+        rngs: For the initial parameters.
+        dtype: To compute in.
+    """
+
+    def __init__(self, shape: TransformerShape, *, rngs: nnx.Rngs, dtype: Any) -> None:
+        s = shape
+        init = nnx.initializers.truncated_normal(_EMBED_STD if s.tied else 1.0)
+        table = init(rngs.params(), (s.vocab, s.width), jnp.float32)
+        self.embedding = nnx.Param(table, out_sharding=("vocab", "embed"))
+        self.blocks = nnx.List([Block(s, rngs, dtype=dtype) for _ in range(s.layers)])
+        self.norm = RMSNorm(s.width, dtype=dtype)
+        self.head = (
+            None
+            if s.tied
+            else Matrix(
+                rngs,
+                (s.width, s.vocab),
+                ("embed", "vocab"),
+                inputs=1,
+                std=s.width**-0.5,
+                dtype=dtype,
+            )
+        )
+        self.dtype = dtype
+
+    def __call__(self, tokens_BxL: jax.Array) -> jax.Array:
+        """Logits of the next token at each position."""
+        x_BxLxD = self.embedding[...].astype(self.dtype)[tokens_BxL]
+        for block in self.blocks:
+            x_BxLxD = block(x_BxLxD)
+        x_BxLxD = self.norm(x_BxLxD)
+        if self.head is None:
+            return x_BxLxD @ self.embedding[...].astype(self.dtype).T
+        return self.head(x_BxLxD)
+
+
+def rotary(length: int, head_dim: int) -> tuple[jax.Array, jax.Array]:
+    """Cosines and sines of rotary positions (Su et al. 2021), each [L, K / 2], float32."""
+    rates = _ROTARY_BASE ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
+    angles = jnp.arange(length, dtype=jnp.float32)[:, None] * rates
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x_BxLxHxK: jax.Array, turn: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Turns each pair (k, k + K / 2) by its position's angle."""
+    cos, sin = (part[None, :, None, :] for part in turn)
+    first, second = jnp.split(x_BxLxHxK.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x_BxLxHxK.dtype)
+
+
+def next_token_sums(
+    module: Decoder, batch: Mapping[str, jax.Array]
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Summed cross-entropy of each next token, in nats.
+
+    Args:
+        module: The model.
+        batch: ``tokens`` [B, L + 1] and ``mask`` [B].
+
+    Returns:
+        ``{"loss": sum}`` and the number of tokens it is over, float32.
+    """
+    tokens = batch["tokens"]
+    logits = module(tokens[:, :-1]).astype(jnp.float32)
+    targets = tokens[:, 1:]
+    picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    nats = jax.nn.logsumexp(logits, axis=-1) - picked
+    weight = batch["mask"].astype(jnp.float32)
+    return {"loss": jnp.sum(nats * weight[:, None])}, jnp.sum(weight) * targets.shape[1]

@@ -1,0 +1,96 @@
+"""The `transformer` family: decoder-only language models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from scalax.models.base import ModelFamily
+from scalax.schema import Settings, parse
+from scalax.shapes import transformer as shapes
+from scalax.shapes.base import Counts, DataSpec, Recipe
+from scalax.shapes.transformer import TransformerShape
+
+
+class _Options(Settings):
+    mlp: str = Field("gated", pattern="^(gated|plain)$")
+    tied: bool = False
+    kv_groups: int = Field(1, ge=1)
+
+
+class Transformer(ModelFamily):
+    """Pre-norm RMSNorm, rotary positions, gated or plain MLP, grouped-query attention.
+
+    Options of ``[model]``: ``mlp`` = "gated" or "plain", ``tied`` (the head shares the embedding),
+    ``kv_groups`` (query heads to a key-value head).
+    """
+
+    name: ClassVar[str] = "transformer"
+    title: ClassVar[str] = "decoder-only transformer over tokens"
+    rules: ClassVar[Mapping[str, str | None]] = {
+        "vocab": "tensor",
+        "embed": "fsdp",
+        "heads": "tensor",
+        "kv_heads": "tensor",
+        "mlp": "tensor",
+        "head_dim": None,
+        "layers": None,
+        "norm": None,
+    }
+
+    def shape(self, params: float, options: Mapping[str, Any], data: DataSpec) -> TransformerShape:
+        """The transformer of a target size; see `ModelFamily.shape`."""
+        parsed = parse(_Options, options, where="model")
+        if "tokens" not in data.features:
+            from scalax.errors import ScalaxError
+
+            raise ScalaxError(
+                f"needs data with a feature 'tokens'; {data.name} has {', '.join(data.features)}",
+                where=f"model.family {self.name!r}",
+                fix="choose another family or dataset",
+            )
+        return shapes.shape_for(
+            params,
+            vocab=data.classes,
+            seq_len=data.units_per_example,
+            gated=parsed.mlp == "gated",
+            tied=parsed.tied,
+            kv_groups=parsed.kv_groups,
+        )
+
+    def counts(self, shape: TransformerShape) -> Counts:
+        """Exact parameter counts."""
+        return shapes.counts(shape)
+
+    def flops_per_unit(self, shape: TransformerShape) -> float:
+        """Training FLOPs per token, attention counted causal."""
+        return shapes.flops_per_token(shape, "causal")
+
+    def recipe(self, shape: TransformerShape, units: float, data: DataSpec) -> Recipe:
+        """Step Law (Li et al. 2025, arXiv:2503.04715): peak learning rate and batch in tokens.
+
+        learning rate = 1.79 N^-0.713 D^0.307, batch = 0.58 D^0.571 tokens. The batch is rounded
+        to a power of two of sequences; the learning rate is kept at or below 0.02, where the
+        smallest models here stop gaining.
+        """
+        params = self.counts(shape).params
+        sequences = 0.58 * units**0.571 / data.units_per_example
+        return Recipe(
+            batch=2 ** max(0, round(math.log2(sequences))),
+            learning_rate=min(0.02, 1.79 * params**-0.713 * units**0.307),
+        )
+
+    def build(self, shape: TransformerShape, *, rngs: Any, dtype: Any) -> Any:
+        """The module; see `scalax.models.decoder.Decoder`."""
+        from scalax.models.decoder import Decoder
+
+        return Decoder(shape, rngs=rngs, dtype=dtype)
+
+    def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Summed next-token cross-entropy in nats, over the tokens predicted."""
+        from scalax.models.decoder import next_token_sums
+
+        return next_token_sums(module, batch)

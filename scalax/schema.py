@@ -1,0 +1,72 @@
+"""Checks a user's settings against a pydantic schema, and words what is wrong in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from scalax.errors import ScalaxError, suggest
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """The base of every schema: no key but those named, no value converted from text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    """The values as the schema's model.
+
+    Args:
+        schema: A subclass of `Settings`.
+        values: What the user wrote.
+        where: The section or file they wrote it in, for the error.
+
+    Raises:
+        ScalaxError: A key is unknown or missing, or a value is wrong; names the first such key.
+    """
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise _worded(found[0], schema, where, more) from None
+
+
+def _worded(error: ErrorDetails, schema: type[BaseModel], where: str, more: str) -> ScalaxError:
+    path = [part for part in error["loc"] if not _is_tag(part)]
+    key = ""
+    for part in path:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    place = f"{where}: {key}" if where.endswith(".toml") else f"{where}.{key}" if key else where
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(schema, path[:-1])
+        return ScalaxError("unknown key" + more, where=place, fix=suggest(str(path[-1]), known))
+    if error["type"] == "missing":
+        return ScalaxError("missing" + more, where=place, fix=f"add {path[-1]} = ...")
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return ScalaxError(f"expected {message}, got {error['input']!r}{more}", where=place)
+
+
+def _fields_at(schema: type[BaseModel], path: list[int | str]) -> list[str]:
+    for part in path:
+        field = schema.model_fields.get(str(part))
+        kind = field.annotation if field else None
+        options = [kind, *getattr(kind, "__args__", ())]
+        inner = [k for k in options if isinstance(k, type) and issubclass(k, BaseModel)]
+        if not inner:
+            return []
+        schema = inner[0]
+    return list(schema.model_fields)
+
+
+def _is_tag(part: int | str) -> bool:
+    """Pydantic puts the name of the union's member in the path; a user never wrote it."""
+    return isinstance(part, str) and (
+        part in ("float", "int", "str", "bool", "grid", "isoflop", "list") or "[" in part
+    )

@@ -1,0 +1,1 @@
+"""What an architecture is and costs, without jax."""

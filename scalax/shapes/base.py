@@ -1,0 +1,92 @@
+"""The words in which data, architectures and their costs are told between the floors.
+
+Plain records; no jax, and no arithmetic beyond what a field's meaning needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One array of an example, without the batch axis.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Its NumPy dtype's name.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a model must know of a dataset, and what a run records of it.
+
+    Attributes:
+        name: The dataset's name.
+        unit: What training data is counted in: tokens, or examples for data without tokens.
+        units_per_example: Units in one example: the sequence length, or 1.
+        features: The arrays of one example.
+        classes: Size of the target's alphabet: the vocabulary, or the number of labels.
+        train_examples: Distinct examples to train on.
+        eval_examples: Held-out examples.
+        fingerprint: Hash of the content: equal fingerprints are equal data.
+    """
+
+    name: str
+    unit: Literal["tokens", "examples"]
+    units_per_example: int
+    features: Mapping[str, Feature]
+    classes: int
+    train_examples: int
+    eval_examples: int
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Exact parameter counts of an architecture.
+
+    Attributes:
+        params: All of them.
+        params_embedding: Those of token embeddings (and of a head tied to them).
+        params_active: Those that one token uses; below ``params`` in a mixture of experts.
+    """
+
+    params: int
+    params_embedding: int
+    params_active: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyperparameters as a family sets them for a size and an amount of data.
+
+    Attributes:
+        batch: Examples in a batch.
+        learning_rate: Peak learning rate.
+        optimizer: ``adamw`` or ``sgd``.
+        warmup: Warm-up, as a share of the shortest run's steps.
+        weight_decay: Decoupled weight decay (adamw), applied to matrices only.
+        beta1: First-moment decay (adamw), or momentum (sgd).
+        beta2: Second-moment decay (adamw).
+        clip: Greatest global norm of the gradient; None for no clipping.
+    """
+
+    batch: int
+    learning_rate: float
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    warmup: float = 0.1
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float | None = 1.0

@@ -1,0 +1,211 @@
+"""The decoder-only transformer as numbers: its shape, counts, FLOPs, and the shape for a size.
+
+No jax: `scalax.models.decoder` builds what is counted here, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from scalax.errors import ScalaxError
+from scalax.shapes.base import Counts
+
+
+@dataclass(frozen=True)
+class TransformerShape:
+    """A decoder-only transformer.
+
+    Attributes:
+        vocab: Size of the vocabulary.
+        width: Width of the residual stream.
+        layers: Blocks.
+        heads: Query heads.
+        kv_heads: Key and value heads; fewer than ``heads`` is grouped-query attention.
+        head_dim: Width of a head.
+        hidden: Width of the MLP.
+        gated: Whether the MLP is gated (SwiGLU) or plain (GELU).
+        tied: Whether the head shares the embedding's matrix.
+        seq_len: Tokens in a sequence.
+    """
+
+    vocab: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    gated: bool
+    tied: bool
+    seq_len: int
+
+    def __post_init__(self) -> None:
+        for name in ("vocab", "width", "layers", "heads", "kv_heads", "head_dim", "hidden"):
+            if getattr(self, name) < 1:
+                raise ScalaxError(
+                    f"expected 1 or more, got {getattr(self, name)}", where=f"model.{name}"
+                )
+        if self.heads % self.kv_heads:
+            raise ScalaxError(
+                f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly",
+                where="model.kv_heads",
+                fix="give a divisor of heads",
+            )
+        if self.head_dim % 2:
+            raise ScalaxError(
+                f"expected an even number, got {self.head_dim} (rotary positions turn pairs)",
+                where="model.head_dim",
+            )
+
+
+def counts(shape: TransformerShape) -> Counts:
+    """Exact parameter counts: embedding, blocks, norms, head; no biases anywhere."""
+    s = shape
+    attention = s.width * s.head_dim * (2 * s.heads + 2 * s.kv_heads)
+    mlp = (3 if s.gated else 2) * s.width * s.hidden
+    embedding = s.vocab * s.width
+    head = 0 if s.tied else s.vocab * s.width
+    params = embedding + s.layers * (attention + mlp + 2 * s.width) + s.width + head
+    return Counts(params=params, params_embedding=embedding, params_active=params)
+
+
+def forward_flops_per_token(
+    shape: TransformerShape, attention: Literal["causal", "full"] = "causal"
+) -> float:
+    """Multiply-adds of every matrix product of a forward pass, times two, per token.
+
+    Args:
+        shape: The architecture.
+        attention: ``causal`` counts the scores that the mask keeps, (seq_len + 1) / 2 of
+            seq_len on average; ``full`` counts all, as a dense kernel computes them.
+
+    Returns:
+        FLOPs per token. Look-ups, norms, rotations and activations are not counted.
+    """
+    s = shape
+    projections = 2 * s.width * s.head_dim * (2 * s.heads + 2 * s.kv_heads)
+    mlp = 2 * (3 if s.gated else 2) * s.width * s.hidden
+    keys = s.seq_len if attention == "full" else (s.seq_len + 1) / 2
+    scores = 2 * 2 * s.heads * s.head_dim * keys
+    return s.layers * (projections + mlp + scores) + 2 * s.width * s.vocab
+
+
+def flops_per_token(
+    shape: TransformerShape, attention: Literal["causal", "full"] = "causal"
+) -> float:
+    """Training FLOPs per token: forward, and twice that for backward; no recomputation."""
+    return 3 * forward_flops_per_token(shape, attention)
+
+
+def shape_for(
+    params: float,
+    *,
+    vocab: int,
+    seq_len: int,
+    gated: bool = True,
+    tied: bool = False,
+    kv_groups: int = 1,
+) -> TransformerShape:
+    """The shape of a target size: all parameters within 10 % of it, width to depth as usual.
+
+    The MLP's width is adjusted by up to a third to meet the size.
+
+    The ideal ratio of width to layers grows from 32 at width 64 to 128 at width 4096 and above,
+    as it does over published families (GPT-3, table 2.1 of arXiv:2005.14165: 64 to 128).
+
+    Args:
+        params: Target for all parameters.
+        vocab: Size of the vocabulary.
+        seq_len: Tokens in a sequence.
+        gated: Whether the MLP is gated.
+        tied: Whether the head shares the embedding.
+        kv_groups: Query heads to a key-value head.
+
+    Raises:
+        ScalaxError: No shape of this vocabulary comes within 10 %.
+
+    Example:
+        >>> counts(shape_for(1e8, vocab=32000, seq_len=1024)).params
+        103031424
+    """
+    best: tuple[float, TransformerShape] | None = None
+    nearest: tuple[float, int] | None = None
+    for head_dim, heads in _widths(kv_groups):
+        width = head_dim * heads
+        if vocab * width * (1 if tied else 2) > 1.1 * params:
+            break
+        for layers in _layers(params, width, gated):
+            shape = TransformerShape(
+                vocab=vocab,
+                width=width,
+                layers=layers,
+                heads=heads,
+                kv_heads=heads // kv_groups,
+                head_dim=head_dim,
+                hidden=_hidden(width, gated),
+                gated=gated,
+                tied=tied,
+                seq_len=seq_len,
+            )
+            shape = _with_hidden_for(shape, params)
+            count = counts(shape).params
+            miss = abs(math.log(count / params))
+            if nearest is None or miss < nearest[0]:
+                nearest = (miss, count)
+            if abs(count / params - 1) > 0.1:
+                continue
+            stretch = abs(math.log(width / layers / _ideal_ratio(width)))
+            swell = abs(math.log(shape.hidden / _hidden(width, gated)))
+            cost = stretch + swell + 10 * miss
+            if best is None or cost < best[0]:
+                best = (cost, shape)
+    if best is None:
+        hint = f"the nearest has {nearest[1]:,}" if nearest else "the vocabulary alone is larger"
+        raise ScalaxError(
+            f"no transformer of vocabulary {vocab} has about {params:,.0f} parameters: {hint}",
+            where="model",
+            fix="ask for another size" + ("" if tied else ", or tied = true"),
+        )
+    return best[1]
+
+
+def _with_hidden_for(shape: TransformerShape, params: float) -> TransformerShape:
+    """The MLP made up to a third wider or narrower, where that brings the count nearer."""
+    matrices = (3 if shape.gated else 2) * shape.layers * shape.width
+    usual = _hidden(shape.width, shape.gated)
+    step = _hidden_step(shape.width)
+    wanted = shape.hidden + (params - counts(shape).params) / matrices
+    hidden = round(min(max(wanted, 0.75 * usual), 4 / 3 * usual) / step) * step
+    return replace(shape, hidden=max(step, hidden))
+
+
+def _widths(kv_groups: int) -> list[tuple[int, int]]:
+    """Head widths and numbers of heads, by growing width; heads are wider in wider models."""
+    found = []
+    for head_dim, least, most in ((8, 8, 64), (16, 64, 256), (32, 256, 512), (64, 512, 2048)):
+        found += [(head_dim, width // head_dim) for width in range(least, most, head_dim)]
+    found += [(128, width // 128) for width in range(2048, 32768, 128)]
+    return [(dim, heads) for dim, heads in found if heads % kv_groups == 0]
+
+
+def _layers(params: float, width: int, gated: bool) -> range:
+    block = 4 * width * width + (3 if gated else 2) * width * _hidden(width, gated)
+    most = min(256, int(1.2 * params / block) + 1)
+    ideal = width / _ideal_ratio(width)
+    return range(max(1, int(ideal / 4)), max(1, min(most, int(4 * ideal) + 1)) + 1)
+
+
+def _hidden(width: int, gated: bool) -> int:
+    """Four widths, or 8/3 of one for each of the three matrices of a gated MLP."""
+    step = _hidden_step(width)
+    return round((8 / 3 if gated else 4) * width / step) * step
+
+
+def _hidden_step(width: int) -> int:
+    return 8 if width < 256 else 64 if width < 2048 else 128
+
+
+def _ideal_ratio(width: int) -> float:
+    return min(128.0, 32 * (width / 64) ** (1 / 3))

@@ -1,0 +1,163 @@
+"""Trains the runs of a plan, group by group, and leaves each one's result in its folder.
+
+What is done is never done again: a run with a result.json is passed over, one without goes on
+from its last checkpoint. Nothing here fits or reports.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from scalax.data.base import OpenDataset
+from scalax.files import write_json
+from scalax.models.base import ModelFamily
+from scalax.sweep.expand import Group, RunPlan
+from scalax.train.checkpoint import Checkpoints
+from scalax.train.loop import Job, advance, evaluate, write_spec
+from scalax.train.mesh import make_mesh
+from scalax.train.program import Program, TrainState
+from scalax.train.settings import TrainSpec
+from scalax.train.stopping import Diverged
+
+_RESULT = "result.json"
+
+
+class SweepProgress(Protocol):
+    """Who is told how a sweep goes."""
+
+    def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
+        """A run, or a trunk, starts or goes on."""
+
+    def update(self, step: int, loss: float, units_per_second: float) -> None:
+        """Some steps were done."""
+
+    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
+        """A run ended."""
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Trains groups of runs.
+
+    Attributes:
+        folder: The sweep's folder; runs lie in its ``runs``.
+        family: The model family.
+        data: The dataset.
+        progress: Who is told.
+        stop: Asked at each step whether to save and stop.
+        checkpoint_seconds: Most seconds of work between checkpoints.
+        ended: Called when a run's result is on disk.
+    """
+
+    folder: Path
+    family: ModelFamily
+    data: OpenDataset
+    progress: SweepProgress
+    stop: Callable[[], bool]
+    checkpoint_seconds: float
+    ended: Callable[[], None]
+
+    def result(self, run: RunPlan) -> dict[str, Any] | None:
+        """What a run measured, or None while it is not done."""
+        return self._read(self._place(run.name))
+
+    def execute(self, group: Group) -> None:
+        """Trains the runs of a group that are not done.
+
+        Raises:
+            Stopped: Asked to stop; all is saved.
+            ScalaxError: A folder holds other settings, or the disk fails.
+        """
+        if all(self.result(run) is not None for run in group.runs):
+            return
+        first = group.runs[0].spec
+        mesh = make_mesh(first.mesh, first.recipe.batch)
+        program = Program(self.family, first.shape, first.recipe, first.precision, mesh)
+        if group.trunk is None:
+            for run in group.runs:
+                job = self._job(run.name, run.spec, program)
+                self._finish(run, job, lambda: program.init(first.seed))
+            return
+        trunk = self._job(
+            group.name, group.trunk, program, keep=[run.spec.decay_start for run in group.runs]
+        )
+        checkpoints = trunk.open_checkpoints()
+        try:
+            for run in group.runs:
+                if self.result(run) is None:
+                    job = self._job(run.name, run.spec, program)
+                    self._finish(run, job, lambda r=run: self._branch(trunk, r, checkpoints))  # type: ignore[misc]
+        finally:
+            checkpoints.close()
+        shutil.rmtree(trunk.folder / "checkpoints")  # a trunk is no result: its branches are
+
+    def _branch(self, trunk: Job, run: RunPlan, checkpoints: Checkpoints) -> TrainState:
+        """The trunk's state where a run leaves it, trained on from its latest checkpoint."""
+        if self._read(trunk.folder) is not None:
+            raise Diverged("its trunk diverged")
+        start = run.spec.decay_start
+        state = checkpoints.restore(trunk.program.abstract(), at_most=start)
+        state = trunk.program.init(trunk.spec.seed) if state is None else state
+        try:
+            return self._advance(trunk, state, start, checkpoints)
+        except Diverged as why:
+            write_json(trunk.folder / _RESULT, {"status": "diverged", "why": str(why)})
+            raise
+
+    def _finish(self, run: RunPlan, job: Job, start: Callable[[], TrainState]) -> None:
+        """Trains a run to its end and writes its result."""
+        checkpoints = job.open_checkpoints()
+        result: dict[str, Any]
+        try:
+            state = checkpoints.restore(job.program.abstract())
+            state = start() if state is None else state
+            state = self._advance(job, state, run.spec.steps, checkpoints)
+            result = {"status": "done", "metrics": evaluate(job, state)}
+        except Diverged as why:
+            result = {"status": "diverged", "why": str(why), "metrics": {}}
+        finally:
+            checkpoints.close()
+        write_json(job.folder / _RESULT, result)
+        self.progress.end(run, result)
+        self.ended()
+
+    def _advance(
+        self, job: Job, state: TrainState, until: int, checkpoints: Checkpoints
+    ) -> TrainState:
+        done = int(state.step)
+        if done == until:
+            return state
+        per_step = self.family.flops_per_unit(job.spec.shape) * job.spec.units_per_step
+        self.progress.begin(job.folder.name, done, until, per_step)
+        return advance(job, state, until, checkpoints)
+
+    def _job(
+        self, name: str, spec: TrainSpec, program: Program, keep: list[int] | None = None
+    ) -> Job:
+        folder = self._place(name)
+        write_spec(folder, {"name": name, **spec.to_json()})
+        return Job(
+            spec=spec,
+            program=program,
+            data=self.data,
+            folder=folder,
+            progress=self.progress,
+            stop=self.stop,
+            checkpoint_seconds=self.checkpoint_seconds,
+            keep=keep or (),
+        )
+
+    def _place(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+    def _read(self, folder: Path) -> dict[str, Any] | None:
+        file = folder / _RESULT
+        if not file.is_file():
+            return None
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found

@@ -1,0 +1,320 @@
+"""From an experiment to the runs it states: shapes, hyperparameters, trunks and exact costs.
+
+Pure: it reads nothing, trains nothing, and imports no jax.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scalax.errors import ScalaxError, suggest
+from scalax.laws.base import ComputeRule
+from scalax.models.base import ModelFamily
+from scalax.schema import parse
+from scalax.shapes.base import Counts, DataSpec, Recipe
+from scalax.sweep.experiment import Experiment, Grid, IsoFlop, Listed, Train
+from scalax.train.settings import TrainSpec
+
+_LINES = 100  # of metrics a run
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One run, with all that its row will say but the measurement.
+
+    Attributes:
+        name: Its folder's name.
+        role: ``fit`` or ``check``.
+        spec: What to train.
+        counts: Exact parameter counts.
+        flops: Training compute had it been trained alone, by the family's count.
+        flops_spent: What it adds where it shares a trunk.
+        target_params: The size asked for.
+        target_tokens: The amount of data asked for.
+        trunk: The trunk it branches from, or None.
+        axes: Settings that the sweep varies, by column name.
+    """
+
+    name: str
+    role: str
+    spec: TrainSpec
+    counts: Counts
+    flops: float
+    flops_spent: float
+    target_params: float
+    target_tokens: float
+    trunk: str | None
+    axes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that one program trains: the branches of a trunk, or a run alone.
+
+    Attributes:
+        name: The trunk's folder, or the run's.
+        trunk: What the trunk trains, up to its last branch; None for a run alone.
+        runs: By growing tokens.
+    """
+
+    name: str
+    trunk: TrainSpec | None
+    runs: tuple[RunPlan, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of an experiment.
+
+    Attributes:
+        groups: The runs to fit.
+        checks: The runs that test the forecast, each alone.
+        data: What they train on.
+        axes: Columns that ``[sweep.axes]`` varies.
+    """
+
+    groups: tuple[Group, ...]
+    checks: tuple[Group, ...]
+    data: DataSpec
+    axes: tuple[str, ...]
+
+    @property
+    def fitted(self) -> list[RunPlan]:
+        """The runs to fit, in order."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def runs(self) -> list[RunPlan]:
+        """All runs, in the order of the table."""
+        return self.fitted + [run for group in self.checks for run in group.runs]
+
+
+def expand(experiment: Experiment, family: ModelFamily, data: DataSpec) -> Plan:
+    """All runs of an experiment.
+
+    Args:
+        experiment: As read.
+        family: Its model family.
+        data: Its dataset.
+
+    Raises:
+        ScalaxError: A size has no shape, a token count makes no step, or two runs are one.
+    """
+    groups: list[Group] = []
+    varied = list(_variants(experiment))
+    for axes, variant in varied:
+        planner = _Planner(variant, family, data, axes)
+        groups += planner.groups()
+    checks: list[Group] = []
+    if experiment.check:
+        planner = _Planner(experiment, family, data, {})
+        checks = [planner.alone(*point, role="check") for point in experiment.check.points]
+    plan = Plan(tuple(groups), tuple(checks), data, tuple(varied[0][0]))
+    _all_different(plan)
+    return plan
+
+
+def _variants(experiment: Experiment) -> list[tuple[dict[str, Any], Experiment]]:
+    """The experiment once for each combination of the axes' values, checked by its schema."""
+    axes = experiment.sweep.axes
+    paths = {key: _axis_path(key) for key in axes}
+    found = []
+    for values in itertools.product(*axes.values()):
+        tree = experiment.model_dump()
+        for path, value in zip(paths.values(), values, strict=True):
+            section = tree
+            for part in path[:-1]:
+                section = section[part]
+            section[path[-1]] = value
+        names = [path[-1] for path in paths.values()]
+        variant = parse(Experiment, tree, where="sweep.axes")
+        found.append((dict(zip(names, values, strict=True)), variant))
+    return found
+
+
+def _axis_path(key: str) -> list[str]:
+    if key in ("seed", "seeds"):
+        return ["seed"]
+    if key in Train.model_fields:
+        return ["train", key]
+    section, dot, rest = key.partition(".")
+    if dot and section in ("train", "model", "data") and rest:
+        return [section, rest]
+    raise ScalaxError(
+        "unknown setting",
+        where=f"sweep.axes.{key}",
+        fix=suggest(key, ["seed", *Train.model_fields]) + "; a family's own is model.KEY",
+    )
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Plans the runs of one combination of axes."""
+
+    experiment: Experiment
+    family: ModelFamily
+    data: DataSpec
+    axes: Mapping[str, Any]
+
+    def groups(self) -> list[Group]:
+        sweep = self.experiment.sweep
+        if isinstance(sweep, Grid):
+            counts = sorted(sweep.tokens)
+            if self.experiment.train.schedule == "wsd":
+                return [self._trunk(params, counts) for params in sweep.params]
+            return [self.alone(n, d) for n in sweep.params for d in counts]
+        if isinstance(sweep, IsoFlop):
+            pairs = zip(sweep.flops, sweep.params, strict=True)
+            return [self._at_budget(n, flops) for flops, sizes in pairs for n in sizes]
+        assert isinstance(sweep, Listed)
+        return [self.alone(run.params, run.tokens) for run in sweep.runs]
+
+    def alone(self, params: float, tokens: float, role: str = "fit") -> Group:
+        shape = self._shape(params)
+        spec = self._spec(shape, tokens, longest=tokens, shortest=tokens)
+        run = self._plan(params, tokens, spec, trunk=None, before=0, role=role)
+        return Group(run.name, None, (run,))
+
+    def _at_budget(self, params: float, flops: float) -> Group:
+        per_token = self.family.flops_per_unit(self._shape(params))
+        return self.alone(params, flops / per_token)
+
+    def _trunk(self, params: float, counts: list[float]) -> Group:
+        shape = self._shape(params)
+        specs = [self._spec(shape, tokens, counts[-1], counts[0]) for tokens in counts]
+        last = specs[-1].decay_start
+        trunk = replace(specs[-1], steps=last, decay_start=last)
+        name = self._name(params, None)
+        runs, before = [], 0
+        for tokens, spec in zip(counts, specs, strict=True):
+            runs.append(self._plan(params, tokens, spec, trunk=name, before=before))
+            before = spec.decay_start
+        return Group(name, trunk, tuple(runs))
+
+    def _plan(
+        self,
+        params: float,
+        tokens: float,
+        spec: TrainSpec,
+        *,
+        trunk: str | None,
+        before: int,
+        role: str = "fit",
+    ) -> RunPlan:
+        per_step = self.family.flops_per_unit(spec.shape) * spec.units_per_step
+        prefix = "check-" if role == "check" else ""
+        return RunPlan(
+            name=prefix + self._name(params, tokens),
+            role=role,
+            spec=spec,
+            counts=self.family.counts(spec.shape),
+            flops=per_step * spec.steps,
+            flops_spent=per_step * (spec.steps - before),
+            target_params=params,
+            target_tokens=tokens,
+            trunk=trunk,
+            axes=self.axes,
+        )
+
+    def _shape(self, params: float) -> Any:
+        return self.family.shape(params, self.experiment.model.options, self.data)
+
+    def _recipe(self, shape: Any, units: float) -> Recipe:
+        train = self.experiment.train
+        names = ("batch", "learning_rate", "optimizer", "weight_decay", "beta1", "beta2", "warmup")
+        given = {n: getattr(train, n) for n in names if getattr(train, n) != "auto"}
+        if train.clip != "auto":
+            given["clip"] = None if train.clip == "none" else train.clip
+        return replace(self.family.recipe(shape, units, self.data), **given)
+
+    def _spec(self, shape: Any, tokens: float, longest: float, shortest: float) -> TrainSpec:
+        train = self.experiment.train
+        recipe = self._recipe(shape, longest)
+        per_step = recipe.batch * self.data.units_per_example
+        steps = round(tokens / per_step)
+        if steps < 1:
+            raise ScalaxError(
+                f"{tokens:g} {self.data.unit} are less than a batch of {per_step}",
+                where="sweep",
+                fix="ask for more, or set train.batch",
+            )
+        warmup = round(recipe.warmup * max(1, round(shortest / per_step)))
+        falls = max(1, round(steps * train.decay)) if train.schedule == "wsd" else 0
+        return TrainSpec(
+            family=self.family.name,
+            shape=shape,
+            data=self.data.fingerprint,
+            recipe=recipe,
+            steps=steps,
+            units_per_step=per_step,
+            schedule=train.schedule,
+            warmup_steps=warmup,
+            decay_start=steps - falls,
+            seed=self.experiment.seed,
+            precision=train.precision,
+            eval_examples=max(1, -(-train.eval_tokens // self.data.units_per_example)),
+            log_every=max(1, steps // _LINES),
+            mesh=train.mesh,
+        )
+
+    def _name(self, params: float, tokens: float | None) -> str:
+        parts = [f"n{_short(params)}", "trunk" if tokens is None else f"d{_short(tokens)}"]
+        parts += [f"{key}{_short(value)}" for key, value in self.axes.items()]
+        return "-".join(parts)
+
+
+def row(run: RunPlan, data: DataSpec) -> dict[str, Any]:
+    """A run's row of the table before it is measured; nothing in it depends on the clock."""
+    spec = run.spec
+    return {
+        "name": run.name,
+        "role": run.role,
+        "status": None,
+        "params": run.counts.params,
+        "tokens": spec.units,
+        "flops": run.flops,
+        "loss": None,
+        "params_embedding": run.counts.params_embedding,
+        "params_active": run.counts.params_active,
+        "flops_6nd": ComputeRule().flops(run.counts.params, spec.units),
+        "flops_spent": run.flops_spent,
+        "unique_tokens": min(spec.units, data.train_examples * data.units_per_example),
+        "trunk": run.trunk,
+        "seed": spec.seed,
+        "learning_rate": spec.recipe.learning_rate,
+        "batch_tokens": spec.units_per_step,
+        "steps": spec.steps,
+        "warmup_steps": spec.warmup_steps,
+        "schedule": spec.schedule,
+        "precision": spec.precision,
+        "target_params": run.target_params,
+        "target_tokens": run.target_tokens,
+        **run.axes,
+    }
+
+
+def _short(value: Any) -> str:
+    return (
+        f"{value:.6g}".replace("e+0", "e").replace("e+", "e")
+        if isinstance(value, int | float)
+        else str(value)
+    )
+
+
+def _all_different(plan: Plan) -> None:
+    names: dict[str, RunPlan] = {}
+    specs: dict[tuple[Any, ...], RunPlan] = {}
+    for run in plan.runs:
+        key = (run.role, run.spec.shape, run.spec.steps, tuple(run.axes.items()))
+        other = names.get(run.name) or specs.get(key)
+        if other is not None:
+            raise ScalaxError(
+                f"runs {other.name} and {run.name} come out the same: {run.counts.params} params, "
+                f"{run.spec.steps} steps of {run.spec.units_per_step} {plan.data.unit}",
+                where="sweep",
+                fix="space the sizes or token counts further apart",
+            )
+        names[run.name] = specs[key] = run

@@ -1,0 +1,211 @@
+"""The experiment file: its schema, how it is read, overridden and written back as resolved."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from scalax.errors import ScalaxError
+from scalax.schema import Settings, parse
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positives = Annotated[list[Positive], Field(min_length=1)]
+Auto = Literal["auto"]
+
+
+class _Open(BaseModel):
+    """A section whose other keys belong to a plugin, which checks them itself."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The plugin's keys."""
+        return dict(self.model_extra or {})
+
+
+class Data(_Open):
+    """``[data]``: the dataset's name, and its own keys."""
+
+    dataset: str
+
+
+class Model(_Open):
+    """``[model]``: the family's name, and its own keys."""
+
+    family: str
+
+
+class Grid(Settings):
+    """``[sweep]`` of every size with every token count."""
+
+    kind: Literal["grid"]
+    params: Positives
+    tokens: Positives
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+
+
+class IsoFlop(Settings):
+    """``[sweep]`` of sizes at fixed budgets."""
+
+    kind: Literal["isoflop"]
+    flops: Positives
+    params: Annotated[list[Positives], Field(min_length=1)]
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+
+    @model_validator(mode="after")
+    def _one_list_a_budget(self) -> IsoFlop:
+        if len(self.params) != len(self.flops):
+            raise ValueError(f"as many lists of params as budgets ({len(self.flops)})")
+        return self
+
+
+class ListedRun(Settings):
+    """One run of a list."""
+
+    params: Positive
+    tokens: Positive
+
+
+class Listed(Settings):
+    """``[sweep]`` of given runs."""
+
+    kind: Literal["list"]
+    runs: Annotated[list[ListedRun], Field(min_length=1)]
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+
+
+class Train(Settings):
+    """``[train]``: how each run is trained; ``auto`` leaves it to the family's recipe."""
+
+    schedule: Literal["wsd", "cosine", "constant"] = "wsd"
+    batch: Annotated[int, Field(ge=1)] | Auto = "auto"
+    learning_rate: Positive | Auto = "auto"
+    optimizer: Literal["adamw", "sgd", "auto"] = "auto"
+    weight_decay: Annotated[float, Field(ge=0)] | Auto = "auto"
+    beta1: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
+    beta2: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
+    clip: Positive | Auto | Literal["none"] = "auto"
+    warmup: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.2
+    precision: Literal["f32", "bf16"] = "f32"
+    mesh: Auto | dict[str, Annotated[int, Field(ge=1)]] = "auto"
+    eval_tokens: Annotated[int, Field(ge=1)] = 262_144
+    checkpoint_seconds: Positive = 60.0
+
+
+class FitSection(Settings):
+    """``[fit]``: the law and how it is fitted."""
+
+    law: str = "chinchilla"
+    metric: str = "loss"
+    weights: Literal["flat", "compute"] = "flat"
+    delta: Positive = 1e-3
+    bootstrap: Annotated[int, Field(ge=0)] = 1000
+
+
+class Check(Settings):
+    """``[check]``: larger runs, trained after the fit, to test its forecast."""
+
+    params: Positive | Positives
+    tokens: Positive | Positives
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """Params and tokens of each."""
+        params = self.params if isinstance(self.params, list) else [self.params]
+        tokens = self.tokens if isinstance(self.tokens, list) else [self.tokens]
+        return list(zip(params, tokens, strict=True))
+
+    @model_validator(mode="after")
+    def _equal_lengths(self) -> Check:
+        try:
+            _ = self.points
+        except ValueError:
+            raise ValueError("check.params and check.tokens of equal length") from None
+        return self
+
+
+class Experiment(Settings):
+    """A whole experiment file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    data: Data
+    model: Model
+    sweep: Annotated[Grid | IsoFlop | Listed, Field(discriminator="kind")]
+    train: Train = Train()
+    fit: FitSection = FitSection()
+    check: Check | None = None
+
+    def to_toml(self) -> str:
+        """The file as resolved, defaults written out."""
+        import tomlkit
+
+        return tomlkit.dumps(self.model_dump(exclude_none=True))
+
+
+def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Reads and checks an experiment file.
+
+    Args:
+        path: The TOML file.
+        overrides: ``section.key=value`` each, the value in TOML.
+
+    Raises:
+        ScalaxError: The file is missing or no TOML, a key is unknown or missing, a value is
+            wrong; names the file and key.
+    """
+    file = Path(path)
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ScalaxError(
+            "no such file",
+            where=str(path),
+            fix="give an experiment, such as experiments/quickstart.toml",
+        ) from None
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        raise ScalaxError(f"not a TOML file: {error}", where=str(path)) from None
+    values.setdefault("name", file.stem)
+    for override in overrides:
+        _override(values, override)
+    _one_of_each(values, str(path))
+    return parse(Experiment, values, where=str(path))
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ScalaxError(
+            f"expected section.key=value, got {override!r}",
+            where="--set",
+            fix="write --set sweep.params=[20000,40000]",
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise ScalaxError(
+            f"expected a TOML value, got {text!r}",
+            where=f"--set {key}",
+            fix=f"write --set '{key}=\"{text}\"' for text",
+        ) from None
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ScalaxError(f"{part} is not a section", where=f"--set {key}")
+    values[path[-1]] = value
+
+
+def _one_of_each(values: Mapping[str, Any], where: str) -> None:
+    """Says what a missing kind should be, which a union's own error would not."""
+    sweep = values.get("sweep")
+    if isinstance(sweep, Mapping) and "kind" not in sweep:
+        raise ScalaxError(
+            "missing", where=f"{where}: sweep.kind", fix='write kind = "grid", "isoflop" or "list"'
+        )

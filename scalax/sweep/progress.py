@@ -1,0 +1,131 @@
+"""How a sweep goes, told to a person: two bars on a terminal, a line a run elsewhere, or nothing.
+
+Everything goes to standard error. It reads the clock, and nothing it shows is ever stored.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from scalax.sweep.expand import Plan, RunPlan
+
+
+class Reporter(Protocol):
+    """Who is told how a sweep goes; the executor's progress, and its beginning and end."""
+
+    def start(self, plan: Plan) -> None:
+        """The sweep begins, or goes on."""
+
+    def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
+        """A run, or a trunk, starts or goes on."""
+
+    def update(self, step: int, loss: float, units_per_second: float) -> None:
+        """Some steps were done."""
+
+    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
+        """A run ended."""
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """The sweep ended."""
+
+
+class Quiet:
+    """Says nothing."""
+
+    def start(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
+        """Nothing."""
+
+    def update(self, step: int, loss: float, units_per_second: float) -> None:
+        """Nothing."""
+
+    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+class Lines(Quiet):
+    """A line for each run that ends: for logs."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._began = time.monotonic()
+        self._ended = self._total = 0
+        self._unit = "tokens"
+
+    def start(self, plan: Plan) -> None:
+        """Notes how many runs there are."""
+        self._total, self._unit = len(plan.runs), plan.data.unit
+
+    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
+        """Says what the run measured."""
+        self._ended += 1
+        loss = result["metrics"].get("loss")
+        told = f"loss {loss:.4f}" if loss is not None else f"diverged: {result['why']}"
+        seconds = time.monotonic() - self._began
+        self._console.print(
+            f"{seconds:7.1f} s  {self._ended}/{self._total}  {run.name}: "
+            f"{run.counts.params:,} params, {run.spec.units:,} {self._unit}, {told}"
+        )
+
+
+class Bars(Lines):
+    """Two bars: the sweep by its compute, and the run with its speed, loss and time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        columns = (
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[said]}"),
+        )
+        self._bars = Progress(*columns, console=self._console, transient=True)
+        self._sweep = TaskID(0)
+        self._run: TaskID | None = None
+        self._per_step = 0.0
+        self._step = 0
+
+    def start(self, plan: Plan) -> None:
+        """Draws the sweep's bar."""
+        super().start(plan)
+        total = sum(run.flops_spent for run in plan.runs)
+        self._sweep = self._bars.add_task("sweep", total=total, said="")
+        self._bars.start()
+
+    def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
+        """Draws the run's bar in place of the last one's."""
+        if self._run is not None:
+            self._bars.remove_task(self._run)
+        self._run = self._bars.add_task(name, total=steps, completed=done, said="")
+        self._per_step, self._step = flops_per_step, done
+
+    def update(self, step: int, loss: float, units_per_second: float) -> None:
+        """Moves both bars."""
+        said = f"{units_per_second:,.0f} {self._unit}/s  loss {loss:.3f}"
+        if self._run is not None:
+            self._bars.update(self._run, completed=step, said=said)
+        self._bars.advance(self._sweep, (step - self._step) * self._per_step)
+        self._step = step
+
+    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
+        """Says what the run measured, above the bars."""
+        super().end(run, result)
+        self._bars.update(self._sweep, said=f"{self._ended} of {self._total} runs")
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Takes the bars away."""
+        self.close()
+
+    def close(self) -> None:
+        """Gives the terminal back."""
+        self._bars.stop()

@@ -1,0 +1,284 @@
+"""`run`: an experiment file from its first check to its report. The order of the steps is here.
+
+check the file -> train -> fit -> forecast -> train the check runs -> compare -> allocate -> report
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalax import registry
+from scalax.data.base import OpenDataset
+from scalax.errors import ScalaxError
+from scalax.files import disk_error, flatten, write_json, write_text
+from scalax.fit.estimate import FitSettings, fit_table
+from scalax.models.base import ModelFamily
+from scalax.predict.answers import Allocation
+from scalax.predict.fit_result import Fit
+from scalax.runs.clean import best_per_point, clean
+from scalax.runs.read import read_runs
+from scalax.runs.write import write_runs
+from scalax.sweep.expand import Plan, RunPlan, expand, row
+from scalax.sweep.experiment import Experiment, read_experiment
+from scalax.sweep.progress import Quiet, Reporter
+
+BEYOND = 10
+"""The allocation reported is for this many times the compute of the largest run trained."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment that was checked whole, and that nothing was done for yet.
+
+    Attributes:
+        experiment: As resolved.
+        family: Its model family.
+        data: Its dataset.
+        plan: Its runs.
+    """
+
+    experiment: Experiment
+    family: ModelFamily
+    data: OpenDataset
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment came to.
+
+    Attributes:
+        out: Its folder.
+        rows: The runs table.
+        fit: The law fitted; None where too few runs ended for one.
+        check: Forecast against measurement, a record a check run.
+        allocation: The split of ten times the compute of the largest run.
+        notes: What the reader should know.
+    """
+
+    out: Path
+    rows: list[dict[str, Any]]
+    fit: Fit | None
+    check: list[dict[str, Any]]
+    allocation: Allocation | None
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The outcome as `scalax run --json` prints it."""
+        fit = None
+        if self.fit:
+            kept = self.fit.to_json()
+            fit = {k: v for k, v in kept.items() if k not in ("samples", "residuals")}
+        return {
+            "out": str(self.out),
+            "runs": self.rows,
+            "diverged": [r["name"] for r in self.rows if r["status"] == "diverged"],
+            "fit": fit,
+            "check": self.check,
+            "allocation": self.allocation.to_json() if self.allocation else None,
+            "notes": self.notes,
+        }
+
+
+def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
+    """Checks a whole experiment: the file, the names in it, the data, every shape.
+
+    Raises:
+        ScalaxError: Whatever is wrong, before any work.
+    """
+    experiment = read_experiment(path, overrides)
+    family: ModelFamily = registry.get("model", experiment.model.family)
+    registry.get("law", experiment.fit.law)
+    FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
+    name = experiment.data.dataset
+    data: OpenDataset = registry.get("dataset", name).open(name, experiment.data.options)
+    return Prepared(experiment, family, data, expand(experiment, family, data.spec))
+
+
+def run_experiment(
+    path: str | Path,
+    out: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    reporter: Reporter | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Runs an experiment, or goes on with one.
+
+    Args:
+        path: The experiment file.
+        out: Its folder; ``out/NAME`` by default.
+        overrides: ``section.key=value`` each.
+        reporter: Who is told how it goes.
+        stop: Asked at each step whether to save and stop.
+
+    Raises:
+        ScalaxError: The experiment is wrong, or the folder holds another one.
+        JobError: The disk is full.
+        Stopped: ``stop`` said so; the same call goes on.
+    """
+    prepared = prepare(path, overrides)
+    return run_prepared(prepared, out, reporter=reporter or Quiet(), stop=stop)
+
+
+def run_prepared(
+    prepared: Prepared, out: str | Path | None, *, reporter: Reporter, stop: Callable[[], bool]
+) -> Outcome:
+    """Runs what `prepare` gave; see `run_experiment`."""
+    from scalax.train.devices import prepare as prepare_devices
+
+    prepare_devices()
+    from scalax.sweep.execute import Executor
+
+    experiment, plan = prepared.experiment, prepared.plan
+    folder = Path(out) if out is not None else Path("out") / experiment.name
+    with _held(folder):
+        _write_resolved(folder, experiment)
+        executor = Executor(
+            folder=folder,
+            family=prepared.family,
+            data=prepared.data,
+            progress=reporter,
+            stop=stop,
+            checkpoint_seconds=experiment.train.checkpoint_seconds,
+            ended=lambda: write_runs(folder / "runs.csv", _rows(executor, plan)),
+        )
+        reporter.start(plan)
+        for group in plan.groups:
+            executor.execute(group)
+        executor.ended()  # a kill may have come between a result and its row
+        fit, notes = _fit(folder, experiment, plan)
+        check = _forecast(folder, fit, plan)
+        for group in plan.checks:
+            executor.execute(group)
+            check = _measured(folder, executor, plan, experiment.fit.metric)
+        executor.ended()
+        allocation = _allocate(fit, plan)
+        outcome = Outcome(folder, _rows(executor, plan), fit, check, allocation, notes)
+        from scalax.report.page import write_report
+
+        write_report(outcome.out, outcome.to_json(), fit, plan.data.unit, experiment.fit.metric)
+        reporter.finish(outcome.to_json())
+    return outcome
+
+
+def _rows(executor: Any, plan: Plan) -> list[dict[str, Any]]:
+    """The table so far: a row for each run that ended, in the order of the plan."""
+    rows = []
+    for run in plan.runs:
+        result = executor.result(run)
+        if result is not None:
+            rows.append(row(run, plan.data) | {"status": result["status"]} | result["metrics"])
+    return rows
+
+
+def _fit(folder: Path, experiment: Experiment, plan: Plan) -> tuple[Fit | None, list[str]]:
+    asked = experiment.fit
+    settings = FitSettings(
+        law=asked.law,
+        metric=asked.metric,
+        weights=asked.weights,
+        delta=asked.delta,
+        bootstrap=asked.bootstrap,
+        seed=experiment.seed,
+    )
+    try:
+        runs = clean(read_runs(folder, metric=asked.metric), metric=asked.metric)
+        fit = fit_table(best_per_point(runs, list(plan.axes), asked.metric), settings)
+    except ScalaxError as error:  # the runs stand; only the law could not be had from them
+        return None, [f"no law was fitted: {error}"]
+    fit.save(folder / "fit.json")
+    return fit, fit.notes
+
+
+def _forecast(folder: Path, fit: Fit | None, plan: Plan) -> list[dict[str, Any]]:
+    """Writes the forecasts before the check runs start; a forecast once made is kept."""
+    file = folder / "check.json"
+    if not file.is_file():
+        write_json(file, [_record(run, fit) for group in plan.checks for run in group.runs])
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _record(run: RunPlan, fit: Fit | None) -> dict[str, Any]:
+    point = {"params": run.counts.params, "tokens": run.spec.units, "flops": run.flops}
+    forecast = fit.predict(params=point["params"], tokens=point["tokens"]) if fit else None
+    return point | {
+        "predicted": forecast.loss if forecast else None,
+        "low": forecast.low if forecast else None,
+        "high": forecast.high if forecast else None,
+        "measured": None,
+    }
+
+
+def _measured(folder: Path, executor: Any, plan: Plan, metric: str) -> list[dict[str, Any]]:
+    file = folder / "check.json"
+    records: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    runs = [run for group in plan.checks for run in group.runs]
+    for record, run in zip(records, runs, strict=True):
+        result = executor.result(run)
+        record["measured"] = result["metrics"].get(metric) if result else None
+    write_json(file, records)
+    return records
+
+
+def _allocate(fit: Fit | None, plan: Plan) -> Allocation | None:
+    if fit is None:
+        return None
+    try:
+        return fit.allocate(BEYOND * max(run.flops for run in plan.runs))
+    except ScalaxError:  # a law of one variable splits nothing
+        return None
+
+
+def _write_resolved(folder: Path, experiment: Experiment) -> None:
+    """Writes experiment.toml, or holds it against the one that is there."""
+    file = folder / "experiment.toml"
+    text = experiment.to_toml()
+    if not file.is_file():
+        write_text(file, text)
+        return
+    before = flatten(tomllib.loads(file.read_text(encoding="utf-8")))
+    now = flatten(tomllib.loads(text))
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if changed:
+        told = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
+        raise ScalaxError(
+            f"holds an experiment with other settings: {told}",
+            where=str(folder),
+            fix="give another --out, or the settings it was started with",
+        )
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process; a second one is told who holds it."""
+    lock = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = lock.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            raise ScalaxError(
+                f"in use by {stream.read().strip() or 'another process'}",
+                where=str(folder),
+                fix="wait for it, or give another --out",
+            ) from None
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {platform.node()}")
+        stream.flush()
+        yield

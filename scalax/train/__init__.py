@@ -1,0 +1,1 @@
+"""The trainer: mesh, optimiser, step, loop, checkpoints, evaluation."""

@@ -1,0 +1,193 @@
+"""The compiled side of training: sharded state from creation, the train step, the eval step.
+
+Pure functions under `jit` over one mesh. No files, no clock, no loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from scalax.models.base import ModelFamily
+from scalax.shapes.base import Recipe
+from scalax.train.mesh import batch_sharding, serial_calls
+from scalax.train.optimizer import make_optimizer
+from scalax.train.schedule import Schedule, learning_rate
+
+_DTYPES = {"f32": jnp.float32, "bf16": jnp.bfloat16}
+
+
+class TrainState(NamedTuple):
+    """What a step changes, and a checkpoint holds.
+
+    Attributes:
+        params: Float32 parameters, an ``nnx.State``.
+        rest: What else the module keeps, such as running statistics, an ``nnx.State``.
+        optimizer: Optax state.
+        step: Steps done, int32.
+    """
+
+    params: Any
+    rest: Any
+    optimizer: Any
+    step: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One architecture, recipe and mesh, compiled on first use.
+
+    Attributes:
+        family: The model family.
+        shape: The architecture.
+        recipe: Hyperparameters; only the optimiser's part is compiled in.
+        precision: ``f32`` or ``bf16``.
+        mesh: Where it runs.
+    """
+
+    family: ModelFamily
+    shape: Any
+    recipe: Recipe
+    precision: str
+    mesh: Mesh
+    _graph: Any = field(init=False, repr=False)
+    _shardings: TrainState = field(init=False, repr=False)
+    _create: Any = field(init=False, repr=False)
+    _step: Any = field(init=False, repr=False)
+    _score: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        optimizer = make_optimizer(self.recipe)
+        dtype = _DTYPES[self.precision]
+
+        def create(seed: Any) -> TrainState:
+            rngs = nnx.Rngs(jax.random.key(seed))
+            module = self.family.build(self.shape, rngs=rngs, dtype=dtype)
+            params, rest = nnx.state(module, nnx.Param, ...)
+            return TrainState(params, rest, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+        with self._within():
+            module = nnx.eval_shape(
+                lambda: self.family.build(self.shape, rngs=nnx.Rngs(0), dtype=dtype)
+            )
+            graph, abstract, _ = nnx.split(module, nnx.Param, ...)
+            placed = nnx.get_named_sharding(abstract, self.mesh)
+            shardings = _state_shardings(optimizer, placed, jax.eval_shape(create, 0), self.mesh)
+        replicated = NamedSharding(self.mesh, PartitionSpec())
+        step = partial(_train_step, self.family, graph, optimizer)
+        score = partial(_score_batch, self.family, graph)
+        assign = partial(object.__setattr__, self)
+        assign("_graph", graph)
+        assign("_shardings", shardings)
+        assign("_create", jax.jit(create, out_shardings=shardings))
+        assign("_step", jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)))
+        assign("_score", jax.jit(score, out_shardings=replicated))
+
+    def init(self, seed: int) -> TrainState:
+        """A fresh state, sharded from creation."""
+        with self._within():
+            return jax.block_until_ready(self._create(np.uint32(seed)))
+
+    def abstract(self) -> TrainState:
+        """Shapes, dtypes and shardings of a state, to restore one into."""
+        with self._within():
+            shapes = jax.eval_shape(self._create, np.uint32(0))
+        return jax.tree.map(
+            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+            shapes,
+            self._shardings,
+        )
+
+    def step(
+        self, state: TrainState, batch: Mapping[str, np.ndarray], schedule: Schedule
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """One optimiser step; the state given is consumed.
+
+        Returns:
+            The new state, and ``loss``, ``grad_norm`` and ``learning_rate`` as device scalars.
+        """
+        with self._within():
+            out = self._step(state, self._put(batch), schedule)
+            return jax.block_until_ready(out) if serial_calls(self.mesh) else out
+
+    def score(
+        self, state: TrainState, batch: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, float], float]:
+        """Sums of a batch's metrics, and the weight they are over."""
+        with self._within():
+            sums, weight = jax.device_get(self._score(state.params, state.rest, self._put(batch)))
+        return {name: float(value) for name, value in sums.items()}, float(weight)
+
+    def lower_step(self, batch: Mapping[str, Any], schedule: Schedule) -> Any:
+        """The train step lowered for abstract arguments, to inspect or compile elsewhere."""
+        with self._within():
+            return self._step.lower(self.abstract(), batch, schedule)
+
+    @contextlib.contextmanager
+    def _within(self) -> Iterator[None]:
+        """The mesh and the family's axis names, as creating parameters needs them."""
+        rules = tuple(self.family.rules.items())
+        with jax.set_mesh(self.mesh), nnx.logical_axis_rules(rules):
+            yield
+
+    def _put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        place = batch_sharding(self.mesh)
+        return {
+            name: jax.make_array_from_process_local_data(place, values)
+            for name, values in batch.items()
+        }
+
+
+def _train_step(
+    family: ModelFamily,
+    graph: Any,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+    schedule: Schedule,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    def mean_loss(params: Any) -> tuple[jax.Array, Any]:
+        module = nnx.merge(graph, params, state.rest)
+        sums, weight = family.sums(module, batch)
+        return sums["loss"] / weight, nnx.state(module, nnx.Not(nnx.Param))
+
+    (loss, rest), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    updates, moments = optimizer.update(gradient, state.optimizer, state.params)
+    rate = learning_rate(schedule, state.step)
+    params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+    told = {"loss": loss, "grad_norm": optax.global_norm(gradient), "learning_rate": rate}
+    return TrainState(params, rest, moments, state.step + 1), told
+
+
+def _score_batch(
+    family: ModelFamily, graph: Any, params: Any, rest: Any, batch: Mapping[str, jax.Array]
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    module = nnx.merge(graph, params, rest)
+    module.eval()
+    return family.sums(module, batch)
+
+
+def _state_shardings(
+    optimizer: optax.GradientTransformation, params: Any, shapes: TrainState, mesh: Mesh
+) -> TrainState:
+    """Optimiser moments lie as the parameters they belong to; the rest is on every device."""
+    whole = NamedSharding(mesh, PartitionSpec())
+    rest = jax.tree.map(lambda _: whole, shapes.rest)
+    moments = optax.tree_map_params(
+        optimizer,
+        lambda leaf, place: place,
+        shapes.optimizer,
+        params,
+        transform_non_params=lambda _: whole,
+    )
+    return TrainState(params, rest, moments, whole)

@@ -1,0 +1,42 @@
+"""The learning rate as a function of the step: warm-up, then constant, cosine, or stable-decay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from scalax.train.settings import TrainSpec
+
+Schedule = dict[str, Any]
+
+
+def schedule_values(spec: TrainSpec) -> Schedule:
+    """What `learning_rate` needs, as arrays: a branch differs from its trunk by values alone, so
+    that one compiled step serves both."""
+    cosine = spec.schedule == "cosine"
+    decay_start = spec.warmup_steps if cosine else spec.decay_start
+    return {
+        "peak": np.float32(spec.recipe.learning_rate),
+        "warmup": np.float32(spec.warmup_steps),
+        "decay_start": np.float32(decay_start),
+        "steps": np.float32(spec.steps),
+        "cosine": np.float32(cosine),
+    }
+
+
+def learning_rate(schedule: Schedule, step: Any) -> Any:
+    """The learning rate of a step, counted from 0.
+
+    Linear warm-up reaches the peak at step ``warmup``. From ``decay_start`` on, the rest of the
+    run goes to zero: linearly (Haegele et al. 2024, arXiv:2405.18392) or along a half cosine
+    to a tenth of the peak (Hoffmann et al. 2022, section 3).
+    """
+    step = jnp.asarray(step, jnp.float32)
+    warm = jnp.minimum(1.0, (step + 1) / jnp.maximum(schedule["warmup"], 1.0))
+    length = jnp.maximum(schedule["steps"] - schedule["decay_start"], 1.0)
+    done = jnp.clip((step - schedule["decay_start"]) / length, 0.0, 1.0)
+    halved = 0.1 + 0.9 * 0.5 * (1 + jnp.cos(jnp.pi * done))
+    fall = jnp.where(schedule["cosine"] > 0, halved, 1 - done)
+    return schedule["peak"] * warm * fall

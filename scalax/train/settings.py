@@ -1,0 +1,60 @@
+"""All that decides a training run, in one record: written to spec.json, compared on resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from scalax.shapes.base import Recipe
+
+Schedule = Literal["wsd", "cosine", "constant"]
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """One training run.
+
+    Attributes:
+        family: Name of the model family.
+        shape: The architecture, as the family's frozen dataclass.
+        data: Fingerprint of the dataset.
+        recipe: Hyperparameters.
+        steps: Optimiser steps.
+        units_per_step: Tokens (or examples) in a batch.
+        schedule: Form of the learning rate: ``wsd``, ``cosine`` or ``constant``.
+        warmup_steps: Steps of linear warm-up.
+        decay_start: Step at which the learning rate begins to fall; ``steps`` for a trunk,
+            which never decays.
+        seed: Of the initial parameters and the data order.
+        precision: ``f32`` or ``bf16`` compute; parameters and loss are float32.
+        eval_examples: Held-out examples scored at the end.
+        log_every: Steps between lines of metrics.jsonl.
+        mesh: ``auto``, or devices along each axis.
+    """
+
+    family: str
+    shape: Any
+    data: str
+    recipe: Recipe
+    steps: int
+    units_per_step: int
+    schedule: Schedule
+    warmup_steps: int
+    decay_start: int
+    seed: int
+    precision: Literal["f32", "bf16"]
+    eval_examples: int
+    log_every: int
+    mesh: Mapping[str, int] | Literal["auto"] = field(default="auto")
+
+    @property
+    def units(self) -> int:
+        """Tokens (or examples) trained on."""
+        return self.steps * self.units_per_step
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values, without the mesh: a run may resume on other devices."""
+        values = asdict(self)
+        del values["mesh"]
+        return values
