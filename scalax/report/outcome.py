@@ -73,8 +73,7 @@ def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None) -> lis
     if fit:
         named = ", ".join(f"{name} {value:.4g}" for name, value in fit["coefficients"].items())
         lines.append(f"law {fit['law']}: {named} ({fit['rows']} runs)")
-    for check in outcome["check"]:
-        lines.append(check_line(check))
+    lines += [check_line(check) for check in outcome["check"]]
     if allocation:
         lines += ["", *allocation_lines(allocation)]
     return [*lines, "", f"report: {outcome['out']}/report.html"]

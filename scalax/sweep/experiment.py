@@ -15,6 +15,7 @@ from scalax.schema import Settings, parse
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
+Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
 class _Open(BaseModel):
@@ -46,7 +47,7 @@ class Grid(Settings):
     kind: Literal["grid"]
     params: Positives
     tokens: Positives
-    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    axes: Axes = Field(default_factory=dict)
 
 
 class IsoFlop(Settings):
@@ -55,7 +56,7 @@ class IsoFlop(Settings):
     kind: Literal["isoflop"]
     flops: Positives
     params: Annotated[list[Positives], Field(min_length=1)]
-    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    axes: Axes = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_list_a_budget(self) -> IsoFlop:
@@ -76,7 +77,7 @@ class Listed(Settings):
 
     kind: Literal["list"]
     runs: Annotated[list[ListedRun], Field(min_length=1)]
-    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    axes: Axes = Field(default_factory=dict)
 
 
 class Train(Settings):

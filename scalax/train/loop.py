@@ -116,7 +116,7 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
                 done += 1
                 if done % spec.log_every == 0 or done == until:
                     loss = float(told["loss"])
-                    line = {"step": done, "tokens": done * spec.units_per_step}
+                    line: dict[str, float] = {"step": done, "tokens": done * spec.units_per_step}
                     line |= {name: float(value) for name, value in told.items()}
                     now = time.monotonic()
                     rate = (done - began_at) * spec.units_per_step / max(now - began, 1e-9)

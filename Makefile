@@ -1,0 +1,43 @@
+# make quickstart and make test do all the set-up they need; PYTHON names another interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# libtpu exists for Linux on x86-64 alone.
+
+comma := ,
+EXTRAS := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),dev$(comma)tpu,dev)
+INSTALLED := $(VENV)/.installed
+
+.PHONY: quickstart install test test-slow lint bench bench-fit clean
+
+quickstart: $(INSTALLED)
+	$(BIN)/scalax run experiments/quickstart.toml
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	for plugin in $(wildcard plugins/*/pyproject.toml); do \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable $$(dirname $$plugin) || exit 1; \
+	done
+	touch $@
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: $(INSTALLED)
+	$(BIN)/pytest
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -m 'slow or not slow'
+
+bench: bench-fit
+
+bench-fit: $(INSTALLED)
+	@$(BIN)/python tools/bench_fit.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache out
