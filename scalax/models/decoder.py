@@ -35,7 +35,9 @@ class Matrix(nnx.Module):
         dtype: Any,
     ) -> None:
         init = nnx.initializers.truncated_normal(std)
-        self.kernel = nnx.Param(init(rngs.params(), shape, jnp.float32), out_sharding=names)
+        self.kernel = nnx.Param(
+            init(rngs.params(), shape, jnp.float32), out_sharding=names, eager_sharding=False
+        )
         self.inputs, self.dtype = inputs, dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -49,7 +51,9 @@ class RMSNorm(nnx.Module):
     """Root-mean-square normalisation with a learned scale (Zhang and Sennrich 2019)."""
 
     def __init__(self, width: int, *, dtype: Any) -> None:
-        self.scale = nnx.Param(jnp.ones(width, jnp.float32), out_sharding=("norm",))
+        self.scale = nnx.Param(
+            jnp.ones(width, jnp.float32), out_sharding=("norm",), eager_sharding=False
+        )
         self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -156,7 +160,7 @@ class Decoder(nnx.Module):
         s = shape
         init = nnx.initializers.truncated_normal(_EMBED_STD if s.tied else 1.0)
         table = init(rngs.params(), (s.vocab, s.width), jnp.float32)
-        self.embedding = nnx.Param(table, out_sharding=("vocab", "embed"))
+        self.embedding = nnx.Param(table, out_sharding=("vocab", "embed"), eager_sharding=False)
         self.blocks = nnx.List([Block(s, rngs, dtype=dtype) for _ in range(s.layers)])
         self.norm = RMSNorm(s.width, dtype=dtype)
         self.head = (

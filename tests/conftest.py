@@ -1,0 +1,93 @@
+"""Shared by all tests: jax on the CPU with two devices, a cache of their own, a real corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+
+ROOT = Path(__file__).parent.parent
+CHINCHILLA = ROOT / "experiments" / "data" / "chinchilla_figure4.csv"
+CHINCHILLA_COLUMNS = {"params": "Model Size", "flops": "Training FLOP"}
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["SCALAX_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some two hundred real documents: functions' worth of text from Python's own library."""
+    file = tmp_path_factory.mktemp("corpus") / "library.jsonl"
+    root = Path(sysconfig.get_paths()["stdlib"])
+    texts = [p.read_text(encoding="utf-8") for p in sorted((root / "email").rglob("*.py"))]
+    texts += [p.read_text(encoding="utf-8") for p in sorted((root / "json").rglob("*.py"))]
+    pieces = [text[k : k + 2000] for text in texts for k in range(0, len(text), 2000)]
+    file.write_text("".join(json.dumps({"text": piece}) + "\n" for piece in pieces))
+    return file
+
+
+@pytest.fixture(scope="session")
+def experiment(corpus: Path) -> Path:
+    """A sweep of two sizes by two token counts that trains in seconds."""
+    file = corpus.parent / "tiny.toml"
+    file.write_text(
+        f"""
+[data]
+dataset = "text"
+files = ["{corpus}"]
+seq_len = 32
+
+[model]
+family = "transformer"
+tied = true
+
+[sweep]
+kind = "grid"
+params = [9_000, 14_000]
+tokens = [4_000, 8_000]
+
+[train]
+batch = 8
+eval_tokens = 2048
+
+[fit]
+bootstrap = 20
+
+[check]
+params = 20_000
+tokens = 16_000
+"""
+    )
+    return file
+
+
+@pytest.fixture(scope="session")
+def scalax() -> Command:
+    """Runs the command line as a real process."""
+
+    def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "scalax", *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            timeout=300,
+            check=False,
+        )
+
+    return run

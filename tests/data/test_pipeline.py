@@ -1,0 +1,63 @@
+"""Batches: each example once an epoch, the same for a seed, from any step, over any hosts."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from scalax.data.pipeline import eval_batches, train_batches
+from scalax.errors import ScalaxError
+
+
+class Numbers:
+    """Thirty examples that say their own index."""
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {"n": np.asarray(index)}
+
+
+def take(count: int, **options: int) -> list[list[int]]:
+    settings = {"batch": 6, "seed": 0, "start": 0} | options
+    batches = train_batches(Numbers(), **settings)
+    return [b["n"].tolist() for b in itertools.islice(batches, count)]
+
+
+def test_an_epoch_has_each_example_once_and_the_next_another_order() -> None:
+    first, second = take(10)[:5], take(10)[5:]
+    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(30))
+    assert first != second
+
+
+def test_a_seed_fixes_the_order() -> None:
+    assert take(5, seed=3) == take(5, seed=3) != take(5, seed=4)
+
+
+@pytest.mark.parametrize("start", [1, 4, 7])
+def test_any_step_can_be_resumed(start: int) -> None:
+    assert take(10)[start:] == take(10 - start, start=start)
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 3])
+def test_hosts_share_the_same_batches(hosts: int) -> None:
+    parts = [take(7, hosts=hosts, host=h) for h in range(hosts)]
+    assert [sum(rows, []) for rows in zip(*parts, strict=True)] == take(7)
+
+
+def test_hosts_must_divide_the_batch() -> None:
+    with pytest.raises(ScalaxError, match="does not divide among 4 hosts"):
+        take(1, hosts=4)
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_held_out_examples_are_each_scored_once(hosts: int) -> None:
+    seen: list[int] = []
+    for host in range(hosts):
+        for batch in eval_batches(Numbers(), batch=8, examples=99, hosts=hosts, host=host):
+            assert len(batch["n"]) == 8 // hosts
+            seen += batch["n"][batch["mask"] > 0].tolist()
+    assert sorted(seen) == list(range(30))
