@@ -33,27 +33,34 @@ def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
     try:
         return schema.model_validate(dict(values))
     except ValidationError as error:
-        found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise _worded(found[0], schema, where, more) from None
+        raise _worded(error.errors(), schema, where) from None
 
 
-def _worded(error: ErrorDetails, schema: type[BaseModel], where: str, more: str) -> ScalaxError:
-    path = [part for part in error["loc"] if not _is_tag(part)]
+def _worded(errors: list[ErrorDetails], schema: type[BaseModel], where: str) -> ScalaxError:
+    """The first key at fault, unknown keys before others; a union's members are one key."""
+    by_key: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for error in sorted(errors, key=lambda e: e["type"] != "extra_forbidden"):
+        path = tuple(part for part in error["loc"] if not _is_tag(part))
+        by_key.setdefault(path, []).append(error)
+    path, found = next(iter(by_key.items()))
+    more = f" (and {len(by_key) - 1} more keys)" if len(by_key) > 1 else ""
     key = ""
     for part in path:
         key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
     place = f"{where}: {key}" if where.endswith(".toml") else f"{where}.{key}" if key else where
-    if error["type"] == "extra_forbidden":
+    kind = found[0]["type"]
+    if kind == "extra_forbidden":
         known = _fields_at(schema, path[:-1])
         return ScalaxError("unknown key" + more, where=place, fix=suggest(str(path[-1]), known))
-    if error["type"] == "missing":
+    if kind == "missing":
         return ScalaxError("missing" + more, where=place, fix=f"add {path[-1]} = ...")
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return ScalaxError(f"expected {message}, got {error['input']!r}{more}", where=place)
+    expected = " or ".join(
+        e["msg"].removeprefix("Value error, ").removeprefix("Input should be ") for e in found
+    )
+    return ScalaxError(f"expected {expected}, got {found[0]['input']!r}{more}", where=place)
 
 
-def _fields_at(schema: type[BaseModel], path: list[int | str]) -> list[str]:
+def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     for part in path:
         field = schema.model_fields.get(str(part))
         kind = field.annotation if field else None
@@ -68,5 +75,7 @@ def _fields_at(schema: type[BaseModel], path: list[int | str]) -> list[str]:
 def _is_tag(part: int | str) -> bool:
     """Pydantic puts the name of the union's member in the path; a user never wrote it."""
     return isinstance(part, str) and (
-        part in ("float", "int", "str", "bool", "grid", "isoflop", "list") or "[" in part
+        part in ("float", "int", "str", "bool", "dict", "grid", "isoflop", "list")
+        or part.startswith(("constrained-", "function-"))
+        or "[" in part
     )

@@ -67,3 +67,16 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def serial_calls(mesh: Mesh) -> bool:
     """Whether at most one call may be in flight: several CPU devices deadlock with more."""
     return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
+
+
+def where_it_divides(place: NamedSharding, shape: tuple[int, ...]) -> NamedSharding:
+    """The sharding, with each dimension that its axes do not divide evenly kept whole.
+
+    A parameter of three heads lies whole on both devices of tensor = 2, as norms do everywhere.
+    """
+    parts: list[Any] = []
+    for size, axes in zip(shape, tuple(place.spec) + (None,) * len(shape), strict=False):
+        names = (axes,) if isinstance(axes, str) else tuple(axes or ())
+        across = math.prod(place.mesh.shape[name] for name in names)
+        parts.append(axes if size % across == 0 else None)
+    return NamedSharding(place.mesh, PartitionSpec(*parts))

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scalax.models.base import ModelFamily
 from scalax.shapes.base import Recipe
-from scalax.train.mesh import batch_sharding, serial_calls
+from scalax.train.mesh import batch_sharding, serial_calls, where_it_divides
 from scalax.train.optimizer import make_optimizer
 from scalax.train.schedule import Schedule, learning_rate
 
@@ -81,7 +81,11 @@ class Program:
                 lambda: self.family.build(self.shape, rngs=nnx.Rngs(0), dtype=dtype)
             )
             graph, abstract, _ = nnx.split(module, nnx.Param, ...)
-            placed = nnx.get_named_sharding(abstract, self.mesh)
+            placed = jax.tree.map(
+                lambda place, leaf: where_it_divides(place, leaf.shape),
+                nnx.get_named_sharding(abstract, self.mesh),
+                abstract,
+            )
             shardings = _state_shardings(optimizer, placed, jax.eval_shape(create, 0), self.mesh)
         replicated = NamedSharding(self.mesh, PartitionSpec())
         step = partial(_train_step, self.family, graph, optimizer)
@@ -165,7 +169,7 @@ def _train_step(
     updates, moments = optimizer.update(gradient, state.optimizer, state.params)
     rate = learning_rate(schedule, state.step)
     params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-    told = {"loss": loss, "grad_norm": optax.global_norm(gradient), "learning_rate": rate}
+    told = {"loss": loss, "grad_norm": optax.tree.norm(gradient), "learning_rate": rate}
     return TrainState(params, rest, moments, state.step + 1), told
 
 

@@ -18,11 +18,11 @@ from scalax.errors import ScalaxError
 DOCUMENTS = [f"document {k}: " + "words and more words " * (k % 7 + 3) for k in range(200)]
 
 
-def open_text(files: list[Path], **options: object):  # noqa: ANN201
+def open_text(files: list[Path], **options: object):
     return Text().open("text", {"files": [str(f) for f in files], "seq_len": 16, **options})
 
 
-def all_text(dataset, split: str) -> bytes:  # noqa: ANN001
+def all_text(dataset, split: str) -> bytes:
     source = dataset.source(split)
     windows = [source[k]["tokens"] for k in range(len(source))]
     return b"".join(bytes(w[:-1].astype(np.uint8)) for w in windows) + bytes([windows[-1][-1]])
@@ -86,7 +86,7 @@ def test_missing_files_and_unknown_kinds_are_named(tmp_path: Path) -> None:
     with pytest.raises(ScalaxError, match=r"no file matches.*|nowhere"):
         open_text([tmp_path / "nowhere-*.txt"])
     (tmp_path / "a.docx").write_text("x")
-    with pytest.raises(ScalaxError, match="unknown kind of file '.docx'"):
+    with pytest.raises(ScalaxError, match=r"unknown kind of file '\.docx'"):
         open_text([tmp_path / "a.docx"])
 
 
@@ -98,6 +98,6 @@ def test_the_embedded_corpus_is_large_real_and_the_same_each_time() -> None:
     assert b"def " in all_text_start(first)
 
 
-def all_text_start(dataset) -> bytes:  # noqa: ANN001
+def all_text_start(dataset) -> bytes:
     source = dataset.source("train")
     return b"".join(bytes(source[k]["tokens"].astype(np.uint8)) for k in range(100))

@@ -1,0 +1,63 @@
+"""The plan of a sweep: trunks, branches, exact costs, isoFLOPs, lists and axes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scalax.sweep.run import prepare
+
+
+def plan(experiment: Path, *overrides: str):
+    return prepare(experiment, overrides).plan
+
+
+def test_a_grid_shares_a_trunk_a_size(experiment: Path) -> None:
+    found = plan(experiment, "sweep.tokens=[4000, 8000, 16000]")
+    assert [len(group.runs) for group in found.groups] == [3, 3]
+    for group in found.groups:
+        assert {run.trunk for run in group.runs} == {group.name}
+        # A trunk's whole cost: its own steps once, and each branch's decay.
+        decays = sum(run.spec.steps - run.spec.decay_start for run in group.runs)
+        per_step = group.runs[0].flops / group.runs[0].spec.steps
+        spent = sum(run.flops_spent for run in group.runs)
+        assert spent == pytest.approx(per_step * (group.trunk.steps + decays))
+        assert len({run.spec.recipe for run in group.runs}) == 1
+        assert len({run.spec.warmup_steps for run in group.runs}) == 1
+
+
+def test_a_run_alone_spends_what_it_costs(experiment: Path) -> None:
+    check = plan(experiment).checks[0].runs[0]
+    assert (check.role, check.trunk, check.flops_spent) == ("check", None, check.flops)
+
+
+def test_runs_of_an_isoflop_cost_their_budget(experiment: Path) -> None:
+    found = plan(
+        experiment,
+        'sweep={kind="isoflop", flops=[1e9, 2e9], params=[[9e3, 14e3], [9e3, 14e3, 20e3]]}',
+    )
+    budgets = [1e9] * 2 + [2e9] * 3
+    assert [run.flops for run in found.fitted] == pytest.approx(budgets, rel=0.05)
+    assert all(run.trunk is None for run in found.fitted)
+
+
+def test_a_list_is_taken_as_it_stands(experiment: Path) -> None:
+    found = plan(experiment, 'sweep={kind="list", runs=[{params=9e3, tokens=4e3}]}')
+    assert [(r.target_params, r.target_tokens) for r in found.fitted] == [(9e3, 4e3)]
+
+
+def test_axes_multiply_the_sweep_and_name_their_column(experiment: Path) -> None:
+    found = plan(experiment, "sweep.axes={learning_rate=[0.001, 0.01], seeds=[0, 1]}")
+    assert len(found.fitted) == 4 * 4
+    assert {(r.axes["learning_rate"], r.axes["seed"]) for r in found.fitted} == {
+        (0.001, 0), (0.001, 1), (0.01, 0), (0.01, 1),
+    }  # fmt: skip
+    assert all(r.spec.recipe.learning_rate == r.axes["learning_rate"] for r in found.fitted)
+
+
+def test_cosine_and_constant_runs_stand_alone(experiment: Path) -> None:
+    for schedule in ("cosine", "constant"):
+        found = plan(experiment, f'train.schedule="{schedule}"')
+        assert [len(group.runs) for group in found.groups] == [1] * 4
+        assert all(run.spec.decay_start == run.spec.steps for run in found.fitted)

@@ -1,0 +1,88 @@
+"""A sweep killed at any moment, and started again, ends with the same table to the bit."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SETTINGS = ["--set", "train.checkpoint_seconds=0.05", "--set", "sweep.tokens=[8000, 16000, 40000]"]
+
+
+def start(experiment: Path, out: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scalax", "run", experiment, "--out", out, *SETTINGS],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The sweep without a kill, and the seconds it took."""
+    out = tmp_path_factory.mktemp("kill") / "undisturbed"
+    began = time.monotonic()
+    process = start(experiment, out)
+    assert process.wait() == 0, process.stderr.read()
+    return out, time.monotonic() - began
+
+
+def finish_after(
+    signals: list[int], experiment: Path, out: Path, seconds: float, seed: int
+) -> list[int]:
+    """Starts, signals at a random moment, and so on; then lets it finish. The exit codes."""
+    rng = random.Random(seed)
+    codes = []
+    for number in signals:
+        process = start(experiment, out)
+        time.sleep(rng.uniform(0.2, 1.0) * seconds)
+        process.send_signal(number)
+        codes.append(process.wait())
+        process.stderr.close()
+    process = start(experiment, out)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return codes
+
+
+def same_results(one: Path, other: Path) -> None:
+    assert (one / "runs.csv").read_bytes() == (other / "runs.csv").read_bytes()
+    assert (one / "check.json").read_bytes() == (other / "check.json").read_bytes()
+    for metrics in sorted(one.rglob("metrics.jsonl")):
+        assert metrics.read_bytes() == (other / metrics.relative_to(one)).read_bytes(), metrics
+
+
+@pytest.mark.group
+def test_killed_twice_it_ends_with_the_same_table(
+    undisturbed: tuple[Path, float], experiment: Path, tmp_path: Path
+) -> None:
+    whole, seconds = undisturbed
+    finish_after([signal.SIGKILL, signal.SIGKILL], experiment, tmp_path / "o", seconds, seed=0)
+    same_results(whole, tmp_path / "o")
+
+
+@pytest.mark.group
+def test_asked_to_stop_it_saves_and_says_so_by_its_exit_code(
+    undisturbed: tuple[Path, float], experiment: Path, tmp_path: Path
+) -> None:
+    whole, seconds = undisturbed
+    codes = finish_after(
+        [signal.SIGTERM, signal.SIGINT], experiment, tmp_path / "o", 0.8 * seconds, seed=1
+    )
+    assert set(codes) <= {143, 130, 0, -15}, codes
+    same_results(whole, tmp_path / "o")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_killed_at_many_moments_it_ends_with_the_same_table(
+    undisturbed: tuple[Path, float], experiment: Path, tmp_path: Path, seed: int
+) -> None:
+    whole, seconds = undisturbed
+    finish_after([signal.SIGKILL] * 2, experiment, tmp_path / "o", seconds, seed)
+    same_results(whole, tmp_path / "o")

@@ -1,0 +1,160 @@
+"""A sweep end to end, as a user has it: files, contracts, going on, divergence, a full disk."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Command
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "runs.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def finished(
+    experiment: Path, scalax: Command, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("sweep") / "out"
+    done = scalax("run", experiment, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout)
+
+
+def test_the_folder_holds_all_that_was_promised(finished: tuple[Path, dict[str, Any]]) -> None:
+    out, outcome = finished
+    rows = table(out)
+    assert [row["role"] for row in rows] == ["fit"] * 4 + ["check"]
+    for row in rows:
+        assert row["status"] == "done"
+        assert 1 < float(row["loss"]) < 6
+        folder = out / "runs" / row["name"]
+        spec = json.loads((folder / "spec.json").read_text())
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert lines[-1]["step"] == spec["steps"] == int(row["steps"])
+        assert [a["step"] for a in lines] == sorted({a["step"] for a in lines})
+        assert (folder / "timing.jsonl").is_file()
+        assert list((folder / "checkpoints").iterdir())
+    for name in ("experiment.toml", "fit.json", "report.html"):
+        assert (out / name).stat().st_size > 0
+    assert {p.name for p in (out / "figures").iterdir()} == {
+        "loss_curves.png", "loss_vs_compute.png", "forecast.png",
+    }  # fmt: skip
+    assert set(outcome) >= {"out", "runs", "diverged", "fit", "check", "allocation"}
+
+
+def test_the_forecast_is_held_against_the_check_run(
+    finished: tuple[Path, dict[str, Any]],
+) -> None:
+    out, outcome = finished
+    (record,) = json.loads((out / "check.json").read_text())
+    assert set(record) >= {"params", "tokens", "flops", "predicted", "low", "high", "measured"}
+    check = table(out)[-1]
+    assert record["measured"] == float(check["loss"])
+    assert (record["params"], record["tokens"]) == (int(check["params"]), int(check["tokens"]))
+    assert outcome["check"] == [record]
+
+
+def test_started_again_it_repeats_nothing(
+    finished: tuple[Path, dict[str, Any]], experiment: Path, scalax: Command
+) -> None:
+    out, outcome = finished
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("metrics.jsonl")}
+    rows = (out / "runs.csv").read_bytes()
+    again = scalax("run", experiment, "--out", out, "--json")
+    assert again.returncode == 0, again.stderr
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("metrics.jsonl")} == before
+    assert (out / "runs.csv").read_bytes() == rows
+    assert json.loads(again.stdout)["check"] == outcome["check"]
+
+
+def test_changed_settings_are_named(
+    finished: tuple[Path, dict[str, Any]], experiment: Path, scalax: Command
+) -> None:
+    done = scalax(
+        "run", experiment, "--out", finished[0], "--set", "seed=5", "--set", "fit.delta=1"
+    )
+    assert done.returncode == 2
+    assert "seed was 0, is 5" in done.stderr
+    assert "fit.delta was 0.001, is 1" in done.stderr
+
+
+def test_the_sweep_enters_every_other_command(
+    finished: tuple[Path, dict[str, Any]], scalax: Command
+) -> None:
+    out, outcome = finished
+    fitted = json.loads(scalax("fit", out, "--law", "chinchilla", "--json").stdout)
+    assert fitted["rows"] == 4
+    assert fitted["objective"] == pytest.approx(outcome["fit"]["objective"], rel=1e-6)
+    done = scalax("predict", "--fit", out / "fit.json", "--params", 2e4, "--tokens", 16e3, "--json")
+    (answer,) = json.loads(done.stdout)
+    assert answer["low"] <= answer["loss"] <= answer["high"]
+
+
+def test_a_run_that_diverges_is_marked_and_the_sweep_goes_on(
+    experiment: Path, scalax: Command, tmp_path: Path
+) -> None:
+    done = scalax(
+        "run", experiment, "--out", tmp_path / "o", "--json",
+        "--set", "sweep.axes.learning_rate=[0.01, 1e9]", "--set", "train.clip='none'",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    rows = table(tmp_path / "o")
+    assert len(rows) == 9
+    assert {r["learning_rate"] for r in rows if r["status"] == "diverged"} == {"1000000000.0"}
+    assert len(outcome["diverged"]) == 4
+    assert outcome["fit"]["rows"] == 4
+    assert all(r["loss"] == "" for r in rows if r["status"] == "diverged")
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    experiment: Path, scalax: Command, tmp_path: Path
+) -> None:
+    done = scalax("run", experiment, "--out", tmp_path / "o", "--dry-run", "--json")
+    found = json.loads(done.stdout)
+    assert len(found["runs"]) == 5
+    assert found["flops"] == pytest.approx(sum(r["flops_spent"] for r in found["runs"]))
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_full_disk_is_one_error_and_loses_nothing(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """A limit on file size makes the system refuse writes, as a full disk does."""
+    import os
+    import resource
+    import signal
+
+    from scalax.errors import JobError
+    from scalax.runs.write import write_runs
+
+    out = tmp_path / "o"
+    shutil.copytree(finished[0], out)
+    before = (out / "runs.csv").read_bytes()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        try:
+            write_runs(out / "runs.csv", [{"loss": 0.1}] * 1000)
+        except JobError as error:
+            os._exit(error.exit_code)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    assert (out / "runs.csv").read_bytes() == before
+    assert not list(out.glob(".runs.csv.*"))
+
+
+def test_an_unwritable_folder_is_one_error(experiment: Path, scalax: Command) -> None:
+    done = scalax("run", experiment, "--out", "/proc/scalax")
+    assert done.returncode == 2
+    assert "/proc/scalax: cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
