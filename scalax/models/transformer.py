@@ -73,16 +73,16 @@ class Transformer(ModelFamily):
         """Learning rate and batch by the exponents of Step Law (Li et al. 2025, arXiv:2503.04715).
 
         batch = 0.58 D^0.571 tokens, as there, rounded to a power of two of sequences. Learning
-        rate = 0.28 N^-0.713 D^0.307: their exponents met the best of three learning rates at
-        40 thousand to 640 thousand parameters and 0.5 and 1.5 million bytes, but their 1.79 was six
-        times too high (scalax run experiments/quickstart.toml --set
+        rate = 0.32 N^-0.713 D^0.307: their exponents met the best of three learning rates at
+        40 to 640 thousand parameters and 0.5 and 1.5 million bytes, but their factor 1.79 was
+        five to six times too high here (scalax run experiments/quickstart.toml --set
         "sweep.axes.learning_rate=[0.002,0.004,0.008]" --set "sweep.params=[160000]").
         """
         params = self.counts(shape).params
         sequences = 0.58 * units**0.571 / data.units_per_example
         return Recipe(
             batch=2 ** max(0, round(math.log2(sequences))),
-            learning_rate=min(0.02, 0.28 * params**-0.713 * units**0.307),
+            learning_rate=min(0.02, 0.32 * params**-0.713 * units**0.307),
         )
 
     def build(self, shape: TransformerShape, *, rngs: Any, dtype: Any) -> Any:
