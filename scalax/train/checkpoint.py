@@ -19,7 +19,8 @@ from scalax.errors import JobError
 from scalax.files import disk_error
 from scalax.train.program import TrainState
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+# What Orbax's threads log as errors, with tracebacks, they also raise; it is told once, from there.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -63,8 +64,9 @@ class Checkpoints:
         except OSError as error:
             raise disk_error(error, self._folder) from error
         except ValueError as error:  # how TensorStore words what the disk refused
+            full = "No space left" in str(error) or "os_error_code='28'" in str(error)
             raise JobError(
-                f"a checkpoint could not be written: {str(error).splitlines()[0]}",
+                "the disk is full" if full else f"cannot be written: {str(error).splitlines()[0]}",
                 where=str(self._folder),
                 fix="free some space and start the same command again: finished work is kept",
             ) from error
