@@ -9,7 +9,7 @@ import numpy as np
 
 TRAINING_SHARE = 0.35
 """Of the matrix-product rate measured here, what a small transformer's training step reaches on
-the same cores: the quickstart's model FLOPs over its training time, tools/measure_host.py."""
+the same cores: python tools/training_share.py out/quickstart."""
 
 _ACCELERATORS = ("/dev/accel0", "/dev/vfio/0", "/dev/nvidia0", "/dev/kfd")
 
