@@ -21,7 +21,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # Lazy, in the form entry points use, so that a query imports only the law it asks for.
 _BUILT_IN: dict[Kind, dict[str, str]] = {
-    "law": {"chinchilla": "scalax.laws.chinchilla:Chinchilla"},
+    "law": {
+        "chinchilla": "scalax.laws.chinchilla:Chinchilla",
+        "joint": "scalax.laws.joint:Joint",
+        "kaplan": "scalax.laws.kaplan:Kaplan",
+    },
     "model": {"transformer": "scalax.models.transformer:Transformer"},
     "dataset": {
         "stdlib": "scalax.data.stdlib:Stdlib",

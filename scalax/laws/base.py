@@ -25,12 +25,16 @@ class Coefficient:
 
     Attributes:
         name: Its symbol.
-        role: ``"linear"`` where, the exponents given, the loss is linear in it (the solver then
-            finds it inside the grid); ``"exponent"`` where a coarse grid is searched.
+        role: ``"linear"``: the others given, the law is linear in it, and the solver finds it
+            inside the grid (see `Law.basis`). The rest are searched over a coarse grid:
+            ``"exponent"``, a plain number; ``"floor"``, a level of the loss, its grid in shares
+            of the least measured one; ``"place"``, a point of the column ``of``, its grid in
+            shares of the way from that column's least to its greatest value, in logarithms.
         low: Least value allowed.
         high: Greatest value allowed.
-        grid: Coarse starting values, for exponents.
+        grid: Coarse starting values; none for a linear one.
         meaning: What it stands for, in a few words.
+        of: For a place, the column that it lies on.
     """
 
     name: str
@@ -39,6 +43,27 @@ class Coefficient:
     high: float
     grid: tuple[float, ...] = ()
     meaning: str = ""
+    of: str = ""
+
+    @property
+    def log(self) -> bool:
+        """Whether a solver works in its logarithm: all but exponents are positive sizes."""
+        return self.role != "exponent"
+
+    def starts(self, x: Mapping[str, Array], loss: Array) -> Array:
+        """Its grid in its own unit, for the rows at hand.
+
+        Args:
+            x: Columns by name, each [rows].
+            loss: The measured loss, [rows].
+        """
+        grid = np.asarray(self.grid, dtype=float)
+        if self.role == "floor":
+            grid = grid * np.min(loss)
+        elif self.role == "place":
+            low, high = np.log(np.min(x[self.of])), np.log(np.max(x[self.of]))
+            grid = np.exp(low + grid * (high - low))
+        return np.clip(grid, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -79,6 +104,12 @@ class ComputeRule:
 class Law(abc.ABC):
     """A parametric form of the loss. Subclass it to add one; see `scalax.laws.chinchilla`.
 
+    A law that is a sum of linear coefficients times factors gives `basis` alone. One that becomes
+    such a sum under a change of variable, as E + (A / N^a + B / D^b)^g does once E is taken off
+    and the root of g drawn, also gives `target`, and where a coefficient stands in the sum as a
+    function of itself, `untangle`; see `scalax.laws.joint` and `scalax.laws.kaplan`. These serve
+    only to find good starts: the exact objective uses `loss`.
+
     Class attributes:
         name: What a user writes.
         title: One line for a listing.
@@ -112,13 +143,47 @@ class Law(abc.ABC):
 
     @abc.abstractmethod
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factors of the linear coefficients, in order: loss = sum of coefficient * factor.
+        """The factors of the linear coefficients, in order: target = sum of amount * factor.
 
         Args:
             xp: numpy, or jax.numpy.
-            c: The exponents by name.
+            c: The coefficients that are not linear, by name.
             x: Columns by name.
         """
+
+    def target(
+        self,
+        xp: Any,
+        c: Mapping[str, Array],
+        x: Mapping[str, Array],
+        loss: Array,
+    ) -> Array:
+        """What the sum over `basis` equals where the law holds exactly: the loss itself, or a
+        function of it that is monotone for the coefficients given.
+
+        Args:
+            xp: numpy, or jax.numpy.
+            c: The coefficients that are not linear, by name.
+            x: Columns by name.
+            loss: The measured loss.
+
+        Returns:
+            Of the broadcast shape; NaN where no linear coefficients give such a loss.
+        """
+        return loss
+
+    def untangle(
+        self,
+        c: Mapping[str, Array],
+        amounts: Mapping[str, Array],
+    ) -> dict[str, Array]:
+        """The linear coefficients from the amounts of their factors: by default the same.
+
+        Args:
+            c: The coefficients that are not linear, by name.
+            amounts: Positive, by the name of the linear coefficient.
+        """
+        return dict(amounts)
 
     def terms(self, x: Mapping[str, Array]) -> list[dict[str, Array]] | None:
         """The loss as a sum of exponentials of linear forms, where the law is one.
