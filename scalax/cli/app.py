@@ -18,6 +18,7 @@ _COMMANDS = {
     "fit": "scalax.cli.fit:fit",
     "predict": "scalax.cli.predict:predict",
     "allocate": "scalax.cli.allocate:allocate",
+    "gain": "scalax.cli.gain:gain",
     "laws": "scalax.cli.laws:laws",
     "plugins": "scalax.cli.plugins:plugins",
 }
