@@ -14,6 +14,7 @@ from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
+from scalax.fit.residual import Cost
 from scalax.fit.starts import grid_starts
 from scalax.fit.uncertainty import bootstrap
 from scalax.laws.base import ComputeRule, Law
@@ -117,7 +118,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         law,
         {name: np.asarray(runs[name], float) for name in law.columns},
         np.log(runs[settings.metric]),
-        settings.delta,
+        Cost("huber", settings.delta),
     )
     row_weights = weigh(runs, settings.weights)
     starts = grid_starts(objective, row_weights, STARTS)
