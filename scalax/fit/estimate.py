@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -15,16 +14,16 @@ from scalax.errors import ScalaxError
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
 from scalax.fit.residual import Cost
+from scalax.fit.rows import WEIGHTS, Weights, compute_rule, weigh
 from scalax.fit.starts import grid_starts
 from scalax.fit.uncertainty import bootstrap
-from scalax.laws.base import ComputeRule, Law
+from scalax.laws.base import Law
 from scalax.predict.fit_result import Fit
 from scalax.runs.clean import clean
 from scalax.runs.read import check, read_runs
 from scalax.runs.table import Runs
 
 STARTS = 8
-_RULE_TOLERANCE = 0.01
 _KEPT_RESIDUALS = 1000
 
 
@@ -35,7 +34,7 @@ class FitSettings:
     Attributes:
         law: Name of the law form.
         metric: The column to fit.
-        weights: ``flat``, or ``compute``: the square root of flops, scaled to mean 1.
+        weights: ``flat``, ``compute``: the square root of flops, or ``flops``; of mean 1.
         delta: Where the Huber loss on the log residual turns linear.
         drop_worst: How many rows of the highest metric to drop.
         bootstrap: Resamples for the intervals; 0 for none.
@@ -45,7 +44,7 @@ class FitSettings:
 
     law: str = "chinchilla"
     metric: str = "loss"
-    weights: Literal["flat", "compute"] = "flat"
+    weights: Weights = "flat"
     delta: float = 1e-3
     drop_worst: int = 0
     bootstrap: int = 0
@@ -54,7 +53,7 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         for name, fine, expected in (
-            ("weights", self.weights in ("flat", "compute"), "flat or compute"),
+            ("weights", self.weights in WEIGHTS, "flat, compute or flops"),
             ("delta", math.isfinite(self.delta) and self.delta > 0, "a positive number"),
             ("bootstrap", self.bootstrap >= 0, "0 or more"),
             ("level", 0 < self.level < 1, "a share between 0 and 1"),
@@ -69,7 +68,7 @@ def fit(
     *,
     columns: Mapping[str, str] | None = None,
     metric: str = "loss",
-    weights: Literal["flat", "compute"] = "flat",
+    weights: Weights = "flat",
     delta: float = 1e-3,
     drop_worst: int = 0,
     bootstrap: int = 0,
@@ -80,10 +79,11 @@ def fit(
 
     Args:
         runs: A table from `read_runs`, or the path of one.
-        law: Name of the law form.
+        law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
+            budgets best, with intervals from those forecasts.
         columns: Our column names to theirs, where ``runs`` is a path.
         metric: The column to fit; held-out loss by default.
-        weights: ``"flat"``, or ``"compute"`` for the square root of flops, scaled to mean 1.
+        weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; of mean 1.
         delta: Where the Huber loss on the log residual turns linear.
         drop_worst: How many rows of the highest metric to drop.
         bootstrap: Resamples for the intervals; 0 for none.
@@ -106,7 +106,12 @@ def fit(
     """
     settings = FitSettings(law, metric, weights, delta, drop_worst, bootstrap, seed, level)
     table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
-    return fit_table(clean(table, metric=metric, drop_worst=drop_worst), settings)
+    table = clean(table, metric=metric, drop_worst=drop_worst)
+    if law == "auto":
+        from scalax.fit.auto import fit_auto
+
+        return fit_auto(table, settings)
+    return fit_table(table, settings)
 
 
 def fit_table(runs: Runs, settings: FitSettings) -> Fit:
@@ -120,7 +125,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         np.log(runs[settings.metric]),
         Cost("huber", settings.delta),
     )
-    row_weights = weigh(runs, settings.weights)
+    row_weights = weigh(runs["flops"], settings.weights)
     starts = grid_starts(objective, row_weights, STARTS)
     if not len(starts):
         raise ScalaxError(f"{law.name} is not finite on these rows", where=runs.source)
@@ -159,35 +164,6 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         source=runs.source,
         notes=notes,
     )
-
-
-def weigh(runs: Runs, weights: str) -> np.ndarray:
-    """Row weights [rows], of mean 1: all equal, or the square root of flops."""
-    if weights == "flat":
-        return np.ones(len(runs))
-    root = np.sqrt(runs["flops"])
-    return np.asarray(root / root.mean())
-
-
-def compute_rule(runs: Runs) -> ComputeRule:
-    """How params and tokens made up the flops column.
-
-    6ND where all rows agree with it to a hundredth; else the coefficient and exponent of params
-    that describe the rows best, which is how a family's exact count grows over their range.
-    """
-    per_token = runs["flops"] / runs["tokens"]
-    if np.all(np.abs(per_token / (6 * runs["params"]) - 1) <= _RULE_TOLERANCE):
-        return ComputeRule()
-    log_params = np.log(runs["params"])
-    centred = log_params - log_params.mean()
-    spread = float(np.sum(centred**2))
-    exponent = 1.0
-    if spread > 1e-6:
-        exponent = float(np.sum(centred * np.log(per_token)) / spread)
-    if not 0.5 <= exponent <= 1.5:  # rows that do not look like training compute at all
-        exponent = 1.0
-    level = float(np.mean(np.log(per_token) - exponent * log_params))
-    return ComputeRule(coefficient=math.exp(level), exponent=exponent)
 
 
 def _named(objective: Objective, theta: np.ndarray) -> dict[str, float]:

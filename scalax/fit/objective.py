@@ -4,8 +4,9 @@ objective(theta) = sum over rows of weight * cost(log loss(theta) - log measured
 
 (Hoffmann et al. 2022, equation 3; without a prior unless one is given.) theta holds the logarithm
 of each coefficient that is a positive size and each exponent as it is. Laws that are sums of
-exponentials are differentiated in closed form by NumPy; any other law by JAX, in float64. Rows are
-taken in chunks, so that memory grows with the batch alone. Nothing here iterates.
+exponentials are differentiated in closed form, others by `jets` where it knows their functions, the
+rest by JAX, in float64. Rows are taken in chunks, so that memory grows with the batch alone.
+Nothing here iterates.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from scalax.fit.jets import Jet, Jets, seed
 from scalax.fit.residual import Cost
 from scalax.laws.base import Array, Law
 
@@ -109,7 +111,10 @@ class Objective:
             Arrays [batch], [batch, coefficients] and [batch, coefficients, coefficients].
         """
         terms = self.law.terms(self.columns)
-        plain = _by_jax(self) if terms is None else _by_terms(self, terms)
+        if terms is not None:
+            plain = _by_terms(self, terms)
+        else:
+            plain = _by_jets(self) if _jets_suffice(self) else _by_jax(self)
         prior = self.prior
         if prior is None:
             return plain
@@ -195,12 +200,65 @@ def _is_one(factor: Array) -> bool:
     return np.ndim(factor) == 0 and factor == 1.0
 
 
+def _jets_suffice(objective: Objective) -> bool:
+    """Whether a law is made of functions that `jets` knows, tried on one row."""
+    one = objective.rows(np.arange(min(1, objective.log_measured.size)))
+    low, high = objective.bounds()
+    try:
+        _jet_of(one, np.clip(np.full((1, len(low)), 0.5), low, high))
+    except (AttributeError, TypeError, NotImplementedError):
+        return False
+    return True
+
+
+def _jet_of(objective: Objective, theta: np.ndarray) -> Jet:
+    """Log residuals [batch, rows] with their derivatives by theta."""
+    c = {}
+    for k, spec in enumerate(objective.law.coefficients):
+        variable = seed(theta[:, k, None], k)
+        c[spec.name] = Jets.exp(variable) if spec.log else variable
+    with np.errstate(all="ignore"):
+        log_loss: Jet = Jets.log(objective.law.loss(Jets, c, objective.columns))
+        return log_loss - objective.log_measured
+
+
+def _by_jets(objective: Objective) -> Evaluate:
+    rows, size = objective.log_measured.size, len(objective.law.coefficients)
+
+    def evaluate(theta: np.ndarray, weights: np.ndarray) -> Derivatives:
+        batch = len(theta)
+        value = np.zeros(batch)
+        gradient, hessian = np.zeros((batch, size)), np.zeros((batch, size, size))
+        chunk = max(1, _CHUNK_VALUES // (4 * batch))
+        for start in range(0, rows, chunk):
+            at = slice(start, start + chunk)
+            part = objective if rows <= chunk else objective.rows(np.arange(rows)[at])
+            jet, weight = _jet_of(part, theta), weights[..., at]
+            with np.errstate(all="ignore"):
+                slope, curve = part.cost.slopes(jet.value)
+                slope, curve = slope * weight, curve * weight
+                value += np.sum(weight * part.cost.value(jet.value), axis=-1)
+                for k, first in jet.first.items():
+                    gradient[:, k] += np.sum(slope * first, axis=-1)
+                    bent = curve * first
+                    for m, other in jet.first.items():
+                        if m >= k:
+                            hessian[:, k, m] += np.sum(bent * other, axis=-1)
+                for (k, m), second in jet.second.items():
+                    hessian[:, k, m] += np.sum(slope * second, axis=-1)
+        upper = np.triu(hessian, 1)
+        return value, gradient, hessian + upper.transpose(0, 2, 1)
+
+    return evaluate
+
+
 def _by_jax(objective: Objective) -> Evaluate:
     import jax
     import jax.numpy as jnp
 
     law, rows = objective.law, objective.log_measured.size
     batched = _compiled(_same(law), objective.cost)
+    cpu = jax.local_devices(backend="cpu")[0]
 
     def evaluate(theta: np.ndarray, weights: np.ndarray) -> Derivatives:
         parts = []
@@ -214,7 +272,7 @@ def _by_jax(objective: Objective) -> Evaluate:
                 :, picked
             ]
             many = np.concatenate([theta, np.repeat(theta[:1], len(each) - len(theta), axis=0)])
-            with jax.enable_x64(True):
+            with jax.enable_x64(True), jax.default_device(cpu):
                 columns = {n: jnp.asarray(v[padded]) for n, v in objective.columns.items()}
                 found = batched(many, each, columns, jnp.asarray(objective.log_measured[padded]))
                 parts.append([np.asarray(part)[: len(theta)] for part in found])
