@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+
+from scalax.errors import ScalaxError
 
 Array = Any
 """A numpy or jax array, or a float: a law's arguments broadcast against each other."""
@@ -27,9 +29,11 @@ class Coefficient:
         name: Its symbol.
         role: ``"linear"``: the others given, the law is linear in it, and the solver finds it
             inside the grid (see `Law.basis`). The rest are searched over a coarse grid:
-            ``"exponent"``, a plain number; ``"floor"``, a level of the loss, its grid in shares
-            of the least measured one; ``"place"``, a point of the column ``of``, its grid in
-            shares of the way from that column's least to its greatest value, in logarithms.
+            ``"exponent"``, a plain number; ``"scale"``, a positive size; ``"floor"``, a level
+            below the loss, its grid in shares of the least measured one; ``"ceiling"``, one
+            above, its grid in multiples of the greatest; ``"place"``, a point of the column
+            ``of``, its grid in shares of the way from that column's least to its greatest value,
+            in logarithms.
         low: Least value allowed.
         high: Greatest value allowed.
         grid: Coarse starting values; none for a linear one.
@@ -60,6 +64,8 @@ class Coefficient:
         grid = np.asarray(self.grid, dtype=float)
         if self.role == "floor":
             grid = grid * np.min(loss)
+        elif self.role == "ceiling":
+            grid = grid * np.max(loss)
         elif self.role == "place":
             low, high = np.log(np.min(x[self.of])), np.log(np.max(x[self.of]))
             grid = np.exp(low + grid * (high - low))
@@ -117,6 +123,9 @@ class Law(abc.ABC):
         source: Paper and equation.
         columns: The columns of the runs table that it reads, in order.
         coefficients: Its coefficients, in order.
+        params_expected: Which parameters its N counts in the source.
+        assumed: What a query takes a column other than params and tokens to be where it is not
+            given: words for the reader, and the value given the other columns.
         interface: Version of this interface that it was written for.
     """
 
@@ -127,6 +136,8 @@ class Law(abc.ABC):
     source: ClassVar[str]
     columns: ClassVar[tuple[str, ...]] = ("params", "tokens")
     coefficients: ClassVar[tuple[Coefficient, ...]]
+    params_expected: ClassVar[str] = "all parameters, embeddings included"
+    assumed: ClassVar[Mapping[str, tuple[str, Callable[[Mapping[str, Array]], Array]]]] = {}
 
     @abc.abstractmethod
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
@@ -200,35 +211,105 @@ class Law(abc.ABC):
         """
         return None
 
+    def complete(self, x: Mapping[str, Array]) -> dict[str, Array]:
+        """The columns of a query, with those not given filled in as `assumed` says.
+
+        Raises:
+            ScalaxError: A column that the law reads is neither given nor assumed.
+        """
+        found = dict(x)
+        for name, (_, rule) in self.assumed.items():
+            if name not in found:
+                found[name] = rule(found)
+        lacking = [name for name in self.columns if name not in found]
+        if lacking:
+            raise ScalaxError(
+                f"{self.name} also needs {', '.join(lacking)}",
+                where=self.name,
+                fix=f"--given {lacking[0]}=VALUE",
+            )
+        return found
+
+    def params_computed(self, x: Mapping[str, Array]) -> Array:
+        """The parameters that each token passes through, which compute is counted from."""
+        return x["params"]
+
     def allocate(
-        self, c: Mapping[str, Array], flops: Array, compute: ComputeRule
+        self,
+        c: Mapping[str, Array],
+        flops: Array,
+        compute: ComputeRule,
+        given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
         """The split of a budget that minimises the loss, by a search over sizes.
 
-        The loss at a fixed budget is taken to have one minimum in log params. The search halves
-        a bracket of thirty decades until it is 1e-9 wide in log params. Laws with a closed form
-        override this.
+        A scan of thirty decades of params finds the lowest valley, a golden section its floor to
+        1e-9 in log params. Laws with a closed form override this.
 
         Args:
             c: Coefficients by name; floats, or arrays of one shape.
             flops: Budget in FLOPs, of a shape that broadcasts against them.
             compute: How params and tokens make up FLOPs.
+            given: The law's other columns by name, such as ``unique_tokens``.
 
         Returns:
-            params and tokens, of the broadcast shape.
+            params and tokens, of the broadcast shape; NaN where the loss falls to either end of
+            the scan, so that no split is best.
+
+        Raises:
+            ScalaxError: The law is not of both params and tokens, or needs another column.
         """
+        self.demand_split()
+        fixed = dict(given or {})
         shape = np.broadcast_shapes(np.shape(flops), *(np.shape(v) for v in c.values()))
-        low, high = np.zeros(shape), np.full(shape, math.log(1e30))
-        golden = (math.sqrt(5) - 1) / 2
+
+        def columns(log_params: Array) -> dict[str, Array]:
+            x = self.complete({**fixed, "params": np.exp(log_params), "tokens": np.ones(())})
+            tokens = compute.tokens(self.params_computed(x), flops)
+            return self.complete({**fixed, "params": np.exp(log_params), "tokens": tokens})
 
         def loss_at(log_params: Array) -> Array:
-            params = np.exp(log_params)
-            x = {"params": params, "tokens": compute.tokens(params, flops)}
-            return self.loss(np, c, x)
+            with np.errstate(all="ignore"):
+                loss = self.loss(np, c, columns(log_params))
+            return np.where(np.isfinite(loss), loss, np.inf)
 
-        while np.max(high - low) > 1e-9:
-            left, right = high - golden * (high - low), low + golden * (high - low)
-            falls = loss_at(left) > loss_at(right)
-            low, high = np.where(falls, left, low), np.where(falls, high, right)
-        params = np.exp((low + high) / 2)
-        return params, compute.tokens(params, flops)
+        best = search(loss_at, shape, 0.0, math.log(1e30))
+        x = columns(best)
+        return x["params"], x["tokens"]
+
+    def demand_split(self) -> None:
+        """Raises a ScalaxError where the loss does not depend on both params and tokens."""
+        if not {"params", "tokens"} <= set(self.columns):
+            raise ScalaxError(
+                f"{self.name} is a law of {' and '.join(self.columns)} alone: it cannot split a "
+                "budget between parameters and data",
+                where="allocate",
+                fix="fit a law of both, such as --law chinchilla",
+            )
+
+
+def search(
+    value_at: Callable[[Array], Array], shape: tuple[int, ...], low: float, high: float
+) -> Array:
+    """Where a function of one variable is least, for many functions at once.
+
+    Args:
+        value_at: From points, of ``shape``, to values; infinite where it has none.
+        shape: Of the points: one for each function.
+        low: Lower end of the scan.
+        high: Upper end.
+
+    Returns:
+        The points, of ``shape``; NaN where the least value lies at an end of the scan.
+    """
+    grid = np.linspace(low, high, 241)
+    values = np.stack([np.broadcast_to(value_at(np.full(shape, point)), shape) for point in grid])
+    at = np.argmin(values, axis=0)
+    inside = (at > 0) & (at < len(grid) - 1) & np.isfinite(np.min(values, axis=0))
+    left, right = grid[np.maximum(at - 1, 0)], grid[np.minimum(at + 1, len(grid) - 1)]
+    golden = (math.sqrt(5) - 1) / 2
+    while np.max(right - left) > 1e-9:
+        one, two = right - golden * (right - left), left + golden * (right - left)
+        falls = value_at(one) > value_at(two)
+        left, right = np.where(falls, one, left), np.where(falls, right, two)
+    return np.where(inside, (left + right) / 2, np.nan)

@@ -57,7 +57,11 @@ class Chinchilla(Law):
         ]
 
     def allocate(
-        self, c: Mapping[str, Array], flops: Array, compute: ComputeRule
+        self,
+        c: Mapping[str, Array],
+        flops: Array,
+        compute: ComputeRule,
+        given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
         """The closed form of Hoffmann et al. 2022, equation 4; see `split_two_powers`."""
         return split_two_powers(

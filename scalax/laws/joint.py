@@ -68,7 +68,11 @@ class Joint(Law):
         return xp.where(above > 0, xp.exp(xp.log(safe) / c["gamma"]), xp.nan)
 
     def allocate(
-        self, c: Mapping[str, Array], flops: Array, compute: ComputeRule
+        self,
+        c: Mapping[str, Array],
+        flops: Array,
+        compute: ComputeRule,
+        given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
         """The outer exponent and the floor move no minimum: Chinchilla's closed form."""
         return split_two_powers(

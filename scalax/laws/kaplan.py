@@ -30,6 +30,7 @@ class Kaplan(Law):
     title: ClassVar[str] = "two coupled power laws, in params and in tokens, without a floor"
     equation: ClassVar[str] = "L = ((Nc / N)^(alpha_N / alpha_D) + Dc / D)^alpha_D"
     source: ClassVar[str] = "Kaplan et al. 2020, arXiv:2001.08361, equation 1.5"
+    params_expected: ClassVar[str] = "without embeddings"
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
         Coefficient("Nc", "linear", 1e-30, 1e90, meaning="params where their law alone gives 1"),
         Coefficient("Dc", "linear", 1e-30, 1e90, meaning="tokens where their law alone gives 1"),
@@ -65,7 +66,11 @@ class Kaplan(Law):
         return {"Nc": np.exp(root * np.log(amounts["Nc"])), "Dc": amounts["Dc"]}
 
     def allocate(
-        self, c: Mapping[str, Array], flops: Array, compute: ComputeRule
+        self,
+        c: Mapping[str, Array],
+        flops: Array,
+        compute: ComputeRule,
+        given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
         """The outer exponent moves no minimum: the closed form for two powers."""
         ratio = c["alpha_N"] / c["alpha_D"]
