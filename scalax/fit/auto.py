@@ -16,7 +16,7 @@ from scalax.fit.calibrate import calibrated, shares, split_error
 from scalax.fit.compare import FORMS, all_members, alone, score
 from scalax.fit.forecaster import Member
 from scalax.fit.rollout import Rollout, roll_out
-from scalax.fit.rows import compute_rule
+from scalax.fit.rows import compute_rule, evenly, ranges
 from scalax.laws.base import ComputeRule, Law
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _WINS = 0.9
 _LEAST_SHARE = 0.005
-_KEPT_RESIDUALS = 1000
 
 
 def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
@@ -71,7 +70,7 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
         level=settings.level,
         compute=rule,
         ranges=ranges(runs),
-        residuals=_evenly(residuals).tolist(),
+        residuals=evenly(residuals).tolist(),
         settings=asdict(settings),
         source=runs.source,
         notes=notes,
@@ -113,14 +112,6 @@ def named(law: Law, theta: np.ndarray) -> dict[str, float]:
     }
 
 
-def ranges(runs: Runs) -> dict[str, list[float]]:
-    """``{column: [least, greatest]}`` of params, tokens and flops."""
-    return {
-        name: [float(runs[name].min()), float(runs[name].max())]
-        for name in ("params", "tokens", "flops")
-    }
-
-
 def _reasons(rollout: Rollout, share: np.ndarray) -> list[str]:
     """What was chosen and why, in sentences."""
     best = int(share.argmax())
@@ -142,9 +133,3 @@ def _reasons(rollout: Rollout, share: np.ndarray) -> list[str]:
         f"chose an ensemble: no form won in {tried}; its mean error was {together.mean_error:.2%}, "
         f"that of {name}, its largest share with {share[best]:.0%}, {single.mean_error:.2%}"
     ]
-
-
-def _evenly(values: np.ndarray) -> np.ndarray:
-    if len(values) <= _KEPT_RESIDUALS:
-        return values
-    return np.asarray(values[np.linspace(0, len(values) - 1, _KEPT_RESIDUALS).round().astype(int)])

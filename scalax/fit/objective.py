@@ -104,6 +104,22 @@ class Objective:
             )
         return np.where(np.isfinite(total), total, np.inf)
 
+    def jacobian(self, theta: np.ndarray) -> np.ndarray:
+        """Derivatives of log loss by theta [coefficients] at each row: [rows, coefficients]."""
+        rows, size = self.log_measured.size, len(self.law.coefficients)
+        found = np.zeros((rows, size))
+        if _jets_suffice(self):
+            for k, first in _jet_of(self, theta[None]).first.items():
+                found[:, k] = np.broadcast_to(first, (1, rows))[0]
+            return found
+        step = 1e-6
+        for k in range(size):
+            shift = np.zeros(size)
+            shift[k] = step
+            ends = self.residuals(np.stack([theta + shift, theta - shift]))
+            found[:, k] = (ends[0] - ends[1]) / (2 * step)
+        return found
+
     def derivatives(self) -> Evaluate:
         """A function of theta and weights (as in `value`) to value, gradient and Hessian.
 

@@ -17,7 +17,6 @@ from scalax.errors import ScalaxError, suggest
 Kind = Literal["huber", "l1", "l2", "student", "asymmetric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_SHARP = 1e-7
 _FREEDOM = 4.0
 _TILT = 0.5
 
@@ -28,11 +27,12 @@ class Cost:
 
     Attributes:
         kind: ``huber``: r^2 / 2 up to delta, then linear (Hoffmann et al. 2022, equation 3);
-            ``l1``: delta * abs(r), rounded within 1e-7 of zero so that it has a curvature there;
+            ``l1``: delta * abs(r), rounded within ``turn`` of zero to have a curvature there;
             ``l2``: r^2 / 2; ``student``: the likelihood of a Student-t with 4 degrees of freedom
             and scale delta, in delta^2; ``asymmetric``: Huber, times 1.5 where the law lies above
             the measurement and 0.5 where below, since bad luck only ever raises a loss.
         delta: Its scale, in log units.
+        turn: Within this of zero, ``l1`` is rounded.
 
     Example:
         >>> Cost("huber", 0.1).value(np.array([0.05, -1.0])).tolist()
@@ -41,6 +41,7 @@ class Cost:
 
     kind: Kind = "huber"
     delta: float = 1e-3
+    turn: float = 1e-7
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -49,11 +50,6 @@ class Cost:
             )
         if not (math.isfinite(self.delta) and self.delta > 0):
             raise ScalaxError(f"expected a positive number, got {self.delta!r}", where="delta")
-
-    @property
-    def softer(self) -> Cost | None:
-        """A rounder cost whose minimum is a good start; None where none is needed."""
-        return Cost("huber", self.delta) if self.kind == "l1" else None
 
     def value(self, r: Any, xp: Any = np) -> Any:
         """The cost of each residual."""
@@ -64,7 +60,7 @@ class Cost:
             scaled = r / self.delta
             factor = 0.5 * (_FREEDOM + 1) * self.delta**2
             return factor * xp.log1p(scaled * scaled / _FREEDOM)
-        turn = _SHARP if self.kind == "l1" else self.delta
+        turn = self.turn if self.kind == "l1" else self.delta
         value = xp.where(size <= turn, 0.5 * r * r, turn * (size - 0.5 * turn))
         if self.kind == "l1":
             return value * (self.delta / turn)
@@ -79,7 +75,7 @@ class Cost:
             below = _FREEDOM + square
             factor = _FREEDOM + 1
             return factor * r / below, factor * (_FREEDOM - square) / below**2
-        turn = _SHARP if self.kind == "l1" else self.delta
+        turn = self.turn if self.kind == "l1" else self.delta
         slope, curve = np.clip(r, -turn, turn), (np.abs(r) <= turn).astype(float)
         if self.kind == "l1":
             return slope * (self.delta / turn), curve * (self.delta / turn)

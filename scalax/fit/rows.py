@@ -58,3 +58,18 @@ def compute_rule(runs: Runs) -> ComputeRule:
         exponent = 1.0
     level = float(np.mean(np.log(per_token) - exponent * log_params))
     return ComputeRule(coefficient=math.exp(level), exponent=exponent)
+
+
+def ranges(runs: Runs) -> dict[str, list[float]]:
+    """``{column: [least, greatest]}`` of params, tokens and flops."""
+    return {
+        name: [float(runs[name].min()), float(runs[name].max())]
+        for name in ("params", "tokens", "flops")
+    }
+
+
+def evenly(values: np.ndarray, most: int = 1000) -> np.ndarray:
+    """At most so many of the values, evenly picked."""
+    if len(values) <= most:
+        return values
+    return np.asarray(values[np.linspace(0, len(values) - 1, most).round().astype(int)])

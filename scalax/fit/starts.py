@@ -11,6 +11,7 @@ import itertools
 
 import numpy as np
 
+from scalax.fit.constraints import Constraints
 from scalax.fit.objective import Objective
 
 _MOST_ROWS = 2000
@@ -18,13 +19,19 @@ _MOST_VALUES = 600_000
 _CHUNK_VALUES = 200_000
 
 
-def grid_starts(objective: Objective, weights: np.ndarray, count: int) -> np.ndarray:
+def grid_starts(
+    objective: Objective,
+    weights: np.ndarray,
+    count: int,
+    held: Constraints | None = None,
+) -> np.ndarray:
     """The best points of the grid by the exact objective, best first.
 
     Args:
         objective: What will be minimised.
         weights: [rows].
         count: How many starts to give.
+        held: What the fit may move; the grid is brought onto it.
 
     Returns:
         theta, [at most count, coefficients].
@@ -44,6 +51,8 @@ def grid_starts(objective: Objective, weights: np.ndarray, count: int) -> np.nda
     found, values = [], []
     for chunk in chunks:
         theta = np.clip(_solve_linear(few, chunk, weights), low, high)
+        if held is not None:
+            theta = held.expand(held.reduce(theta))
         found.append(theta)
         values.append(few.value(theta, weights))
     theta, value = np.concatenate(found), np.concatenate(values)

@@ -50,6 +50,8 @@ class Fit:
         settings: What was asked of the fit: weights, delta, seed, ...
         source: The table fitted, or the paper.
         notes: Warnings.
+        diagnostics: ``condition`` of the scaled Jacobian; how many ``starts`` were tried, how many
+            ``agree`` with the best, and the ``spread`` of log coefficients among those.
         members: What ``auto`` chose: ``law``, ``weights``, ``share`` and ``coefficients`` each.
         error: How far a forecast loss may miss, learned from rollouts; None where none were made.
         split_error: How far log N* may miss.
@@ -69,6 +71,7 @@ class Fit:
     settings: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     notes: list[str] = field(default_factory=list)
+    diagnostics: dict[str, float] = field(default_factory=dict)
     members: list[dict[str, Any]] = field(default_factory=list, repr=False)
     error: ForecastError | None = field(default=None, repr=False)
     split_error: ForecastError | None = field(default=None, repr=False)
