@@ -16,6 +16,7 @@ from scalax.errors import ScalaxError
 _COMMANDS = {
     "run": "scalax.cli.run:run",
     "fit": "scalax.cli.fit:fit",
+    "compare": "scalax.cli.compare:compare",
     "predict": "scalax.cli.predict:predict",
     "allocate": "scalax.cli.allocate:allocate",
     "gain": "scalax.cli.gain:gain",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table, warn
+
+if TYPE_CHECKING:
+    from scalax.predict.fit_result import Fit
 
 
 @click.command(
@@ -20,10 +23,10 @@ from scalax.cli.app import columns_option, json_option, plugin_option, print_jso
 @click.option("--drop-worst", default=0, metavar="K", help="Drop the K highest losses.")
 @click.option(
     "--weights",
-    type=click.Choice(["flat", "compute"]),
+    type=click.Choice(["flat", "compute", "flops"]),
     default="flat",
     show_default=True,
-    help="Rows alike, or by the square root of flops.",
+    help="Rows alike, by the square root of flops, or by flops.",
 )
 @click.option("--delta", default=1e-3, show_default=True, help="Huber's delta on the log residual.")
 @click.option("--bootstrap", default=0, metavar="B", help="Resamples for intervals; 0 for none.")
@@ -43,8 +46,27 @@ def fit(runs: str, law: str, out: str | None, as_json: bool, **settings: Any) ->
     if as_json:
         print_json({k: v for k, v in found.to_json().items() if k not in ("samples", "residuals")})
         return
+    _show(found)
+
+
+def _show(found: Fit) -> None:
     click.echo(f"{found.law}: {found.form.equation}")
-    click.echo(f"{found.rows} rows, objective {found.objective:.10g}, compute {found.compute.name}")
+    objective = "" if found.objective is None else f", objective {found.objective:.10g}"
+    click.echo(f"{found.rows} rows{objective}, compute {found.compute.name}")
+    if found.coefficients is None:
+        table(
+            ["share", "law", "weights", "coefficients"],
+            (
+                [
+                    f"{m['share']:.1%}",
+                    m["law"],
+                    m["weights"],
+                    ", ".join(f"{name} {value:.5g}" for name, value in m["coefficients"].items()),
+                ]
+                for m in found.members
+            ),
+        )
+        return
     spans = found.intervals or {}
     table(
         ["coefficient", "estimate", f"{found.level:.0%} interval"],

@@ -6,6 +6,7 @@ answers from coefficients alone: it never reads runs and never estimates anythin
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -22,10 +23,14 @@ from scalax.laws.base import ComputeRule, Law
 from scalax.laws.published import get_published
 from scalax.predict.answers import Allocation, Prediction
 from scalax.predict.columns import assumptions, given_columns, positive, query_columns
+from scalax.predict.forecast_error import ForecastError
+from scalax.predict.mixture import NAME as ENSEMBLE
+from scalax.predict.mixture import Mixture
 from scalax.predict.published_law import PublishedLaw
 from scalax.predict.recommend import recommend
 
 FORMAT = 1
+_FAR = 100
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,11 @@ class Fit:
     """A law with coefficients, their uncertainty, and the range of data behind them.
 
     Attributes:
-        law: Name of the law form.
-        coefficients: By name.
+        law: Name of the law form, or ``ensemble``.
+        coefficients: By name; None for an ensemble, whose members have them.
         intervals: ``[low, high]`` by coefficient name, or None where no bootstrap was asked for.
-        objective: Sum over rows of weight times Huber of the log residual; None if published.
+        objective: Sum over rows of weight times the cost of the log residual; None if published,
+            or an ensemble.
         rows: Rows fitted; None if published.
         seconds: Wall time of the fit.
         level: Nominal coverage of the intervals.
@@ -47,10 +53,15 @@ class Fit:
         settings: What was asked of the fit: weights, delta, seed, ...
         source: The table fitted, or the paper.
         notes: Warnings.
+        diagnostics: ``condition`` of the scaled Jacobian; how many ``starts`` were tried, how many
+            ``agree`` with the best, and the ``spread`` of log coefficients among those.
+        members: What ``auto`` chose: ``law``, ``weights``, ``share`` and ``coefficients`` each.
+        error: How far a forecast loss may miss, learned from rollouts; None where none were made.
+        split_error: How far log N* may miss.
     """
 
     law: str
-    coefficients: dict[str, float]
+    coefficients: dict[str, float] | None
     intervals: dict[str, list[float]] | None = None
     objective: float | None = None
     rows: int | None = None
@@ -63,10 +74,20 @@ class Fit:
     settings: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     notes: list[str] = field(default_factory=list)
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    members: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    error: ForecastError | None = field(default=None, repr=False)
+    split_error: ForecastError | None = field(default=None, repr=False)
 
-    @property
+    @functools.cached_property
     def form(self) -> Law:
-        """The law form itself."""
+        """The law form itself; for an ensemble, its members as one."""
+        if self.law == ENSEMBLE:
+            return Mixture(
+                [registry.get("law", member["law"]) for member in self.members],
+                [member["coefficients"] for member in self.members],
+                [member["share"] for member in self.members],
+            )
         form: Law = registry.get("law", self.law)
         return form
 
@@ -80,7 +101,7 @@ class Fit:
         Returns:
             The loss, of the broadcast shape.
         """
-        return self.form.loss(np, self.coefficients, columns)
+        return self.form.loss(np, self.coefficients or {}, columns)
 
     def predict(
         self, *, params: Any = None, tokens: Any = None, flops: Any = None, **given: Any
@@ -136,14 +157,16 @@ class Fit:
         budget = float(positive("flops", flops))
         extra = given_columns(self.form, given)
         rest = (extra,) if extra else ()  # a plugin's closed form may take no other columns
-        split = self.form.allocate(self.coefficients, budget, self.compute, *rest)
+        split = self.form.allocate(self.coefficients or {}, budget, self.compute, *rest)
         params, tokens = map(float, split)
         if not (math.isfinite(params) and math.isfinite(tokens) and params > 0 and tokens > 0):
             raise ScalaxError(f"{self.law} has no best split at {budget:g} FLOPs", where="allocate")
         x = self.form.complete({**extra, "params": params, "tokens": tokens})
         loss = float(self.loss(**x))
         intervals: dict[str, list[float] | None] = dict.fromkeys(("params", "tokens", "loss"))
-        if self.samples:
+        if self.error is not None:
+            intervals = self._error_intervals(budget, params, tokens, loss)
+        elif self.samples:
             drawn = self._drawn()
             n, d = self.form.allocate(drawn, budget, self.compute, *rest)
             at = self.form.loss(np, drawn, self.form.complete({**extra, "params": n, "tokens": d}))
@@ -161,7 +184,7 @@ class Fit:
             intervals=intervals,
             compute=self.compute.name,
             law=self.law,
-            notes=[*self._reach(budget), *assumptions(self.form, extra)],
+            notes=[*self.reach(budget), *assumptions(self.form, extra)],
         )
         return recommend(answer)
 
@@ -173,6 +196,28 @@ class Fit:
         """Writes fit.json, whole or not at all."""
         write_json(Path(path), self.to_json())
 
+    def _spread(self, x: Mapping[str, Any]) -> Any:
+        """How far the members of an ensemble stand apart, in log units; 0 for a law alone."""
+        return self.form.spread(x) if isinstance(self.form, Mixture) else 0.0
+
+    def _error_intervals(
+        self, flops: float, params: float, tokens: float, loss: float
+    ) -> dict[str, list[float] | None]:
+        """Intervals from the errors of rollouts; those of N* and D* mirror each other."""
+        assert self.error is not None
+        low, high = self.error.interval(
+            loss, flops, self._spread({"params": params, "tokens": tokens})
+        )
+        found: dict[str, list[float] | None] = {"params": None, "tokens": None}
+        if self.split_error is not None:
+            spread = 0.0
+            if isinstance(self.form, Mixture):
+                spread = self.form.split_spread(flops, self.compute)
+            ends = [float(end) for end in self.split_error.interval(params, flops, spread)]
+            found["params"] = ends
+            found["tokens"] = [float(self.compute.tokens(end, flops)) for end in reversed(ends)]
+        return {**found, "loss": [float(low), float(high)]}
+
     def _drawn(self) -> dict[str, np.ndarray]:
         columns = np.asarray(self.samples, dtype=float).T
         return dict(zip((c.name for c in self.form.coefficients), columns, strict=True))
@@ -182,7 +227,12 @@ class Fit:
         return [float(q) for q in np.quantile(values, [tail, 1 - tail])]
 
     def _loss_interval(self, x: Mapping[str, Any], size: int) -> tuple[list[Any], list[Any]]:
-        """Quantiles of resampled laws, each with a residual drawn from the fit's own."""
+        """From the errors of rollouts; without them, quantiles of resampled laws, each with a
+        residual drawn from the fit's own."""
+        if self.error is not None and "flops" in x:
+            ends = self.error.interval(self.loss(**x), x["flops"], self._spread(x))
+            low, high = (np.broadcast_to(end, (size,)).tolist() for end in ends)
+            return low, high
         if not self.samples or not self.residuals:
             return [None] * size, [None] * size
         drawn = {name: column[:, None] for name, column in self._drawn().items()}
@@ -195,19 +245,28 @@ class Fit:
         )
         return low.tolist(), high.tolist()
 
-    def _reach(self, flops: float) -> list[str]:
+    def reach(self, flops: float) -> list[str]:
+        """A sentence where a budget lies beyond the rows fitted, and how far."""
         greatest = self.ranges.get("flops", [0, math.inf])[1]
-        if flops > greatest:
-            return [f"{flops / greatest:,.3g} times the compute of the largest run fitted"]
+        times = flops / greatest if greatest else math.inf
+        if times > _FAR:
+            return [
+                f"{times:,.3g} times the compute of the largest run fitted: beyond what the data "
+                "supports, the form of the law decides there"
+            ]
+        if times > 1:
+            return [f"{times:,.3g} times the compute of the largest run fitted"]
         return []
 
     def _repr_html_(self) -> str:
         def row(name: str, value: float) -> str:
-            span = self.intervals[name] if self.intervals else None
+            span = self.intervals.get(name) if self.intervals else None
             text = f"{span[0]:.4g} to {span[1]:.4g}" if span else ""
             return f"<tr><td>{name}</td><td>{value:.5g}</td><td>{text}</td></tr>"
 
-        rows = "".join(row(name, value) for name, value in self.coefficients.items())
+        rows = "".join(row(name, value) for name, value in (self.coefficients or {}).items())
+        for member in self.members:
+            rows += row(f"share of {member['law']} ({member['weights']})", member["share"])
         about = f"{self.law}: {self.form.equation}"
         return f"<table><caption>{about} ({self.source})</caption>{rows}</table>"
 
@@ -268,21 +327,44 @@ def fit_from_json(found: Any, *, where: str) -> Fit:
             where=where,
             fix="give a file that scalax fit wrote",
         )
-    form: Law = registry.get("law", str(found["law"]))
+    known = {key: found[key] for key in Fit.__dataclass_fields__ if key in found}
+    members = known.get("members") or []
+    if not isinstance(members, list) or not all(isinstance(m, dict) for m in members):
+        raise ScalaxError("expected a list of objects", where=f"{where}: members")
+    if found["law"] == ENSEMBLE:
+        if not members:
+            raise ScalaxError("expected at least one member", where=f"{where}: members")
+        known["coefficients"] = None
+    else:
+        known["coefficients"] = _coefficients(found["law"], found.get("coefficients"), where)
+    known["members"] = [_member(m, f"{where}: members[{k}]") for k, m in enumerate(members)]
+    try:
+        if "compute" in known:
+            known["compute"] = ComputeRule(**known["compute"])
+        for name in ("error", "split_error"):
+            if known.get(name) is not None:
+                known[name] = ForecastError(**known[name])
+        return Fit(**known)
+    except TypeError as error:
+        raise ScalaxError(f"not a fit: {error}", where=where) from None
+
+
+def _coefficients(law: Any, given: Any, where: str) -> dict[str, float]:
+    form: Law = registry.get("law", str(law))
     names = [c.name for c in form.coefficients]
-    coefficients = found.get("coefficients")
-    if not isinstance(coefficients, Mapping) or set(coefficients) != set(names):
+    if not isinstance(given, Mapping) or set(given) != set(names):
         raise ScalaxError(f"expected coefficients {', '.join(names)}", where=where)
-    for name, value in coefficients.items():
+    for name, value in given.items():
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise ScalaxError(
                 f"expected a number, got {value!r}", where=f"{where}: coefficients.{name}"
             )
-    known = {key: found[key] for key in Fit.__dataclass_fields__ if key in found}
-    try:
-        if "compute" in known:
-            known["compute"] = ComputeRule(**known["compute"])
-        known["coefficients"] = {name: float(coefficients[name]) for name in names}
-        return Fit(**known)
-    except TypeError as error:
-        raise ScalaxError(f"not a fit: {error}", where=where) from None
+    return {name: float(given[name]) for name in names}
+
+
+def _member(given: dict[str, Any], where: str) -> dict[str, Any]:
+    share = given.get("share")
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ScalaxError(f"expected a share from 0 to 1, got {share!r}", where=where)
+    coefficients = _coefficients(given.get("law"), given.get("coefficients"), where)
+    return {**given, "share": float(share), "coefficients": coefficients}

@@ -75,8 +75,8 @@ def gain(a: Fit, b: Fit, flops: float) -> Gain:
         2.0
     """
     budget = float(positive("flops", flops))
-    target = frontier_loss(b, b.coefficients, budget)
-    found = float(_multiplier(a, a.coefficients, target, budget))
+    target = frontier_loss(b, b.coefficients or {}, budget)
+    found = float(_multiplier(a, a.coefficients or {}, target, budget))
     low = high = None
     notes = []
     if a.samples and b.samples:
@@ -103,7 +103,7 @@ def gain(a: Fit, b: Fit, flops: float) -> Gain:
         flops=budget,
         flops_needed=_finite(found * budget),
         loss=float(target),
-        loss_a=float(frontier_loss(a, a.coefficients, budget)),
+        loss_a=float(frontier_loss(a, a.coefficients or {}, budget)),
         notes=notes,
     )
 

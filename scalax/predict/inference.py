@@ -70,7 +70,7 @@ def allocate_with_inference(
     fit.form.demand_split()
     served = 0.0 if inference_tokens == 0 else float(positive("inference-tokens", inference_tokens))
     problem = _Problem(fit, served, given_columns(fit.form, given or {}))
-    best = problem.solve(fit.coefficients, (), flops, target_loss)
+    best = problem.solve(fit.coefficients or {}, (), flops, target_loss)
     if not all(math.isfinite(float(v)) for v in best.values()):
         raise ScalaxError(_unreachable(fit, flops, target_loss), where="allocate")
     intervals: dict[str, list[float] | None] = dict.fromkeys(("params", "tokens", "loss"))
@@ -86,6 +86,9 @@ def allocate_with_inference(
             ends = np.nanquantile(found[name], [tail, 1 - tail])
             intervals[name] = [float(end) for end in ends]
     params, tokens = float(best["params"]), float(best["tokens"])
+    if fit.error is not None and flops is not None:
+        there = fit.predict(params=params, tokens=tokens, **problem.given)
+        intervals["loss"] = [there.low, there.high]
     serving, training = float(best["inference_flops"]), float(best["training_flops"])
     answer = Allocation(
         flops=training + serving if flops is None else float(flops),
