@@ -89,12 +89,15 @@ def test_m4_solves_its_equation(c: dict[str, float], x: dict[str, np.ndarray]) -
     at = loss("m4", c, x)
     left = np.log(at - c["E"]) - c["alpha"] * np.log(c["E0"] - at)
     np.testing.assert_allclose(
-        left, np.log(c["beta"]) - c["gamma"] * np.log(x["flops"]), rtol=1e-6, atol=1e-8
+        left,
+        (1 - c["alpha"]) * np.log(c["E0"] - c["E"]) + c["gamma"] * np.log(c["K"] / x["flops"]),
+        rtol=1e-6,
+        atol=1e-8,
     )
 
 
 def test_m4_keeps_between_its_ends_at_any_compute() -> None:
-    c = {"E": 1.0, "E0": 9.0, "beta": 50.0, "alpha": 0.01, "gamma": 0.3}
+    c = {"E": 1.0, "E0": 9.0, "K": 1e15, "alpha": 0.01, "gamma": 0.3}
     at = loss("m4", c, {"flops": 10.0 ** np.arange(-30, 60, 3)})
     assert np.all(np.diff(at) <= 0) and at[0] <= 9.0 and at[-1] == pytest.approx(1.0)
 
