@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table
+from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table, warn
 from scalax.cli.choose_fit import chosen, fit_options, given_option, loss_law
 from scalax.errors import ScalaxError
+from scalax.predict.columns import assumptions
 
 
 @click.command(epilog="Example: scalax predict --law hoffmann2022 --params 70e9 --tokens 1.4e12")
@@ -59,6 +60,7 @@ def predict(
                 f"expected {' and '.join(lacking)}, or --points",
                 fix="write --params 7e9 --tokens 1.4e12",
             )
+    warn(assumptions(found.form, {name: v for name, v in at.items() if v is not None}))
     if metric_file is not None:
         from scalax.predict.fit_result import read_fit
         from scalax.predict.two_step import TwoStep

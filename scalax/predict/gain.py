@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scalax.laws.base import Array
-from scalax.predict.columns import positive
+from scalax.predict.columns import assumptions, positive
 from scalax.predict.fit_result import Fit
 
 _DECADES = 12.0
@@ -93,6 +93,7 @@ def gain(a: Fit, b: Fit, flops: float) -> Gain:
             notes.append(
                 f"{budget / greatest:,.3g} times the compute of {name}'s largest run fitted"
             )
+        notes += [f"{name}: {words}" for words in assumptions(fit.form, {})]
     if not math.isfinite(found):
         notes.append("A never reaches that loss by its law")
     return Gain(
