@@ -6,7 +6,6 @@ import click
 
 from scalax.cli.app import json_option, plugin_option, print_json, warn
 from scalax.cli.choose_fit import chosen, fit_options, given_option, loss_law
-from scalax.errors import ScalaxError
 
 
 @click.command(
@@ -57,7 +56,7 @@ def allocate(
     elif flops is not None:
         answer = found.allocate(flops, **given)
     else:
-        raise ScalaxError("expected --flops or --target-loss", fix="write --flops 1e24, say")
+        raise click.UsageError("Missing option '--flops' (or '--target-loss').")
     if as_json:
         print_json(answer.to_json())
         return

@@ -82,7 +82,7 @@ def test_a_query_imports_neither_jax_nor_scipy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("allocate --law llama3", "expected --flops or --target-loss"),
+        ("allocate --law llama3", "Missing option '--flops' (or '--target-loss')"),
         ("allocate --law steplaw2025 --flops 1e21", "not the split of a budget"),
         ("allocate --law llama3 --flops 1e22 --inference-tokens 1e12", "no loss"),
         (
