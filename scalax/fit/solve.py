@@ -17,10 +17,12 @@ from scalax.fit.residual import Cost
 from scalax.fit.starts import grid_starts
 
 STARTS = 8
+_MORE_STARTS, _ROUNDS = 24, 3
 _SAMPLED = 20_000
 _SAMPLE = 4_000
 _POLISHED = 2
 _AGREE = 1e-6
+_APART = 1e-2
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,15 @@ def solve(objective: Objective, weights: np.ndarray, held: Constraints) -> Solve
     for cost in _path(objective.cost):
         solved = _minimise(replace(few, cost=cost), few_weights, held, free)
         free = solved.theta
+    if not _settled(solved):
+        free = held.reduce(grid_starts(few, few_weights, _MORE_STARTS, held))
+        free = np.concatenate([solved.theta, free])
+        for _ in range(_ROUNDS):
+            for gauss in (True, False):
+                solved = _minimise(replace(few, gauss=gauss), few_weights, held, free)
+                free = solved.theta
+            if _settled(solved):
+                break
     order = np.argsort(solved.value, kind="stable")
     said = _agreement(solved, order)
     if rows > _SAMPLED:
@@ -71,6 +82,11 @@ def solve(objective: Objective, weights: np.ndarray, held: Constraints) -> Solve
     notes = []
     if not solved.converged[best]:
         notes.append("the solver stopped before it converged: treat the coefficients with care")
+    if said["agree"] >= 2 and said["spread"] > _APART:
+        notes.append(
+            "identifiability: starts reached the same objective at coefficients up to "
+            f"{said['spread']:.2g} apart: the data cannot tell them apart"
+        )
     theta = held.expand(solved.theta[best : best + 1])[0]
     return Solved(theta, float(solved.value[best]), said, notes)
 
@@ -80,6 +96,12 @@ def _minimise(
 ) -> Solution:
     derivatives = held.derivatives(objective.derivatives())
     return minimise(derivatives, free, weights, held.bounds(*objective.bounds()))
+
+
+def _settled(solved: Solution) -> bool:
+    """Whether the best start converged, and another found the same minimum."""
+    order = np.argsort(solved.value, kind="stable")
+    return bool(solved.converged[order[0]]) and _agreement(solved, order)["agree"] >= 2
 
 
 def _path(cost: Cost) -> list[Cost]:
@@ -92,7 +114,7 @@ def _path(cost: Cost) -> list[Cost]:
 def _agreement(solved: Solution, order: np.ndarray) -> dict[str, float]:
     """How many starts ended at the best objective, and how far apart their thetas lie."""
     least = solved.value[order[0]]
-    near = solved.value <= least + _AGREE * max(least, 1e-12)
+    near = solved.value <= least + _AGREE * max(least, 1e-18)
     spread = np.ptp(solved.theta[near], axis=0).max() if near.any() else 0.0
     return {
         "starts": float(len(order)),
