@@ -42,6 +42,7 @@ class FitSettings:
         fixed: Coefficients held at a value.
         ties: Pairs of coefficients kept equal.
         bounds: Least and greatest value by coefficient, within the law's own.
+        rollout: Whether forecasts get intervals from rollouts; ``auto`` always does.
     """
 
     law: str = "chinchilla"
@@ -56,6 +57,7 @@ class FitSettings:
     fixed: Mapping[str, float] = field(default_factory=dict)
     ties: Sequence[tuple[str, str]] = ()
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rollout: bool = False
 
     def __post_init__(self) -> None:
         for name, fine, expected in (
@@ -84,6 +86,7 @@ def fit(
     fixed: Mapping[str, float] | None = None,
     ties: Sequence[tuple[str, str]] = (),
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    rollout: bool = False,
 ) -> Fit:
     """Fits a law to a runs table.
 
@@ -104,6 +107,8 @@ def fit(
         fixed: Coefficients held at a value, such as ``{"E": 1.69}``.
         ties: Pairs of coefficients kept equal, such as ``[("alpha", "beta")]``.
         bounds: Least and greatest value of a coefficient, such as ``{"E": (1.0, 2.0)}``.
+        rollout: Whether to learn from rollouts how far forecasts may miss, so that `predict` and
+            `allocate` give intervals that hold; ``law="auto"`` always does.
 
     Returns:
         The law with its coefficients; ``notes`` holds the warnings.
@@ -132,6 +137,7 @@ def fit(
         dict(fixed or {}),
         tuple(ties),
         dict(bounds or {}),
+        rollout,
     )
     table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
     table = clean(table, metric=metric, drop_worst=drop_worst)
@@ -173,6 +179,11 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         intervals = {
             c.name: [float(low[k]), float(high[k])] for k, c in enumerate(law.coefficients)
         }
+    rule, error, split = compute_rule(runs), None, None
+    if settings.rollout:
+        from scalax.fit.auto import forecast_errors
+
+        error, split = forecast_errors(runs, law, settings, held, rule)
     residuals = -objective.residuals(theta[None])[0]
     return Fit(
         law=law.name,
@@ -182,7 +193,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         rows=len(runs),
         seconds=time.perf_counter() - started,
         level=settings.level,
-        compute=compute_rule(runs),
+        compute=rule,
         ranges=ranges(runs),
         samples=samples.tolist(),
         residuals=evenly(np.sort(residuals)).tolist(),
@@ -190,6 +201,8 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         source=runs.source,
         notes=notes,
         diagnostics={"condition": condition, **found.starts},
+        error=error,
+        split_error=split,
     )
 
 
