@@ -20,7 +20,8 @@ STARTS = 8
 _MORE_STARTS, _ROUNDS = 24, 3
 _SAMPLED = 20_000
 _SAMPLE = 4_000
-_POLISHED = 2
+_POLISHED = 3
+_NOTHING = 1e-29  # a residual of the last digits of a double, squared
 _AGREE = 1e-6
 _APART = 1e-2
 
@@ -74,7 +75,8 @@ def solve(objective: Objective, weights: np.ndarray, held: Constraints) -> Solve
     order = np.argsort(solved.value, kind="stable")
     said = _agreement(solved, order)
     if rows > _SAMPLED:
-        solved = _minimise(objective, weights, held, solved.theta[order[:_POLISHED]])
+        polished = 1 if said["agree"] >= 2 else _POLISHED
+        solved = _minimise(objective, weights, held, solved.theta[order[:polished]])
         order = np.argsort(solved.value, kind="stable")
     best = order[0]
     if not np.isfinite(solved.value[best]):
@@ -95,7 +97,8 @@ def _minimise(
     objective: Objective, weights: np.ndarray, held: Constraints, free: np.ndarray
 ) -> Solution:
     derivatives = held.derivatives(objective.derivatives())
-    return minimise(derivatives, free, weights, held.bounds(*objective.bounds()))
+    bounds = held.bounds(*objective.bounds())
+    return minimise(derivatives, free, weights, bounds, nothing=_NOTHING * float(weights.sum()))
 
 
 def _settled(solved: Solution) -> bool:
