@@ -49,6 +49,7 @@ _EXAMPLES = {
     show_default=True,
     help="What a log residual costs.",
 )
+@click.option("--clean", is_flag=True, help="Drop near-duplicates, off-centre points, outliers.")
 @click.option("--fix", "fixed", multiple=True, metavar="E=1.69", help="Hold a coefficient.")
 @click.option("--tie", "ties", multiple=True, metavar="alpha=beta", help="Keep two equal.")
 @click.option("--bound", "bounds", multiple=True, metavar="E=1:2", help="Keep one within bounds.")

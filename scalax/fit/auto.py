@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scalax.fit.estimate import FitSettings
 
 _WINS = 0.9
+_FEWEST_ROWS = 3
 _LEAST_SHARE = 0.005
 
 
@@ -41,6 +42,10 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     """
     started = time.perf_counter()
     _refuse(settings)
+    if len(runs) < _FEWEST_ROWS:
+        raise ScalaxError(
+            f"{len(runs)} usable rows", where=runs.source, fix=f"give at least {_FEWEST_ROWS} runs"
+        )
     members = all_members(FORMS, runs)
     cost = Cost(settings.cost, settings.delta)
     rollout = roll_out(runs, members, metric=settings.metric, cost=cost)
