@@ -23,6 +23,7 @@ from scalax.fit.budgets import budget_of
 from scalax.fit.calibrate import learned_scale
 from scalax.fit.compare import FORMS, MISS, all_members
 from scalax.fit.estimate import fit
+from scalax.fit.residual import Cost
 from scalax.fit.rollout import roll_out
 from scalax.runs.read import read_runs
 from scalax.runs.table import Runs
@@ -111,7 +112,7 @@ def main() -> None:
     public = list(public_sweeps())
     if asked.learn:
         known = [without_largest(runs, 2) for _, runs in public]
-        found = [roll_out(r, all_members(FORMS, r), metric="loss", delta=1e-3) for r in known]
+        found = [roll_out(r, all_members(FORMS, r), metric="loss", cost=Cost()) for r in known]
         print(json.dumps({"prior_scale": round(learned_scale(found), 3)}))
     elif asked.synthetic:
         made = (synthetic_sweep(seed) for seed in range(asked.synthetic))

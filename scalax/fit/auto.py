@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalax.fit.calibrate import calibrated, shares, split_error
+from scalax.errors import ScalaxError
+from scalax.fit.calibrate import ALONE_SCALE, calibrated, shares, split_error
 from scalax.fit.compare import FORMS, all_members, alone, score
+from scalax.fit.constraints import Constraints
 from scalax.fit.forecaster import Member
+from scalax.fit.residual import Cost
 from scalax.fit.rollout import Rollout, roll_out
 from scalax.fit.rows import compute_rule, evenly, ranges
 from scalax.laws.base import ComputeRule, Law
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from scalax.fit.estimate import FitSettings
 
 _WINS = 0.9
+_FEWEST_ROWS = 3
 _LEAST_SHARE = 0.005
 
 
@@ -37,8 +41,14 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     with at least half a hundredth each make an ensemble.
     """
     started = time.perf_counter()
+    _refuse(settings)
+    if len(runs) < _FEWEST_ROWS:
+        raise ScalaxError(
+            f"{len(runs)} usable rows", where=runs.source, fix=f"give at least {_FEWEST_ROWS} runs"
+        )
     members = all_members(FORMS, runs)
-    rollout = roll_out(runs, members, metric=settings.metric, delta=settings.delta)
+    cost = Cost(settings.cost, settings.delta)
+    rollout = roll_out(runs, members, metric=settings.metric, cost=cost)
     share = shares(rollout, rollout.count)
     notes = [*runs.notes, *_reasons(rollout, share)]
     if settings.bootstrap:
@@ -78,6 +88,46 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
         error=error,
         split_error=error_of_split(rollout, rule, settings.level),
     )
+
+
+def _refuse(settings: FitSettings) -> None:
+    """What is asked of one law cannot be asked of a choice among several."""
+    for name, value in (
+        ("fixed", settings.fixed),
+        ("ties", settings.ties),
+        ("bounds", settings.bounds),
+        ("weights", settings.weights != "flat"),
+    ):
+        if value:
+            raise ScalaxError(
+                f"{name} is of one law under one weighting, and auto weighs several",
+                where=name,
+                fix="leave it out, or name a law",
+            )
+
+
+def forecast_errors(
+    runs: Runs, law: Law, settings: FitSettings, held: Constraints, rule: ComputeRule
+) -> tuple[ForecastError, ForecastError | None]:
+    """The error models of one law's loss and N*, from rollouts of that law under its settings.
+
+    Args:
+        runs: A cleaned table.
+        law: The law form.
+        settings: Of the fit.
+        held: What the fit may move.
+        rule: How params and tokens make up FLOPs.
+    """
+    rollout = roll_out(
+        runs,
+        [Member(law, settings.weights)],
+        metric=settings.metric,
+        cost=Cost(settings.cost, settings.delta),
+        held=held,
+        held_back=False,
+    )
+    _, error = calibrated(rollout, rollout.count, settings.level, prior_scale=ALONE_SCALE)
+    return error, error_of_split(rollout, rule, settings.level)
 
 
 def error_of_split(rollout: Rollout, rule: ComputeRule, level: float) -> ForecastError | None:

@@ -5,9 +5,12 @@ It looks at flops alone, never at a loss.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 _NEAR = 0.1
+_WIDE = 0.5
 _FEWEST = 3
 _MOST = 14
 
@@ -15,9 +18,10 @@ _MOST = 14
 def budget_of(flops: np.ndarray) -> np.ndarray:
     """The budget of each row, numbered from 0 by rising compute.
 
-    Budgets that differ by less than a tenth are one. Where runs do not share budgets (a grid of
-    sizes and token counts), neighbours in compute are gathered, from the largest down, until each
-    group holds at least three rows and an eighth of the table.
+    Budgets that differ by less than a tenth are one, and none spans more than half an e-fold: a
+    wider one, as scattered readings off a figure chain them, is cut at its widest gap. Where runs
+    do not share budgets (a grid of sizes and token counts), neighbours in compute are gathered,
+    from the largest down, until each group holds at least three rows and an eighth of the table.
 
     Args:
         flops: [rows].
@@ -30,14 +34,28 @@ def budget_of(flops: np.ndarray) -> np.ndarray:
         [1, 0, 0, 1]
     """
     order = np.argsort(flops, kind="stable")
-    steps = np.diff(np.log(flops[order])) > _NEAR
-    label = np.concatenate([[0], np.cumsum(steps)])
+    label = np.concatenate([[0], np.cumsum(_cuts(np.log(flops[order])))])
     sizes = np.bincount(label)
     if len(sizes) > _MOST or np.median(sizes) < _FEWEST:
         label = _gathered(sizes)[label]
     found = np.empty(len(flops), int)
     found[order] = label
     return found
+
+
+def _cuts(log_flops: np.ndarray) -> np.ndarray:
+    """Whether a budget ends after each row but the last, of rows in rising order."""
+    gaps = np.diff(log_flops)
+    cuts = gaps > _NEAR
+    ends = [0, *(np.flatnonzero(cuts) + 1).tolist(), len(log_flops)]
+    spans = list(itertools.pairwise(ends))
+    while spans:
+        start, end = spans.pop()
+        if log_flops[end - 1] - log_flops[start] > _WIDE:
+            middle = start + int(np.argmax(gaps[start : end - 1])) + 1
+            cuts[middle - 1] = True
+            spans += [(start, middle), (middle, end)]
+    return cuts
 
 
 def _gathered(sizes: np.ndarray) -> np.ndarray:

@@ -33,8 +33,10 @@ _OF_SPLIT = 0.06
 
 PRIOR_SCALE = 1.25
 """Error over the scale above, before a sweep's own rollouts are known. Public sweeps without their
-two largest budgets gave 1.13 (`python tools/bench_forecast.py --learn`); a tenth more is kept for
+two largest budgets gave 1.09 (`python tools/bench_forecast.py --learn`); a little more is kept for
 sweeps unlike them."""
+ALONE_SCALE = 2.0
+"""The same for one law asked for by name, without the priors and the other members."""
 PRIOR_COUNT = 5.0
 """What that prior scale counts against rollout errors, each of which counts 0.3 at most."""
 _COUNT = 0.3

@@ -12,6 +12,7 @@ from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.fit.calibrate import calibrated
 from scalax.fit.forecaster import Member
+from scalax.fit.residual import Cost
 from scalax.fit.rollout import Rollout, roll_out
 from scalax.fit.rows import WEIGHTS
 from scalax.runs.clean import clean
@@ -81,7 +82,9 @@ def compare(
     """
     table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
     table = clean(table, metric=metric, drop_worst=drop_worst)
-    rollout = roll_out(table, all_members(laws or FORMS, table), metric=metric, delta=delta)
+    rollout = roll_out(
+        table, all_members(laws or FORMS, table), metric=metric, cost=Cost("huber", delta)
+    )
     if not rollout.cutoffs(rollout.count):
         raise ScalaxError(
             f"{rollout.count} budgets and {len(table)} rows leave nothing to hide",

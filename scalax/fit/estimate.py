@@ -20,8 +20,9 @@ from scalax.fit.solve import solve
 from scalax.fit.uncertainty import bootstrap
 from scalax.laws.base import Law
 from scalax.predict.fit_result import Fit
-from scalax.runs.clean import clean
+from scalax.runs.clean import clean as drop
 from scalax.runs.read import check, read_runs
+from scalax.runs.suspect import in_bits, suspicions
 from scalax.runs.table import Runs
 
 
@@ -42,6 +43,7 @@ class FitSettings:
         fixed: Coefficients held at a value.
         ties: Pairs of coefficients kept equal.
         bounds: Least and greatest value by coefficient, within the law's own.
+        rollout: Whether forecasts get intervals from rollouts; ``auto`` always does.
     """
 
     law: str = "chinchilla"
@@ -56,6 +58,7 @@ class FitSettings:
     fixed: Mapping[str, float] = field(default_factory=dict)
     ties: Sequence[tuple[str, str]] = ()
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rollout: bool = False
 
     def __post_init__(self) -> None:
         for name, fine, expected in (
@@ -84,40 +87,47 @@ def fit(
     fixed: Mapping[str, float] | None = None,
     ties: Sequence[tuple[str, str]] = (),
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    rollout: bool = False,
+    clean: bool = False,
 ) -> Fit:
     """Fits a law to a runs table.
 
-    Args:
-        runs: A table from `read_runs`, or the path of one.
-        law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
-            budgets best, with intervals from those forecasts.
-        columns: Our column names to theirs, where ``runs`` is a path.
-        metric: The column to fit; held-out loss by default.
-        weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; of mean 1.
-        delta: Where the Huber loss on the log residual turns linear.
-        drop_worst: How many rows of the highest metric to drop.
-        bootstrap: Resamples for the intervals; 0 for none.
-        seed: Of the resampling.
-        level: Nominal coverage of the intervals.
-        cost: What a log residual costs: ``"huber"``, ``"l1"``, ``"l2"``, ``"student"`` or
-            ``"asymmetric"``; see `scalax.fit.residual.Cost`.
-        fixed: Coefficients held at a value, such as ``{"E": 1.69}``.
-        ties: Pairs of coefficients kept equal, such as ``[("alpha", "beta")]``.
-        bounds: Least and greatest value of a coefficient, such as ``{"E": (1.0, 2.0)}``.
+        Args:
+            runs: A table from `read_runs`, or the path of one.
+            law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
+                budgets best, with intervals from those forecasts.
+            columns: Our column names to theirs, where ``runs`` is a path.
+            metric: The column to fit; held-out loss by default.
+            weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; mean 1.
+            delta: Where the Huber loss on the log residual turns linear.
+            drop_worst: How many rows of the highest metric to drop.
+            bootstrap: Resamples for the intervals; 0 for none.
+            seed: Of the resampling.
+            level: Nominal coverage of the intervals.
+            cost: What a log residual costs: ``"huber"``, ``"l1"``, ``"l2"``, ``"student"`` or
+                ``"asymmetric"``; see `scalax.fit.residual.Cost`.
+            fixed: Coefficients held at a value, such as ``{"E": 1.69}``.
+            ties: Pairs of coefficients kept equal, such as ``[("alpha", "beta")]``.
+            bounds: Least and greatest value of a coefficient, such as ``{"E": (1.0, 2.0)}``.
+            rollout: Whether rollouts teach how far forecasts may miss, so that `predict` and
+                `allocate` give intervals that hold; ``law="auto"`` always does.
+            clean: Whether to drop near-duplicates, off-centre isoFLOP points and outliers as well;
+                see `scalax.fit.tidy`.
 
-    Returns:
-        The law with its coefficients; ``notes`` holds the warnings.
+        Returns:
+            The law with its coefficients; ``notes`` holds the warnings.
 
-    Raises:
-        ScalaxError: The table or a setting is unusable; names the row, column or setting.
+        Raises:
+            ScalaxError: The table or a setting is unusable; names the row, column or setting.
 
-    Example:
-        >>> from scalax.runs.table import Runs
-        >>> n, d = np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
-        >>> loss = 1.7 + 400 / n.ravel() ** 0.34 + 410 / d.ravel() ** 0.28
-        >>> table = {"params": n.ravel(), "tokens": d.ravel(), "loss": loss}
-        >>> round(fit(Runs.from_columns(table)).coefficients["alpha"], 6)
-        0.34
+        Example:
+            >>> from scalax.runs.suspect import in_bits, suspicions
+    from scalax.runs.table import Runs
+            >>> n, d = np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
+            >>> loss = 1.7 + 400 / n.ravel() ** 0.34 + 410 / d.ravel() ** 0.28
+            >>> table = {"params": n.ravel(), "tokens": d.ravel(), "loss": loss}
+            >>> round(fit(Runs.from_columns(table)).coefficients["alpha"], 6)
+            0.34
     """
     settings = FitSettings(
         law,
@@ -132,9 +142,15 @@ def fit(
         dict(fixed or {}),
         tuple(ties),
         dict(bounds or {}),
+        rollout,
     )
     table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
-    table = clean(table, metric=metric, drop_worst=drop_worst)
+    table = drop(table, metric=metric, drop_worst=drop_worst)
+    if clean:
+        from scalax.fit.tidy import tidy
+
+        table = tidy(table, metric)
+    table = table.noted(*suspicions(table, metric))
     if law == "auto":
         from scalax.fit.auto import fit_auto
 
@@ -173,7 +189,14 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         intervals = {
             c.name: [float(low[k]), float(high[k])] for k, c in enumerate(law.coefficients)
         }
+    rule, error, split = compute_rule(runs), None, None
+    if settings.rollout:
+        from scalax.fit.auto import forecast_errors
+
+        error, split = forecast_errors(runs, law, settings, held, rule)
     residuals = -objective.residuals(theta[None])[0]
+    if settings.metric == "loss":
+        notes += in_bits(runs, residuals)
     return Fit(
         law=law.name,
         coefficients=_named(objective, theta),
@@ -182,7 +205,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         rows=len(runs),
         seconds=time.perf_counter() - started,
         level=settings.level,
-        compute=compute_rule(runs),
+        compute=rule,
         ranges=ranges(runs),
         samples=samples.tolist(),
         residuals=evenly(np.sort(residuals)).tolist(),
@@ -190,6 +213,8 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         source=runs.source,
         notes=notes,
         diagnostics={"condition": condition, **found.starts},
+        error=error,
+        split_error=split,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scalax.fit.constraints import Constraints, constrain
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective, Prior
 from scalax.fit.residual import Cost
@@ -83,7 +84,8 @@ def fit_members(
     columns: Mapping[str, np.ndarray],
     log_measured: np.ndarray,
     *,
-    delta: float,
+    cost: Cost,
+    held: Constraints | None = None,
     held_back: bool = True,
 ) -> list[np.ndarray | None]:
     """Fits each member to all the rows given.
@@ -92,7 +94,8 @@ def fit_members(
         members: What to fit.
         columns: Columns by name, [rows] each; ``flops`` among them for the weights.
         log_measured: Logarithm of the measured metric, [rows].
-        delta: Of the Huber cost.
+        cost: Of a log residual.
+        held: What the fit may move, where all members are of one law.
         held_back: Whether the priors apply.
 
     Returns:
@@ -105,26 +108,29 @@ def fit_members(
             law,
             {name: columns[name] for name in law.columns},
             log_measured,
-            Cost("huber", delta),
-            prior=forecast_prior(law, log_measured, delta) if held_back else None,
+            cost,
+            limits=held.limits if held else {},
+            prior=forecast_prior(law, log_measured, cost.delta) if held_back else None,
         )
+        free = held or constrain(law, {}, (), {})
         weights = [weigh(columns["flops"], members[k].weights) for k in mine]
-        starts = [grid_starts(objective, each, _STARTS) for each in weights]
+        starts = [grid_starts(objective, each, _STARTS, free) for each in weights]
         owner = np.repeat(np.arange(len(mine)), [len(s) for s in starts])
         if not len(owner):
             found.update(dict.fromkeys(mine))
             continue
         solved = minimise(
-            objective.derivatives(),
-            np.concatenate(starts),
+            free.derivatives(objective.derivatives()),
+            free.reduce(np.concatenate(starts)),
             np.stack(weights)[owner],
-            objective.bounds(),
+            free.bounds(*objective.bounds()),
             most_steps=_STEPS,
             tolerance=_TOLERANCE,
         )
         for place, k in enumerate(mine):
             at = np.flatnonzero((owner == place) & np.isfinite(solved.value))
-            found[k] = solved.theta[at[np.argmin(solved.value[at])]] if at.size else None
+            best = at[np.argmin(solved.value[at])] if at.size else None
+            found[k] = None if best is None else free.expand(solved.theta[best][None])[0]
     return [found[k] for k in range(len(members))]
 
 

@@ -53,6 +53,8 @@ class Objective:
         limits: ``{name: (least, greatest)}`` in the coefficient's own unit, where they are
             narrower than the law's.
         prior: On theta; None for none.
+        gauss: Whether the Hessian is that of Gauss and Newton, on parabolas that touch the cost,
+            instead of the exact one: steps on it go further along a curved valley.
     """
 
     law: Law
@@ -61,6 +63,7 @@ class Objective:
     cost: Cost = field(default_factory=Cost)
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     prior: Prior | None = None
+    gauss: bool = False
 
     def coefficients(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Coefficients by name, each [batch], from theta [batch, coefficients]."""
@@ -153,13 +156,13 @@ def _by_terms(objective: Objective, terms: list[dict[str, Array]]) -> Evaluate:
     def evaluate(theta: np.ndarray, weights: np.ndarray) -> Derivatives:
         chunk = max(1, _CHUNK_VALUES // len(theta))
         if rows <= chunk:
-            return _closed(objective.cost, objective.log_measured, named, theta, weights)
+            return _closed(objective, objective.log_measured, named, theta, weights)
         parts = []
         for start in range(0, rows, chunk):
             at = slice(start, start + chunk)
             cut = [{k: f[at] if np.ndim(f) else f for k, f in term.items()} for term in named]
             parts.append(
-                _closed(objective.cost, objective.log_measured[at], cut, theta, weights[..., at])
+                _closed(objective, objective.log_measured[at], cut, theta, weights[..., at])
             )
         value, gradient, hessian = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
         return value, gradient, hessian
@@ -168,7 +171,7 @@ def _by_terms(objective: Objective, terms: list[dict[str, Array]]) -> Evaluate:
 
 
 def _closed(
-    cost: Cost,
+    objective: Objective,
     log_measured: np.ndarray,
     terms: list[dict[int, Array]],
     theta: np.ndarray,
@@ -177,7 +180,7 @@ def _closed(
     """With shares p_j = term_j / loss, d log loss = sum_j p_j X_j, and the curvature is
     sum_j p_j X_j X_j' less the square of that gradient."""
     batch, size = theta.shape
-    rows = log_measured.size
+    rows, cost = log_measured.size, objective.cost
     stack = np.empty((len(terms), batch, rows))
     for z, term in zip(stack, terms, strict=True):
         z[:] = sum(theta[:, k, None] * factor for k, factor in term.items())
@@ -194,10 +197,12 @@ def _closed(
     gradient_rows = np.zeros((size, batch, rows))
     hessian = np.zeros((batch, size, size))
     for share, term in zip(shares, terms, strict=True):
-        pulled = slope * share
-        pairs = [(k, m) for k in term for m in term if m >= k]
         for k, factor in term.items():
             gradient_rows[k] += share if _is_one(factor) else share * factor
+        if objective.gauss:
+            continue
+        pulled = slope * share
+        pairs = [(k, m) for k in term for m in term if m >= k]
         products = np.stack(
             [np.broadcast_to(np.asarray(term[k] * term[m], float), rows) for k, m in pairs], axis=1
         )
@@ -208,7 +213,8 @@ def _closed(
     value = np.sum(weights * cost.value(r), axis=-1)
     gradient = np.einsum("br,kbr->bk", slope, gradient_rows)
     by_batch = gradient_rows.transpose(1, 0, 2)
-    hessian += (by_batch * (curve - slope)[:, None, :]) @ by_batch.transpose(0, 2, 1)
+    bent = cost.bowl(r) * weights if objective.gauss else curve - slope
+    hessian += (by_batch * bent[:, None, :]) @ by_batch.transpose(0, 2, 1)
     return value, gradient, hessian
 
 
@@ -252,6 +258,8 @@ def _by_jets(objective: Objective) -> Evaluate:
             jet, weight = _jet_of(part, theta), weights[..., at]
             with np.errstate(all="ignore"):
                 slope, curve = part.cost.slopes(jet.value)
+                if part.gauss:
+                    curve = part.cost.bowl(jet.value)
                 slope, curve = slope * weight, curve * weight
                 value += np.sum(weight * part.cost.value(jet.value), axis=-1)
                 for k, first in jet.first.items():
@@ -260,7 +268,7 @@ def _by_jets(objective: Objective) -> Evaluate:
                     for m, other in jet.first.items():
                         if m >= k:
                             hessian[:, k, m] += np.sum(bent * other, axis=-1)
-                for (k, m), second in jet.second.items():
+                for (k, m), second in () if part.gauss else jet.second.items():
                     hessian[:, k, m] += np.sum(slope * second, axis=-1)
         upper = np.triu(hessian, 1)
         return value, gradient, hessian + upper.transpose(0, 2, 1)
@@ -273,7 +281,7 @@ def _by_jax(objective: Objective) -> Evaluate:
     import jax.numpy as jnp
 
     law, rows = objective.law, objective.log_measured.size
-    batched = _compiled(_same(law), objective.cost)
+    batched = _compiled(_same(law), objective.cost, objective.gauss)
     cpu = jax.local_devices(backend="cpu")[0]
 
     def evaluate(theta: np.ndarray, weights: np.ndarray) -> Derivatives:
@@ -291,11 +299,26 @@ def _by_jax(objective: Objective) -> Evaluate:
             with jax.enable_x64(True), jax.default_device(cpu):
                 columns = {n: jnp.asarray(v[padded]) for n, v in objective.columns.items()}
                 found = batched(many, each, columns, jnp.asarray(objective.log_measured[padded]))
-                parts.append([np.asarray(part)[: len(theta)] for part in found])
+                kept = [np.asarray(part)[: len(theta)] for part in found]
+            parts.append(_gauss(objective.cost, each, *kept) if objective.gauss else kept)
         value, gradient, hessian = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
         return value, gradient, hessian
 
     return evaluate
+
+
+def _gauss(
+    cost: Cost, weights: np.ndarray, r: np.ndarray, jacobian: np.ndarray
+) -> list[np.ndarray]:
+    """Value, gradient and Gauss-Newton Hessian from residuals and Jacobians of a batch."""
+    weights = weights[: len(r)]
+    slope, _ = cost.slopes(r)
+    bent = (weights * cost.bowl(r))[:, :, None] * jacobian
+    return [
+        np.sum(weights * cost.value(r), axis=-1),
+        np.einsum("br,brk->bk", weights * slope, jacobian),
+        bent.transpose(0, 2, 1) @ jacobian,
+    ]
 
 
 _KNOWN: dict[type, Law] = {}
@@ -318,22 +341,30 @@ def _round_up(batch: int) -> int:
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled(law: Law, cost: Cost) -> Callable[..., Any]:
+def _compiled(law: Law, cost: Cost, gauss: bool) -> Callable[..., Any]:
     """Value, gradient and Hessian of a law's objective, batched over theta and weights."""
     import jax
     import jax.numpy as jnp
 
-    def value(theta: Any, weights: Any, columns: Any, log_measured: Any) -> Any:
+    def residuals(theta: Any, columns: Any, log_measured: Any) -> Any:
         c = {
             spec.name: jnp.exp(theta[k]) if spec.log else theta[k]
             for k, spec in enumerate(law.coefficients)
         }
-        r = jnp.log(law.loss(jnp, c, columns)) - log_measured
-        return jnp.sum(weights * cost.value(r, jnp))
+        return jnp.log(law.loss(jnp, c, columns)) - log_measured
 
-    def all_three(theta: Any, weights: Any, columns: Any, log_measured: Any) -> Any:
+    def value(theta: Any, weights: Any, columns: Any, log_measured: Any) -> Any:
+        return jnp.sum(weights * cost.value(residuals(theta, columns, log_measured), jnp))
+
+    def exact(theta: Any, weights: Any, columns: Any, log_measured: Any) -> Any:
         first, gradient = jax.value_and_grad(value)(theta, weights, columns, log_measured)
         return first, gradient, jax.hessian(value)(theta, weights, columns, log_measured)
 
+    def rows(theta: Any, weights: Any, columns: Any, log_measured: Any) -> Any:
+        del weights
+        r = residuals(theta, columns, log_measured)
+        return r, jax.jacfwd(residuals)(theta, columns, log_measured)
+
+    all_three = rows if gauss else exact
     found: Callable[..., Any] = jax.jit(jax.vmap(all_three, in_axes=(0, 0, None, None)))
     return found

@@ -84,5 +84,14 @@ class Cost:
             return slope * tilt, curve * tilt
         return slope, curve
 
+    def bowl(self, r: np.ndarray) -> np.ndarray:
+        """The curvature of the parabola through zero that touches the cost at each residual.
+
+        It is never negative and bounds the cost from above, so that steps on it always descend.
+        """
+        slope, _ = self.slopes(r)
+        safe = np.where(np.abs(r) > 1e-12, r, 1e-12)
+        return np.where(np.abs(r) > 1e-12, slope / safe, self.slopes(safe)[1])
+
     def _tilt(self, r: Any, xp: Any) -> Any:
         return 1.0 + _TILT * xp.sign(r)

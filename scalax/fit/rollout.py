@@ -12,7 +12,9 @@ import numpy as np
 
 from scalax.errors import ScalaxError
 from scalax.fit.budgets import budget_of
+from scalax.fit.constraints import Constraints
 from scalax.fit.forecaster import Member, fit_members, log_forecast
+from scalax.fit.residual import Cost
 from scalax.runs.table import Runs
 
 _FEWEST_ROWS = 5
@@ -56,7 +58,13 @@ class Rollout:
 
 
 def roll_out(
-    runs: Runs, members: list[Member], *, metric: str, delta: float, held_back: bool = True
+    runs: Runs,
+    members: list[Member],
+    *,
+    metric: str,
+    cost: Cost,
+    held: Constraints | None = None,
+    held_back: bool = True,
 ) -> Rollout:
     """Fits every member to the table less its largest budgets, one more of them each time.
 
@@ -68,7 +76,8 @@ def roll_out(
         members: What to fit. One whose law is not finite on the rows, or forecasts what is not,
             is left out.
         metric: The column fitted.
-        delta: Of the Huber cost.
+        cost: Of a log residual.
+        held: What the fits may move, where all members are of one law.
         held_back: Whether the priors of `forecaster` apply.
 
     Raises:
@@ -90,7 +99,8 @@ def roll_out(
             members,
             {name: values[seen] for name, values in columns.items()},
             log_measured[seen],
-            delta=delta,
+            cost=cost,
+            held=held,
             held_back=held_back,
         )
     kept, forecasts = _finite(members, thetas, columns)

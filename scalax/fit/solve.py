@@ -17,10 +17,13 @@ from scalax.fit.residual import Cost
 from scalax.fit.starts import grid_starts
 
 STARTS = 8
+_MORE_STARTS, _ROUNDS = 24, 3
 _SAMPLED = 20_000
 _SAMPLE = 4_000
-_POLISHED = 2
+_POLISHED = 3
+_NOTHING = 1e-29  # a residual of the last digits of a double, squared
 _AGREE = 1e-6
+_APART = 1e-2
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,20 @@ def solve(objective: Objective, weights: np.ndarray, held: Constraints) -> Solve
     for cost in _path(objective.cost):
         solved = _minimise(replace(few, cost=cost), few_weights, held, free)
         free = solved.theta
+    if not _settled(solved):
+        free = held.reduce(grid_starts(few, few_weights, _MORE_STARTS, held))
+        free = np.concatenate([solved.theta, free])
+        for _ in range(_ROUNDS):
+            for gauss in (True, False):
+                solved = _minimise(replace(few, gauss=gauss), few_weights, held, free)
+                free = solved.theta
+            if _settled(solved):
+                break
     order = np.argsort(solved.value, kind="stable")
     said = _agreement(solved, order)
     if rows > _SAMPLED:
-        solved = _minimise(objective, weights, held, solved.theta[order[:_POLISHED]])
+        polished = 1 if said["agree"] >= 2 else _POLISHED
+        solved = _minimise(objective, weights, held, solved.theta[order[:polished]])
         order = np.argsort(solved.value, kind="stable")
     best = order[0]
     if not np.isfinite(solved.value[best]):
@@ -71,6 +84,11 @@ def solve(objective: Objective, weights: np.ndarray, held: Constraints) -> Solve
     notes = []
     if not solved.converged[best]:
         notes.append("the solver stopped before it converged: treat the coefficients with care")
+    if said["agree"] >= 2 and said["spread"] > _APART:
+        notes.append(
+            "identifiability: starts reached the same objective at coefficients up to "
+            f"{said['spread']:.2g} apart: the data cannot tell them apart"
+        )
     theta = held.expand(solved.theta[best : best + 1])[0]
     return Solved(theta, float(solved.value[best]), said, notes)
 
@@ -79,7 +97,14 @@ def _minimise(
     objective: Objective, weights: np.ndarray, held: Constraints, free: np.ndarray
 ) -> Solution:
     derivatives = held.derivatives(objective.derivatives())
-    return minimise(derivatives, free, weights, held.bounds(*objective.bounds()))
+    bounds = held.bounds(*objective.bounds())
+    return minimise(derivatives, free, weights, bounds, nothing=_NOTHING * float(weights.sum()))
+
+
+def _settled(solved: Solution) -> bool:
+    """Whether the best start converged, and another found the same minimum."""
+    order = np.argsort(solved.value, kind="stable")
+    return bool(solved.converged[order[0]]) and _agreement(solved, order)["agree"] >= 2
 
 
 def _path(cost: Cost) -> list[Cost]:
@@ -92,7 +117,7 @@ def _path(cost: Cost) -> list[Cost]:
 def _agreement(solved: Solution, order: np.ndarray) -> dict[str, float]:
     """How many starts ended at the best objective, and how far apart their thetas lie."""
     least = solved.value[order[0]]
-    near = solved.value <= least + _AGREE * max(least, 1e-12)
+    near = solved.value <= least + _AGREE * max(least, 1e-18)
     spread = np.ptp(solved.theta[near], axis=0).max() if near.any() else 0.0
     return {
         "starts": float(len(order)),

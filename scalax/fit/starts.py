@@ -101,11 +101,13 @@ def _positive_least_squares(factors: np.ndarray, weights: np.ndarray) -> np.ndar
     weighted = factors * weights
     gram = weighted @ factors.transpose(0, 2, 1)
     target = weighted.sum(axis=2)
+    ridge = 1e-11 * weights.sum()
     best = np.zeros((batch, count))
     best_cost = np.full(batch, np.inf)
     for size in range(1, count + 1):
         for active in map(list, itertools.combinations(range(count), size)):
-            sub = gram[:, active][:, :, active] + 1e-12 * np.eye(size)
+            # A ridge far below what matters, above what rounding leaves of repeated factors.
+            sub = gram[:, active][:, :, active] + ridge * np.eye(size)
             solved = np.linalg.solve(sub, target[:, active, None])[..., 0]
             cost = -np.einsum("bk,bk->b", solved, target[:, active])
             better = (solved > 0).all(axis=1) & (cost < best_cost)
