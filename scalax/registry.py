@@ -21,7 +21,24 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # Lazy, in the form entry points use, so that a query imports only the law it asks for.
 _BUILT_IN: dict[Kind, dict[str, str]] = {
-    "law": {"chinchilla": "scalax.laws.chinchilla:Chinchilla"},
+    "law": {
+        "bounded": "scalax.laws.bounded:Bounded",
+        "broken-power": "scalax.laws.broken_power:BrokenPower",
+        "chinchilla": "scalax.laws.chinchilla:Chinchilla",
+        "data-constrained": "scalax.laws.data_constrained:DataConstrained",
+        "joint": "scalax.laws.joint:Joint",
+        "kaplan": "scalax.laws.kaplan:Kaplan",
+        "learning-curve": "scalax.laws.learning_curve:LearningCurve",
+        "loss-to-accuracy": "scalax.laws.downstream:LossToAccuracy",
+        "loss-to-error": "scalax.laws.downstream:LossToError",
+        "m4": "scalax.laws.m4:M4",
+        "moe": "scalax.laws.moe:MixtureOfExperts",
+        "overtraining": "scalax.laws.overtraining:Overtraining",
+        "power-flops": "scalax.laws.power:PowerFlops",
+        "power-params": "scalax.laws.power:PowerParams",
+        "power-tokens": "scalax.laws.power:PowerTokens",
+        "precision": "scalax.laws.precision:Precision",
+    },
     "model": {"transformer": "scalax.models.transformer:Transformer"},
     "dataset": {
         "stdlib": "scalax.data.stdlib:Stdlib",

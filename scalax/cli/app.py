@@ -16,8 +16,10 @@ from scalax.errors import ScalaxError
 _COMMANDS = {
     "run": "scalax.cli.run:run",
     "fit": "scalax.cli.fit:fit",
+    "compare": "scalax.cli.compare:compare",
     "predict": "scalax.cli.predict:predict",
     "allocate": "scalax.cli.allocate:allocate",
+    "gain": "scalax.cli.gain:gain",
     "laws": "scalax.cli.laws:laws",
     "plugins": "scalax.cli.plugins:plugins",
 }

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table, warn
+from scalax.errors import ScalaxError
+
+if TYPE_CHECKING:
+    from scalax.predict.fit_result import Fit
+
+_EXAMPLES = {
+    "--fix": "write --fix E=1.69",
+    "--tie": "write --tie alpha=beta",
+    "--bound": "write --bound E=1:2",
+}
 
 
 @click.command(
@@ -14,21 +25,34 @@ from scalax.cli.app import columns_option, json_option, plugin_option, print_jso
     "--bootstrap 1000 --out fit.json"
 )
 @click.argument("runs", type=click.Path())
-@click.option("--law", default="chinchilla", show_default=True, help="The law form to fit.")
+@click.option(
+    "--law", default="chinchilla", show_default=True, help="The law form to fit, or auto."
+)
 @click.option("--metric", default="loss", show_default=True, help="The column to fit.")
 @columns_option
 @click.option("--drop-worst", default=0, metavar="K", help="Drop the K highest losses.")
 @click.option(
     "--weights",
-    type=click.Choice(["flat", "compute"]),
+    type=click.Choice(["flat", "compute", "flops"]),
     default="flat",
     show_default=True,
-    help="Rows alike, or by the square root of flops.",
+    help="Rows alike, by the square root of flops, or by flops.",
 )
 @click.option("--delta", default=1e-3, show_default=True, help="Huber's delta on the log residual.")
 @click.option("--bootstrap", default=0, metavar="B", help="Resamples for intervals; 0 for none.")
 @click.option("--seed", default=0, show_default=True, help="Of the resampling.")
 @click.option("--interval", "level", default=0.9, show_default=True, help="Nominal coverage.")
+@click.option(
+    "--cost",
+    type=click.Choice(["huber", "l1", "l2", "student", "asymmetric"]),
+    default="huber",
+    show_default=True,
+    help="What a log residual costs.",
+)
+@click.option("--clean", is_flag=True, help="Drop near-duplicates, off-centre points, outliers.")
+@click.option("--fix", "fixed", multiple=True, metavar="E=1.69", help="Hold a coefficient.")
+@click.option("--tie", "ties", multiple=True, metavar="alpha=beta", help="Keep two equal.")
+@click.option("--bound", "bounds", multiple=True, metavar="E=1:2", help="Keep one within bounds.")
 @click.option("--out", metavar="FILE", help="Write the fit here, for predict and allocate.")
 @json_option
 @plugin_option
@@ -36,15 +60,56 @@ def fit(runs: str, law: str, out: str | None, as_json: bool, **settings: Any) ->
     """Fit a law to RUNS: a CSV, JSONL or Parquet file, or the folder of a sweep."""
     from scalax.fit.estimate import fit as estimate
 
-    found = estimate(runs, law, **settings)
+    settings["fixed"] = dict(_pair(text, "--fix", _number) for text in settings["fixed"])
+    settings["ties"] = [_pair(text, "--tie", str) for text in settings["ties"]]
+    settings["bounds"] = dict(_pair(text, "--bound", _range) for text in settings["bounds"])
+    found = estimate(runs, law, rollout=out is not None, **settings)
     if out:
         found.save(out)
     warn(found.notes)
     if as_json:
         print_json({k: v for k, v in found.to_json().items() if k not in ("samples", "residuals")})
         return
+    _show(found)
+
+
+def _pair(text: str, option: str, read: Callable[[str], Any]) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        if not (name.strip() and value.strip()):
+            raise ValueError
+        return name.strip(), read(value.strip())
+    except ValueError:
+        raise ScalaxError(f"cannot read {text!r}", where=option, fix=_EXAMPLES[option]) from None
+
+
+def _number(text: str) -> float:
+    return float(text)
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    return float(low), float(high)
+
+
+def _show(found: Fit) -> None:
     click.echo(f"{found.law}: {found.form.equation}")
-    click.echo(f"{found.rows} rows, objective {found.objective:.10g}, compute {found.compute.name}")
+    objective = "" if found.objective is None else f", objective {found.objective:.10g}"
+    click.echo(f"{found.rows} rows{objective}, compute {found.compute.name}")
+    if found.coefficients is None:
+        table(
+            ["share", "law", "weights", "coefficients"],
+            (
+                [
+                    f"{m['share']:.1%}",
+                    m["law"],
+                    m["weights"],
+                    ", ".join(f"{name} {value:.5g}" for name, value in m["coefficients"].items()),
+                ]
+                for m in found.members
+            ),
+        )
+        return
     spans = found.intervals or {}
     table(
         ["coefficient", "estimate", f"{found.level:.0%} interval"],

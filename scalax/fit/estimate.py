@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.fit.newton import minimise
+from scalax.fit.conditioning import conditioning
+from scalax.fit.constraints import constrain
 from scalax.fit.objective import Objective
-from scalax.fit.starts import grid_starts
+from scalax.fit.residual import Cost, Kind
+from scalax.fit.rows import WEIGHTS, Weights, compute_rule, evenly, ranges, weigh
+from scalax.fit.solve import solve
 from scalax.fit.uncertainty import bootstrap
-from scalax.laws.base import ComputeRule, Law
+from scalax.laws.base import Law
 from scalax.predict.fit_result import Fit
-from scalax.runs.clean import clean
+from scalax.runs.clean import clean as drop
 from scalax.runs.read import check, read_runs
+from scalax.runs.suspect import in_bits, suspicions
 from scalax.runs.table import Runs
-
-STARTS = 8
-_RULE_TOLERANCE = 0.01
-_KEPT_RESIDUALS = 1000
 
 
 @dataclass(frozen=True)
@@ -34,26 +33,36 @@ class FitSettings:
     Attributes:
         law: Name of the law form.
         metric: The column to fit.
-        weights: ``flat``, or ``compute``: the square root of flops, scaled to mean 1.
+        weights: ``flat``, ``compute``: the square root of flops, or ``flops``; of mean 1.
         delta: Where the Huber loss on the log residual turns linear.
         drop_worst: How many rows of the highest metric to drop.
         bootstrap: Resamples for the intervals; 0 for none.
         seed: Of the resampling.
         level: Nominal coverage of the intervals.
+        cost: ``huber``, ``l1``, ``l2``, ``student`` or ``asymmetric``: what a log residual costs.
+        fixed: Coefficients held at a value.
+        ties: Pairs of coefficients kept equal.
+        bounds: Least and greatest value by coefficient, within the law's own.
+        rollout: Whether forecasts get intervals from rollouts; ``auto`` always does.
     """
 
     law: str = "chinchilla"
     metric: str = "loss"
-    weights: Literal["flat", "compute"] = "flat"
+    weights: Weights = "flat"
     delta: float = 1e-3
     drop_worst: int = 0
     bootstrap: int = 0
     seed: int = 0
     level: float = 0.9
+    cost: Kind = "huber"
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    ties: Sequence[tuple[str, str]] = ()
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rollout: bool = False
 
     def __post_init__(self) -> None:
         for name, fine, expected in (
-            ("weights", self.weights in ("flat", "compute"), "flat or compute"),
+            ("weights", self.weights in WEIGHTS, "flat, compute or flops"),
             ("delta", math.isfinite(self.delta) and self.delta > 0, "a positive number"),
             ("bootstrap", self.bootstrap >= 0, "0 or more"),
             ("level", 0 < self.level < 1, "a share between 0 and 1"),
@@ -68,141 +77,160 @@ def fit(
     *,
     columns: Mapping[str, str] | None = None,
     metric: str = "loss",
-    weights: Literal["flat", "compute"] = "flat",
+    weights: Weights = "flat",
     delta: float = 1e-3,
     drop_worst: int = 0,
     bootstrap: int = 0,
     seed: int = 0,
     level: float = 0.9,
+    cost: Kind = "huber",
+    fixed: Mapping[str, float] | None = None,
+    ties: Sequence[tuple[str, str]] = (),
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    rollout: bool = False,
+    clean: bool = False,
 ) -> Fit:
     """Fits a law to a runs table.
 
-    Args:
-        runs: A table from `read_runs`, or the path of one.
-        law: Name of the law form.
-        columns: Our column names to theirs, where ``runs`` is a path.
-        metric: The column to fit; held-out loss by default.
-        weights: ``"flat"``, or ``"compute"`` for the square root of flops, scaled to mean 1.
-        delta: Where the Huber loss on the log residual turns linear.
-        drop_worst: How many rows of the highest metric to drop.
-        bootstrap: Resamples for the intervals; 0 for none.
-        seed: Of the resampling.
-        level: Nominal coverage of the intervals.
+        Args:
+            runs: A table from `read_runs`, or the path of one.
+            law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
+                budgets best, with intervals from those forecasts.
+            columns: Our column names to theirs, where ``runs`` is a path.
+            metric: The column to fit; held-out loss by default.
+            weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; mean 1.
+            delta: Where the Huber loss on the log residual turns linear.
+            drop_worst: How many rows of the highest metric to drop.
+            bootstrap: Resamples for the intervals; 0 for none.
+            seed: Of the resampling.
+            level: Nominal coverage of the intervals.
+            cost: What a log residual costs: ``"huber"``, ``"l1"``, ``"l2"``, ``"student"`` or
+                ``"asymmetric"``; see `scalax.fit.residual.Cost`.
+            fixed: Coefficients held at a value, such as ``{"E": 1.69}``.
+            ties: Pairs of coefficients kept equal, such as ``[("alpha", "beta")]``.
+            bounds: Least and greatest value of a coefficient, such as ``{"E": (1.0, 2.0)}``.
+            rollout: Whether rollouts teach how far forecasts may miss, so that `predict` and
+                `allocate` give intervals that hold; ``law="auto"`` always does.
+            clean: Whether to drop near-duplicates, off-centre isoFLOP points and outliers as well;
+                see `scalax.fit.tidy`.
 
-    Returns:
-        The law with its coefficients; ``notes`` holds the warnings.
+        Returns:
+            The law with its coefficients; ``notes`` holds the warnings.
 
-    Raises:
-        ScalaxError: The table or a setting is unusable; names the row, column or setting.
+        Raises:
+            ScalaxError: The table or a setting is unusable; names the row, column or setting.
 
-    Example:
-        >>> from scalax.runs.table import Runs
-        >>> n, d = np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
-        >>> loss = 1.7 + 400 / n.ravel() ** 0.34 + 410 / d.ravel() ** 0.28
-        >>> table = {"params": n.ravel(), "tokens": d.ravel(), "loss": loss}
-        >>> round(fit(Runs.from_columns(table)).coefficients["alpha"], 6)
-        0.34
+        Example:
+            >>> from scalax.runs.suspect import in_bits, suspicions
+    from scalax.runs.table import Runs
+            >>> n, d = np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
+            >>> loss = 1.7 + 400 / n.ravel() ** 0.34 + 410 / d.ravel() ** 0.28
+            >>> table = {"params": n.ravel(), "tokens": d.ravel(), "loss": loss}
+            >>> round(fit(Runs.from_columns(table)).coefficients["alpha"], 6)
+            0.34
     """
-    settings = FitSettings(law, metric, weights, delta, drop_worst, bootstrap, seed, level)
+    settings = FitSettings(
+        law,
+        metric,
+        weights,
+        delta,
+        drop_worst,
+        bootstrap,
+        seed,
+        level,
+        cost,
+        dict(fixed or {}),
+        tuple(ties),
+        dict(bounds or {}),
+        rollout,
+    )
     table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
-    return fit_table(clean(table, metric=metric, drop_worst=drop_worst), settings)
+    table = drop(table, metric=metric, drop_worst=drop_worst)
+    if clean:
+        from scalax.fit.tidy import tidy
+
+        table = tidy(table, metric)
+    table = table.noted(*suspicions(table, metric))
+    if law == "auto":
+        from scalax.fit.auto import fit_auto
+
+        return fit_auto(table, settings)
+    return fit_table(table, settings)
 
 
 def fit_table(runs: Runs, settings: FitSettings) -> Fit:
     """Fits a law to every row of a table that is already checked and cleaned; see `fit`."""
     started = time.perf_counter()
     law: Law = registry.get("law", settings.law)
-    notes = [*runs.notes, *_warn_few(len(runs), law, runs.source), *_warn_constant(runs, law)]
+    held = constrain(law, settings.fixed, settings.ties, settings.bounds)
+    notes = [*runs.notes, *_warn_few(len(runs), law, held.free, runs), *_warn_constant(runs, law)]
     objective = Objective(
         law,
         {name: np.asarray(runs[name], float) for name in law.columns},
         np.log(runs[settings.metric]),
-        settings.delta,
+        Cost(settings.cost, settings.delta),
+        limits=held.limits,
     )
-    row_weights = weigh(runs, settings.weights)
-    starts = grid_starts(objective, row_weights, STARTS)
-    if not len(starts):
+    weights = weigh(runs["flops"], settings.weights)
+    found = solve(objective, weights, held)
+    if found is None:
         raise ScalaxError(f"{law.name} is not finite on these rows", where=runs.source)
-    solved = minimise(objective.derivatives(), starts, row_weights, objective.bounds())
-    best = int(np.argmin(solved.value))
-    theta = solved.theta[best]
-    if not solved.converged[best]:
-        notes.append("the solver stopped before it converged: treat the coefficients with care")
-    named = _named(objective, theta)
+    theta = found.theta
+    condition, told = conditioning(objective, theta, weights, held)
+    notes += [*found.notes, *told]
 
     intervals, samples = None, np.zeros((0, len(law.coefficients)))
     if settings.bootstrap:
-        samples = bootstrap(objective, theta, row_weights, runs, settings.bootstrap, settings.seed)
+        samples = bootstrap(
+            objective, theta, weights, runs, settings.bootstrap, settings.seed, held
+        )
         tail = (1 - settings.level) / 2
         low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
         intervals = {
             c.name: [float(low[k]), float(high[k])] for k, c in enumerate(law.coefficients)
         }
+    rule, error, split = compute_rule(runs), None, None
+    if settings.rollout:
+        from scalax.fit.auto import forecast_errors
+
+        error, split = forecast_errors(runs, law, settings, held, rule)
     residuals = -objective.residuals(theta[None])[0]
+    if settings.metric == "loss":
+        notes += in_bits(runs, residuals)
     return Fit(
         law=law.name,
-        coefficients=named,
+        coefficients=_named(objective, theta),
         intervals=intervals,
-        objective=float(solved.value[best]),
+        objective=found.value,
         rows=len(runs),
         seconds=time.perf_counter() - started,
         level=settings.level,
-        compute=compute_rule(runs),
-        ranges={
-            name: [float(runs[name].min()), float(runs[name].max())]
-            for name in ("params", "tokens", "flops")
-        },
+        compute=rule,
+        ranges=ranges(runs),
         samples=samples.tolist(),
-        residuals=_evenly(np.sort(residuals), _KEPT_RESIDUALS).tolist(),
+        residuals=evenly(np.sort(residuals)).tolist(),
         settings=asdict(settings),
         source=runs.source,
         notes=notes,
+        diagnostics={"condition": condition, **found.starts},
+        error=error,
+        split_error=split,
     )
-
-
-def weigh(runs: Runs, weights: str) -> np.ndarray:
-    """Row weights [rows], of mean 1: all equal, or the square root of flops."""
-    if weights == "flat":
-        return np.ones(len(runs))
-    root = np.sqrt(runs["flops"])
-    return np.asarray(root / root.mean())
-
-
-def compute_rule(runs: Runs) -> ComputeRule:
-    """How params and tokens made up the flops column.
-
-    6ND where all rows agree with it to a hundredth; else the coefficient and exponent of params
-    that describe the rows best, which is how a family's exact count grows over their range.
-    """
-    per_token = runs["flops"] / runs["tokens"]
-    if np.all(np.abs(per_token / (6 * runs["params"]) - 1) <= _RULE_TOLERANCE):
-        return ComputeRule()
-    log_params = np.log(runs["params"])
-    centred = log_params - log_params.mean()
-    spread = float(np.sum(centred**2))
-    exponent = 1.0
-    if spread > 1e-6:
-        exponent = float(np.sum(centred * np.log(per_token)) / spread)
-    if not 0.5 <= exponent <= 1.5:  # rows that do not look like training compute at all
-        exponent = 1.0
-    level = float(np.mean(np.log(per_token) - exponent * log_params))
-    return ComputeRule(coefficient=math.exp(level), exponent=exponent)
 
 
 def _named(objective: Objective, theta: np.ndarray) -> dict[str, float]:
     return {k: float(v[0]) for k, v in objective.coefficients(theta[None]).items()}
 
 
-def _warn_few(rows: int, law: Law, source: str) -> list[str]:
-    needed = len(law.coefficients)
-    if rows < needed - 2:
+def _warn_few(rows: int, law: Law, free: int, runs: Runs) -> list[str]:
+    if rows < free - 2:
         raise ScalaxError(
-            f"{rows} usable rows for the {needed} coefficients of {law.name}",
-            where=source,
-            fix=f"give at least {needed - 2} runs, better {2 * needed}",
+            f"{rows} usable rows for the {free} coefficients of {law.name}",
+            where=runs.source,
+            fix=f"give at least {free - 2} runs, better {2 * free}",
         )
-    if rows <= needed:
-        return [f"{rows} rows are too few to tell the {needed} coefficients of {law.name} apart"]
+    if rows <= free:
+        return [f"{rows} rows are too few to tell the {free} coefficients of {law.name} apart"]
     return []
 
 
@@ -212,9 +240,3 @@ def _warn_constant(runs: Runs, law: Law) -> list[str]:
         for name in law.columns
         if np.ptp(runs[name]) == 0
     ]
-
-
-def _evenly(values: np.ndarray, most: int) -> np.ndarray:
-    if len(values) <= most:
-        return values
-    return values[np.linspace(0, len(values) - 1, most).round().astype(int)]

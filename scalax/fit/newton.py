@@ -41,6 +41,7 @@ def minimise(
     *,
     most_steps: int = 200,
     tolerance: float = 1e-13,
+    nothing: float = 0.0,
 ) -> Solution:
     """Minimises from every start.
 
@@ -51,6 +52,7 @@ def minimise(
         bounds: Least and greatest theta, [coefficients] each.
         most_steps: Iterations at most.
         tolerance: A start is done when its predicted fall, relative to its value, is below this.
+        nothing: A value at or below this cannot be told from zero: a start there is done.
 
     Returns:
         The best point that each start reached.
@@ -67,7 +69,7 @@ def minimise(
         steps += 1
         at = np.flatnonzero(active)
         step, fall = _step(theta[at], gradient[at], hessian[at], damping[at], low, high)
-        small = fall <= tolerance * np.maximum(value[at], 1e-300)
+        small = (fall <= tolerance * np.maximum(value[at], 1e-300)) | (value[at] <= nothing)
         done[at[small]] = True
         active[at[small]] = False
         at, step = at[~small], step[~small]

@@ -1,8 +1,8 @@
-"""Good starting points: a coarse grid of exponents, the linear coefficients solved inside.
+"""Good starting points: a coarse grid of the coefficients that are not linear, the rest solved.
 
-Given the exponents the loss is linear in the rest, and dividing each row by its measured loss
-makes plain least squares close to the log residual that the objective uses. What comes out is
-only a start: the exact objective is for `newton`.
+Given those, a function of the loss is linear in the rest (see `scalax.laws.base.Law.basis`), and
+dividing each row by its target makes plain least squares close to the log residual that the
+objective uses. What comes out is only a start: the exact objective is for `newton`.
 """
 
 from __future__ import annotations
@@ -11,83 +11,107 @@ import itertools
 
 import numpy as np
 
+from scalax.fit.constraints import Constraints
 from scalax.fit.objective import Objective
 
 _MOST_ROWS = 2000
-_CHUNK = 256
+_MOST_VALUES = 600_000
+_CHUNK_VALUES = 200_000
 
 
-def grid_starts(objective: Objective, weights: np.ndarray, count: int) -> np.ndarray:
+def grid_starts(
+    objective: Objective,
+    weights: np.ndarray,
+    count: int,
+    held: Constraints | None = None,
+) -> np.ndarray:
     """The best points of the grid by the exact objective, best first.
 
     Args:
         objective: What will be minimised.
         weights: [rows].
         count: How many starts to give.
+        held: What the fit may move; the grid is brought onto it.
 
     Returns:
         theta, [at most count, coefficients].
     """
     law = objective.law
+    low, high = objective.bounds()
     rows = objective.log_measured.size
-    some = np.unique(np.linspace(0, rows - 1, min(rows, _MOST_ROWS)).astype(int))
-    columns = {name: values[some] for name, values in objective.columns.items()}
-    few = Objective(law, columns, objective.log_measured[some], objective.delta)
-    exponents = [c for c in law.coefficients if c.role != "linear"]
-    points = np.asarray(list(itertools.product(*(c.grid for c in exponents))), float)
-    found = []
-    for chunk in np.array_split(points, max(1, len(points) // _CHUNK)):
-        by_name = {c.name: chunk[:, k, None] for k, c in enumerate(exponents)}
-        found.append(_solve_linear(few, by_name, weights[some]))
-    theta = np.concatenate(found)
-    values = few.value(theta, weights[some])
-    best = np.argsort(values, kind="stable")[:count]
-    return theta[best][np.isfinite(values[best])]
+    searched = [c for c in law.coefficients if c.role != "linear"]
+    size = int(np.prod([len(c.grid) for c in searched])) if searched else 1
+    most = min(rows, _MOST_ROWS, max(len(law.coefficients) * 8, _MOST_VALUES // size))
+    some = np.unique(np.linspace(0, rows - 1, most).astype(int))
+    few, weights = objective.rows(some), weights[some]
+    loss = np.exp(few.log_measured)
+    grids = [np.unique(c.starts(few.columns, loss)) for c in searched]
+    points = np.asarray(list(itertools.product(*grids)), float).reshape(-1, len(searched))
+    chunks = np.array_split(points, max(1, len(points) * len(some) // _CHUNK_VALUES))
+    found, values = [], []
+    for chunk in chunks:
+        theta = np.clip(_solve_linear(few, chunk, weights), low, high)
+        if held is not None:
+            theta = held.expand(held.reduce(theta))
+        found.append(theta)
+        values.append(few.value(theta, weights))
+    theta, value = np.concatenate(found), np.concatenate(values)
+    best = np.argsort(value, kind="stable")[:count]
+    return theta[best][np.isfinite(value[best])]
 
 
-def _solve_linear(
-    objective: Objective, exponents: dict[str, np.ndarray], weights: np.ndarray
-) -> np.ndarray:
-    """Non-negative least squares of loss / measured on 1, at each point of the grid.
-
-    With so few coefficients the active set is found by trying every one.
-    """
-    law = objective.law
+def _solve_linear(objective: Objective, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Theta [points, coefficients]: at each point, non-negative least squares of the factors over
+    the target on 1. With so few coefficients the active set is found by trying every one."""
+    law, batch = objective.law, len(points)
+    rows = objective.log_measured.size
+    searched = [c for c in law.coefficients if c.role != "linear"]
     linear = [c for c in law.coefficients if c.role == "linear"]
-    batch = len(next(iter(exponents.values())))
-    rows = objective.log_measured.size
-    inverse = np.exp(-objective.log_measured)
-    factors = np.stack(
-        [
-            np.broadcast_to(factor, (batch, rows)) * inverse
-            for factor in law.basis(np, exponents, objective.columns)
-        ],
-        axis=1,
-    )
-    scale = np.sqrt(np.mean(factors**2, axis=2, keepdims=True))
-    factors = factors / scale
-    gram = np.einsum("bkr,r,bmr->bkm", factors, weights, factors, optimize=True)
-    target = factors @ weights
-    count = len(linear)
+    given = {c.name: points[:, k, None] for k, c in enumerate(searched)}
+    amounts: dict[str, np.ndarray] = {}
+    if linear:
+        with np.errstate(all="ignore"):
+            loss = np.exp(objective.log_measured)
+            target = np.broadcast_to(law.target(np, given, objective.columns, loss), (batch, rows))
+            factors = np.stack(
+                [
+                    np.broadcast_to(factor, (batch, rows)) / target
+                    for factor in law.basis(np, given, objective.columns)
+                ],
+                axis=1,
+            )
+        factors = np.where(np.isfinite(factors), factors, 0.0)
+        scale = np.sqrt(np.mean(factors**2, axis=2, keepdims=True)) + 1e-300
+        solved = _positive_least_squares(factors / scale, weights)
+        # A term the grid left out starts small, so that Newton may bring it back.
+        values = np.maximum(solved, 1e-3) / scale[..., 0]
+        flat = {name: value[:, 0] for name, value in given.items()}
+        with np.errstate(all="ignore"):
+            amounts = law.untangle(flat, {c.name: values[:, k] for k, c in enumerate(linear)})
+    theta = np.empty((batch, len(law.coefficients)))
+    for k, c in enumerate(law.coefficients):
+        value = amounts[c.name] if c.role == "linear" else given[c.name][:, 0]
+        theta[:, k] = np.log(np.clip(value, c.low, c.high)) if c.log else value
+    return theta
+
+
+def _positive_least_squares(factors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Amounts [batch, count] >= 0 with the least weighted squares of sum amount * factor - 1."""
+    batch, count, _ = factors.shape
+    weighted = factors * weights
+    gram = weighted @ factors.transpose(0, 2, 1)
+    target = weighted.sum(axis=2)
+    ridge = 1e-11 * weights.sum()
     best = np.zeros((batch, count))
     best_cost = np.full(batch, np.inf)
     for size in range(1, count + 1):
         for active in map(list, itertools.combinations(range(count), size)):
-            sub = gram[:, active][:, :, active] + 1e-12 * np.eye(size)
+            # A ridge far below what matters, above what rounding leaves of repeated factors.
+            sub = gram[:, active][:, :, active] + ridge * np.eye(size)
             solved = np.linalg.solve(sub, target[:, active, None])[..., 0]
             cost = -np.einsum("bk,bk->b", solved, target[:, active])
             better = (solved > 0).all(axis=1) & (cost < best_cost)
             best[better] = 0.0
             best[np.ix_(better, active)] = solved[better]
             best_cost[better] = cost[better]
-    values = best / scale[..., 0]
-    theta = np.empty((batch, len(law.coefficients)))
-    for k, c in enumerate(law.coefficients):
-        if c.role == "linear":
-            column = values[:, linear.index(c)]
-            # A term the grid left out starts small, so that Newton may bring it back.
-            small = 1e-3 / scale[:, linear.index(c), 0]
-            theta[:, k] = np.log(np.clip(np.maximum(column, small), c.low, c.high))
-        else:
-            theta[:, k] = exponents[c.name][:, 0]
-    return theta
+    return best

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from scalax.fit.constraints import Constraints
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
 from scalax.runs.table import Runs
 
-_BATCH_VALUES = 4_000_000
+_BATCH_VALUES = 120_000  # resamples times rows: what a core keeps in its cache
 
 
 def bootstrap(
@@ -22,6 +23,7 @@ def bootstrap(
     runs: Runs,
     count: int,
     seed: int,
+    held: Constraints,
 ) -> np.ndarray:
     """Coefficients of resampled tables.
 
@@ -32,23 +34,24 @@ def bootstrap(
         runs: The table, for its ``trunk`` column.
         count: Resamples.
         seed: Of the draws.
+        held: What the fit may move.
 
     Returns:
         [count, coefficients], in the order of the law's coefficients.
     """
     group = groups(runs)
     rng = np.random.default_rng(seed)
-    derivatives = objective.derivatives()
+    derivatives = held.derivatives(objective.derivatives())
+    bounds = held.bounds(*objective.bounds())
+    start = held.reduce(theta[None])
     rows = len(group)
     clusters = int(group.max()) + 1
     found = []
     for size in _batches(count, max(1, _BATCH_VALUES // rows)):
         drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
         each = drawn[:, group] * weights
-        solved = minimise(
-            derivatives, np.repeat(theta[None], size, 0), each, objective.bounds(), tolerance=1e-9
-        )
-        columns = objective.coefficients(solved.theta).values()
+        solved = minimise(derivatives, np.repeat(start, size, 0), each, bounds, tolerance=1e-9)
+        columns = objective.coefficients(held.expand(solved.theta)).values()
         found.append(np.stack(list(columns), axis=1))
     return np.concatenate(found)
 

@@ -9,36 +9,16 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-Array = Any
-"""A numpy or jax array, or a float: a law's arguments broadcast against each other."""
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """One coefficient of a law.
-
-    Attributes:
-        name: Its symbol.
-        role: ``"linear"`` where, the exponents given, the loss is linear in it (the solver then
-            finds it inside the grid); ``"exponent"`` where a coarse grid is searched.
-        low: Least value allowed.
-        high: Greatest value allowed.
-        grid: Coarse starting values, for exponents.
-        meaning: What it stands for, in a few words.
-    """
-
-    name: str
-    role: str
-    low: float
-    high: float
-    grid: tuple[float, ...] = ()
-    meaning: str = ""
+from scalax.errors import ScalaxError
+from scalax.laws.coefficient import Array as Array
+from scalax.laws.coefficient import Coefficient as Coefficient
+from scalax.laws.search import search
 
 
 @dataclass(frozen=True)
@@ -79,6 +59,12 @@ class ComputeRule:
 class Law(abc.ABC):
     """A parametric form of the loss. Subclass it to add one; see `scalax.laws.chinchilla`.
 
+    A law that is a sum of linear coefficients times factors gives `basis` alone. One that becomes
+    such a sum under a change of variable, as E + (A / N^a + B / D^b)^g does once E is taken off
+    and the root of g drawn, also gives `target`, and where a coefficient stands in the sum as a
+    function of itself, `untangle`; see `scalax.laws.joint` and `scalax.laws.kaplan`. These serve
+    only to find good starts: the exact objective uses `loss`.
+
     Class attributes:
         name: What a user writes.
         title: One line for a listing.
@@ -86,6 +72,9 @@ class Law(abc.ABC):
         source: Paper and equation.
         columns: The columns of the runs table that it reads, in order.
         coefficients: Its coefficients, in order.
+        params_expected: Which parameters its N counts in the source.
+        assumed: What a query takes a column other than params and tokens to be where it is not
+            given: words for the reader, and the value given the other columns.
         interface: Version of this interface that it was written for.
     """
 
@@ -96,6 +85,8 @@ class Law(abc.ABC):
     source: ClassVar[str]
     columns: ClassVar[tuple[str, ...]] = ("params", "tokens")
     coefficients: ClassVar[tuple[Coefficient, ...]]
+    params_expected: ClassVar[str] = "all parameters, embeddings included"
+    assumed: ClassVar[Mapping[str, tuple[str, Callable[[Mapping[str, Array]], Array]]]] = {}
 
     @abc.abstractmethod
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
@@ -112,13 +103,47 @@ class Law(abc.ABC):
 
     @abc.abstractmethod
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factors of the linear coefficients, in order: loss = sum of coefficient * factor.
+        """The factors of the linear coefficients, in order: target = sum of amount * factor.
 
         Args:
             xp: numpy, or jax.numpy.
-            c: The exponents by name.
+            c: The coefficients that are not linear, by name.
             x: Columns by name.
         """
+
+    def target(
+        self,
+        xp: Any,
+        c: Mapping[str, Array],
+        x: Mapping[str, Array],
+        loss: Array,
+    ) -> Array:
+        """What the sum over `basis` equals where the law holds exactly: the loss itself, or a
+        function of it that is monotone for the coefficients given.
+
+        Args:
+            xp: numpy, or jax.numpy.
+            c: The coefficients that are not linear, by name.
+            x: Columns by name.
+            loss: The measured loss.
+
+        Returns:
+            Of the broadcast shape; NaN where no linear coefficients give such a loss.
+        """
+        return loss
+
+    def untangle(
+        self,
+        c: Mapping[str, Array],
+        amounts: Mapping[str, Array],
+    ) -> dict[str, Array]:
+        """The linear coefficients from the amounts of their factors: by default the same.
+
+        Args:
+            c: The coefficients that are not linear, by name.
+            amounts: Positive, by the name of the linear coefficient.
+        """
+        return dict(amounts)
 
     def terms(self, x: Mapping[str, Array]) -> list[dict[str, Array]] | None:
         """The loss as a sum of exponentials of linear forms, where the law is one.
@@ -135,35 +160,78 @@ class Law(abc.ABC):
         """
         return None
 
+    def complete(self, x: Mapping[str, Array]) -> dict[str, Array]:
+        """The columns of a query, with those not given filled in as `assumed` says.
+
+        Raises:
+            ScalaxError: A column that the law reads is neither given nor assumed.
+        """
+        found = dict(x)
+        for name, (_, rule) in self.assumed.items():
+            if name not in found:
+                found[name] = rule(found)
+        lacking = [name for name in self.columns if name not in found]
+        if lacking:
+            raise ScalaxError(
+                f"{self.name} also needs {', '.join(lacking)}",
+                where=self.name,
+                fix=f"--given {lacking[0]}=VALUE",
+            )
+        return found
+
+    def params_computed(self, x: Mapping[str, Array]) -> Array:
+        """The parameters that each token passes through, which compute is counted from."""
+        return x["params"]
+
     def allocate(
-        self, c: Mapping[str, Array], flops: Array, compute: ComputeRule
+        self,
+        c: Mapping[str, Array],
+        flops: Array,
+        compute: ComputeRule,
+        given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
         """The split of a budget that minimises the loss, by a search over sizes.
 
-        The loss at a fixed budget is taken to have one minimum in log params. The search halves
-        a bracket of thirty decades until it is 1e-9 wide in log params. Laws with a closed form
-        override this.
+        A scan of thirty decades of params finds the lowest valley, a golden section its floor to
+        1e-9 in log params. Laws with a closed form override this.
 
         Args:
             c: Coefficients by name; floats, or arrays of one shape.
             flops: Budget in FLOPs, of a shape that broadcasts against them.
             compute: How params and tokens make up FLOPs.
+            given: The law's other columns by name, such as ``unique_tokens``.
 
         Returns:
-            params and tokens, of the broadcast shape.
+            params and tokens, of the broadcast shape; NaN where the loss falls to either end of
+            the scan, so that no split is best.
+
+        Raises:
+            ScalaxError: The law is not of both params and tokens, or needs another column.
         """
+        self.demand_split()
+        fixed = dict(given or {})
         shape = np.broadcast_shapes(np.shape(flops), *(np.shape(v) for v in c.values()))
-        low, high = np.zeros(shape), np.full(shape, math.log(1e30))
-        golden = (math.sqrt(5) - 1) / 2
+
+        def columns(log_params: Array) -> dict[str, Array]:
+            x = self.complete({**fixed, "params": np.exp(log_params), "tokens": np.ones(())})
+            tokens = compute.tokens(self.params_computed(x), flops)
+            return self.complete({**fixed, "params": np.exp(log_params), "tokens": tokens})
 
         def loss_at(log_params: Array) -> Array:
-            params = np.exp(log_params)
-            x = {"params": params, "tokens": compute.tokens(params, flops)}
-            return self.loss(np, c, x)
+            with np.errstate(all="ignore"):
+                loss = self.loss(np, c, columns(log_params))
+            return np.where(np.isfinite(loss), loss, np.inf)
 
-        while np.max(high - low) > 1e-9:
-            left, right = high - golden * (high - low), low + golden * (high - low)
-            falls = loss_at(left) > loss_at(right)
-            low, high = np.where(falls, left, low), np.where(falls, high, right)
-        params = np.exp((low + high) / 2)
-        return params, compute.tokens(params, flops)
+        best = search(loss_at, shape, 0.0, math.log(1e30))
+        x = columns(best)
+        return x["params"], x["tokens"]
+
+    def demand_split(self) -> None:
+        """Raises a ScalaxError where the loss does not depend on both params and tokens."""
+        if not {"params", "tokens"} <= set(self.columns):
+            raise ScalaxError(
+                f"{self.name} is a law of {' and '.join(self.columns)} alone: it cannot split a "
+                "budget between parameters and data",
+                where="allocate",
+                fix="fit a law of both, such as --law chinchilla",
+            )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.laws.base import Array, Coefficient, ComputeRule, Law
+from scalax.laws.split import split_two_powers
 
 _EXPONENTS = tuple(0.05 * k for k in range(1, 31))
 
@@ -21,7 +22,7 @@ class Chinchilla(Law):
         >>> import numpy as np
         >>> c = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
         >>> round(float(Chinchilla().loss(np, c, {"params": 7e10, "tokens": 1.4e12})), 3)
-        1.936
+        1.937
     """
 
     name: ClassVar[str] = "chinchilla"
@@ -56,15 +57,13 @@ class Chinchilla(Law):
         ]
 
     def allocate(
-        self, c: Mapping[str, Array], flops: Array, compute: ComputeRule
+        self,
+        c: Mapping[str, Array],
+        flops: Array,
+        compute: ComputeRule,
+        given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
-        """The closed form of Hoffmann et al. 2022, equation 4, for flops = k N^p D.
-
-        With M = N^p the constraint is k M D, and the params term A / M^(alpha / p).
-        """
-        alpha = c["alpha"] / compute.exponent
-        ratio = (alpha * c["A"] / (c["beta"] * c["B"])) ** (1 / (alpha + c["beta"]))
-        scaled = flops / compute.coefficient
-        powered = ratio * scaled ** (c["beta"] / (alpha + c["beta"]))
-        params = powered ** (1 / compute.exponent)
-        return params, compute.tokens(params, flops)
+        """The closed form of Hoffmann et al. 2022, equation 4; see `split_two_powers`."""
+        return split_two_powers(
+            c["alpha"], np.log(c["A"]), c["beta"], np.log(c["B"]), flops, compute
+        )

@@ -6,9 +6,10 @@ answers from coefficients alone: it never reads runs and never estimates anythin
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,15 @@ from scalax.files import write_json
 from scalax.laws.base import ComputeRule, Law
 from scalax.laws.published import get_published
 from scalax.predict.answers import Allocation, Prediction
+from scalax.predict.columns import assumptions, given_columns, positive, query_columns
+from scalax.predict.forecast_error import ForecastError
+from scalax.predict.mixture import NAME as ENSEMBLE
+from scalax.predict.mixture import Mixture
+from scalax.predict.published_law import PublishedLaw
+from scalax.predict.recommend import recommend
 
 FORMAT = 1
+_FAR = 100
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,11 @@ class Fit:
     """A law with coefficients, their uncertainty, and the range of data behind them.
 
     Attributes:
-        law: Name of the law form.
-        coefficients: By name.
+        law: Name of the law form, or ``ensemble``.
+        coefficients: By name; None for an ensemble, whose members have them.
         intervals: ``[low, high]`` by coefficient name, or None where no bootstrap was asked for.
-        objective: Sum over rows of weight times Huber of the log residual; None if published.
+        objective: Sum over rows of weight times the cost of the log residual; None if published,
+            or an ensemble.
         rows: Rows fitted; None if published.
         seconds: Wall time of the fit.
         level: Nominal coverage of the intervals.
@@ -44,10 +53,15 @@ class Fit:
         settings: What was asked of the fit: weights, delta, seed, ...
         source: The table fitted, or the paper.
         notes: Warnings.
+        diagnostics: ``condition`` of the scaled Jacobian; how many ``starts`` were tried, how many
+            ``agree`` with the best, and the ``spread`` of log coefficients among those.
+        members: What ``auto`` chose: ``law``, ``weights``, ``share`` and ``coefficients`` each.
+        error: How far a forecast loss may miss, learned from rollouts; None where none were made.
+        split_error: How far log N* may miss.
     """
 
     law: str
-    coefficients: dict[str, float]
+    coefficients: dict[str, float] | None
     intervals: dict[str, list[float]] | None = None
     objective: float | None = None
     rows: int | None = None
@@ -60,10 +74,20 @@ class Fit:
     settings: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     notes: list[str] = field(default_factory=list)
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    members: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    error: ForecastError | None = field(default=None, repr=False)
+    split_error: ForecastError | None = field(default=None, repr=False)
 
-    @property
+    @functools.cached_property
     def form(self) -> Law:
-        """The law form itself."""
+        """The law form itself; for an ensemble, its members as one."""
+        if self.law == ENSEMBLE:
+            return Mixture(
+                [registry.get("law", member["law"]) for member in self.members],
+                [member["coefficients"] for member in self.members],
+                [member["share"] for member in self.members],
+            )
         form: Law = registry.get("law", self.law)
         return form
 
@@ -77,45 +101,50 @@ class Fit:
         Returns:
             The loss, of the broadcast shape.
         """
-        return self.form.loss(np, self.coefficients, columns)
+        return self.form.loss(np, self.coefficients or {}, columns)
 
-    def predict(self, *, params: Any, tokens: Any) -> Any:
+    def predict(
+        self, *, params: Any = None, tokens: Any = None, flops: Any = None, **given: Any
+    ) -> Any:
         """Forecasts the loss of a run, or of many.
 
         Args:
             params: Model parameters: a number, or a sequence.
             tokens: Training tokens: a number, or a sequence of the same length.
+            flops: Training compute, for a law of it; by default the compute rule's.
+            **given: The law's other columns, such as ``unique_tokens``.
 
         Returns:
             A `Prediction`, or a list of them in the order given.
 
         Raises:
-            ScalaxError: A size that is not positive and finite, or lengths that differ.
+            ScalaxError: A size that is not positive and finite, lengths that differ, or a column
+                that the law reads and that is not given.
         """
-        many = np.ndim(params) > 0 or np.ndim(tokens) > 0
-        n, d = (
-            np.atleast_1d(_positive("params", params)),
-            np.atleast_1d(_positive("tokens", tokens)),
-        )
-        if n.shape != d.shape and 1 not in (n.size, d.size):
-            raise ScalaxError(f"{n.size} params but {d.size} tokens", fix="give as many of each")
-        n, d = np.broadcast_arrays(n, d)
-        loss = self.loss(params=n, tokens=d)
-        low, high = self._loss_interval(n, d)
+        columns = {"params": params, "tokens": tokens, "flops": flops, **given}
+        x, size, many = query_columns(self.form, self.compute, columns)
+        loss = np.broadcast_to(self.loss(**x), (size,))
+        low, high = self._loss_interval(x, size)
+        sizes = [
+            np.broadcast_to(x[name], (size,)).tolist() if name in x else [None] * size
+            for name in ("params", "tokens", "flops")
+        ]
         answers = [
-            Prediction(float(p), float(t), float(self.compute.flops(p, t)), float(at), lo, hi)
-            for p, t, at, lo, hi in zip(n, d, loss, low, high, strict=True)
+            Prediction(n, d, c, float(at), lo, hi)
+            for n, d, c, at, lo, hi in zip(*sizes, loss, low, high, strict=True)
         ]
         return answers if many else answers[0]
 
-    def allocate(self, flops: float) -> Allocation:
+    def allocate(self, flops: float, **given: float) -> Allocation:
         """Splits a compute budget between parameters and data so that the loss is least.
 
         Args:
             flops: The budget, in FLOPs.
+            **given: The law's columns other than params and tokens, such as ``unique_tokens``.
 
         Returns:
-            The split, its loss, and intervals where the fit carries samples.
+            The split, its loss, intervals where the fit carries samples, and a learning rate and
+            batch size by the law that a note names.
 
         Raises:
             ScalaxError: The budget is not positive and finite, or no split of it exists.
@@ -125,22 +154,28 @@ class Fit:
             >>> f"{found.params:.3g} {found.tokens:.3g}"
             '4.04e+10 2.38e+12'
         """
-        budget = float(_positive("flops", flops))
-        params, tokens = map(float, self.form.allocate(self.coefficients, budget, self.compute))
+        budget = float(positive("flops", flops))
+        extra = given_columns(self.form, given)
+        rest = (extra,) if extra else ()  # a plugin's closed form may take no other columns
+        split = self.form.allocate(self.coefficients or {}, budget, self.compute, *rest)
+        params, tokens = map(float, split)
         if not (math.isfinite(params) and math.isfinite(tokens) and params > 0 and tokens > 0):
             raise ScalaxError(f"{self.law} has no best split at {budget:g} FLOPs", where="allocate")
-        loss = float(self.loss(params=params, tokens=tokens))
+        x = self.form.complete({**extra, "params": params, "tokens": tokens})
+        loss = float(self.loss(**x))
         intervals: dict[str, list[float] | None] = dict.fromkeys(("params", "tokens", "loss"))
-        if self.samples:
+        if self.error is not None:
+            intervals = self._error_intervals(budget, params, tokens, loss)
+        elif self.samples:
             drawn = self._drawn()
-            n, d = self.form.allocate(drawn, budget, self.compute)
-            at = self.form.loss(np, drawn, {"params": n, "tokens": d})
+            n, d = self.form.allocate(drawn, budget, self.compute, *rest)
+            at = self.form.loss(np, drawn, self.form.complete({**extra, "params": n, "tokens": d}))
             intervals = {
                 "params": self._quantiles(n),
                 "tokens": self._quantiles(d),
                 "loss": self._quantiles(at),
             }
-        return Allocation(
+        answer = Allocation(
             flops=budget,
             params=params,
             tokens=tokens,
@@ -149,8 +184,9 @@ class Fit:
             intervals=intervals,
             compute=self.compute.name,
             law=self.law,
-            notes=self._reach(budget),
+            notes=[*self.reach(budget), *assumptions(self.form, extra)],
         )
+        return recommend(answer)
 
     def to_json(self) -> dict[str, Any]:
         """All of the fit as JSON values; what fit.json holds."""
@@ -160,6 +196,28 @@ class Fit:
         """Writes fit.json, whole or not at all."""
         write_json(Path(path), self.to_json())
 
+    def _spread(self, x: Mapping[str, Any]) -> Any:
+        """How far the members of an ensemble stand apart, in log units; 0 for a law alone."""
+        return self.form.spread(x) if isinstance(self.form, Mixture) else 0.0
+
+    def _error_intervals(
+        self, flops: float, params: float, tokens: float, loss: float
+    ) -> dict[str, list[float] | None]:
+        """Intervals from the errors of rollouts; those of N* and D* mirror each other."""
+        assert self.error is not None
+        low, high = self.error.interval(
+            loss, flops, self._spread({"params": params, "tokens": tokens})
+        )
+        found: dict[str, list[float] | None] = {"params": None, "tokens": None}
+        if self.split_error is not None:
+            spread = 0.0
+            if isinstance(self.form, Mixture):
+                spread = self.form.split_spread(flops, self.compute)
+            ends = [float(end) for end in self.split_error.interval(params, flops, spread)]
+            found["params"] = ends
+            found["tokens"] = [float(self.compute.tokens(end, flops)) for end in reversed(ends)]
+        return {**found, "loss": [float(low), float(high)]}
+
     def _drawn(self) -> dict[str, np.ndarray]:
         columns = np.asarray(self.samples, dtype=float).T
         return dict(zip((c.name for c in self.form.coefficients), columns, strict=True))
@@ -168,12 +226,17 @@ class Fit:
         tail = (1 - self.level) / 2
         return [float(q) for q in np.quantile(values, [tail, 1 - tail])]
 
-    def _loss_interval(self, n: np.ndarray, d: np.ndarray) -> tuple[list[Any], list[Any]]:
-        """Quantiles of resampled laws, each with a residual drawn from the fit's own."""
+    def _loss_interval(self, x: Mapping[str, Any], size: int) -> tuple[list[Any], list[Any]]:
+        """From the errors of rollouts; without them, quantiles of resampled laws, each with a
+        residual drawn from the fit's own."""
+        if self.error is not None and "flops" in x:
+            ends = self.error.interval(self.loss(**x), x["flops"], self._spread(x))
+            low, high = (np.broadcast_to(end, (size,)).tolist() for end in ends)
+            return low, high
         if not self.samples or not self.residuals:
-            return [None] * n.size, [None] * n.size
+            return [None] * size, [None] * size
         drawn = {name: column[:, None] for name, column in self._drawn().items()}
-        losses = self.form.loss(np, drawn, {"params": n, "tokens": d})
+        losses = self.form.loss(np, drawn, x) * np.ones(size)
         # Log residuals add to the log of each resampled law's loss; all pairs would be too many.
         rng = np.random.default_rng(0)
         noise = rng.choice(np.asarray(self.residuals), size=losses.shape)
@@ -182,36 +245,57 @@ class Fit:
         )
         return low.tolist(), high.tolist()
 
-    def _reach(self, flops: float) -> list[str]:
+    def reach(self, flops: float) -> list[str]:
+        """A sentence where a budget lies beyond the rows fitted, and how far."""
         greatest = self.ranges.get("flops", [0, math.inf])[1]
-        if flops > greatest:
-            return [f"{flops / greatest:,.3g} times the compute of the largest run fitted"]
+        times = flops / greatest if greatest else math.inf
+        if times > _FAR:
+            return [
+                f"{times:,.3g} times the compute of the largest run fitted: beyond what the data "
+                "supports, the form of the law decides there"
+            ]
+        if times > 1:
+            return [f"{times:,.3g} times the compute of the largest run fitted"]
         return []
 
     def _repr_html_(self) -> str:
         def row(name: str, value: float) -> str:
-            span = self.intervals[name] if self.intervals else None
+            span = self.intervals.get(name) if self.intervals else None
             text = f"{span[0]:.4g} to {span[1]:.4g}" if span else ""
             return f"<tr><td>{name}</td><td>{value:.5g}</td><td>{text}</td></tr>"
 
-        rows = "".join(row(name, value) for name, value in self.coefficients.items())
+        rows = "".join(row(name, value) for name, value in (self.coefficients or {}).items())
+        for member in self.members:
+            rows += row(f"share of {member['law']} ({member['weights']})", member["share"])
         about = f"{self.law}: {self.form.equation}"
         return f"<table><caption>{about} ({self.source})</caption>{rows}</table>"
 
 
-def published_fit(name: str) -> Fit:
-    """A published law as a fit, without intervals.
+def published_fit(name: str) -> Fit | PublishedLaw:
+    """A published law, without intervals.
 
     Args:
         name: Such as ``hoffmann2022``; `scalax laws list` shows all.
+
+    Returns:
+        A fit where the paper gives a law of the loss alone; else a `PublishedLaw`, which splits
+        budgets by the paper's own rule.
 
     Raises:
         ScalaxError: No such name.
     """
     found = get_published(name)
-    return Fit(
-        law=found.law, coefficients=dict(found.coefficients), source=f"{found.paper}; {found.where}"
-    )
+    fit = None
+    if found.law:
+        fit = Fit(
+            law=found.law,
+            coefficients=dict(found.loss_coefficients),
+            ranges={k: list(map(float, v)) for k, v in found.ranges.items()},
+            source=f"{found.paper}; {found.where}",
+        )
+    if fit is not None and found.gives == ["loss", "allocation"] and not found.allocation:
+        return fit
+    return PublishedLaw(found, fit)
 
 
 def read_fit(path: str | Path) -> Fit:
@@ -243,34 +327,44 @@ def fit_from_json(found: Any, *, where: str) -> Fit:
             where=where,
             fix="give a file that scalax fit wrote",
         )
-    form: Law = registry.get("law", str(found["law"]))
-    names = [c.name for c in form.coefficients]
-    coefficients = found.get("coefficients")
-    if not isinstance(coefficients, Mapping) or set(coefficients) != set(names):
-        raise ScalaxError(f"expected coefficients {', '.join(names)}", where=where)
-    for name, value in coefficients.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            raise ScalaxError(
-                f"expected a number, got {value!r}", where=f"{where}: coefficients.{name}"
-            )
     known = {key: found[key] for key in Fit.__dataclass_fields__ if key in found}
+    members = known.get("members") or []
+    if not isinstance(members, list) or not all(isinstance(m, dict) for m in members):
+        raise ScalaxError("expected a list of objects", where=f"{where}: members")
+    if found["law"] == ENSEMBLE:
+        if not members:
+            raise ScalaxError("expected at least one member", where=f"{where}: members")
+        known["coefficients"] = None
+    else:
+        known["coefficients"] = _coefficients(found["law"], found.get("coefficients"), where)
+    known["members"] = [_member(m, f"{where}: members[{k}]") for k, m in enumerate(members)]
     try:
         if "compute" in known:
             known["compute"] = ComputeRule(**known["compute"])
-        known["coefficients"] = {name: float(coefficients[name]) for name in names}
+        for name in ("error", "split_error"):
+            if known.get(name) is not None:
+                known[name] = ForecastError(**known[name])
         return Fit(**known)
     except TypeError as error:
         raise ScalaxError(f"not a fit: {error}", where=where) from None
 
 
-def _positive(name: str, value: float | Sequence[float]) -> np.ndarray:
-    try:
-        numbers = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ScalaxError(f"expected numbers, got {value!r}", where=name) from None
-    bad = numbers[~(np.isfinite(numbers) & (numbers > 0))]
-    if bad.size:
-        raise ScalaxError(
-            f"expected a positive number, got {bad.flat[0]:g}", where=name, fix="write 1e9, say"
-        )
-    return numbers
+def _coefficients(law: Any, given: Any, where: str) -> dict[str, float]:
+    form: Law = registry.get("law", str(law))
+    names = [c.name for c in form.coefficients]
+    if not isinstance(given, Mapping) or set(given) != set(names):
+        raise ScalaxError(f"expected coefficients {', '.join(names)}", where=where)
+    for name, value in given.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ScalaxError(
+                f"expected a number, got {value!r}", where=f"{where}: coefficients.{name}"
+            )
+    return {name: float(given[name]) for name in names}
+
+
+def _member(given: dict[str, Any], where: str) -> dict[str, Any]:
+    share = given.get("share")
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ScalaxError(f"expected a share from 0 to 1, got {share!r}", where=where)
+    coefficients = _coefficients(given.get("law"), given.get("coefficients"), where)
+    return {**given, "share": float(share), "coefficients": coefficients}

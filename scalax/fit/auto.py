@@ -1,0 +1,185 @@
+"""`--law auto`: the law, or the ensemble, that forecast this sweep's own largest budgets best.
+
+Its intervals carry the error of the form as the rollouts showed it. It never looks at anything but
+the table, and says in its notes what it chose and why.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scalax.errors import ScalaxError
+from scalax.fit.calibrate import ALONE_SCALE, calibrated, shares, split_error
+from scalax.fit.compare import FORMS, all_members, alone, score
+from scalax.fit.constraints import Constraints
+from scalax.fit.forecaster import Member
+from scalax.fit.residual import Cost
+from scalax.fit.rollout import Rollout, roll_out
+from scalax.fit.rows import compute_rule, evenly, ranges
+from scalax.laws.base import ComputeRule, Law
+from scalax.predict.fit_result import Fit
+from scalax.predict.forecast_error import ForecastError
+from scalax.predict.mixture import NAME
+from scalax.runs.table import Runs
+
+if TYPE_CHECKING:
+    from scalax.fit.estimate import FitSettings
+
+_WINS = 0.9
+_FEWEST_ROWS = 3
+_LEAST_SHARE = 0.005
+
+
+def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
+    """Chooses and fits; see `scalax.fit.estimate.fit`.
+
+    A form and weighting with nine tenths of the shares wins and stands alone; else the members
+    with at least half a hundredth each make an ensemble.
+    """
+    started = time.perf_counter()
+    _refuse(settings)
+    if len(runs) < _FEWEST_ROWS:
+        raise ScalaxError(
+            f"{len(runs)} usable rows", where=runs.source, fix=f"give at least {_FEWEST_ROWS} runs"
+        )
+    members = all_members(FORMS, runs)
+    cost = Cost(settings.cost, settings.delta)
+    rollout = roll_out(runs, members, metric=settings.metric, cost=cost)
+    share = shares(rollout, rollout.count)
+    notes = [*runs.notes, *_reasons(rollout, share)]
+    if settings.bootstrap:
+        notes.append("no bootstrap: the intervals of auto come from rollouts, which hold its noise")
+    if float(share.max()) >= _WINS:
+        rollout = alone(rollout, int(share.argmax()))
+        share = np.ones(1)
+    judged, error = calibrated(rollout, rollout.count, settings.level)
+    kept = np.flatnonzero(share >= _LEAST_SHARE)
+    total = float(share[kept].sum())
+    thetas = rollout.thetas[rollout.count]
+    listed = [
+        {
+            "law": rollout.members[k].law.name,
+            "weights": rollout.members[k].weights,
+            "share": float(share[k]) / total,
+            "coefficients": named(rollout.members[k].law, thetas[k]),
+        }
+        for k in kept[np.argsort(-share[kept], kind="stable")]
+    ]
+    one = listed[0] if len(listed) == 1 else None
+    rule = compute_rule(runs)
+    residuals = np.sort(rollout.log_measured - judged.log_loss)
+    return Fit(
+        law=one["law"] if one else NAME,
+        coefficients=one["coefficients"] if one else None,
+        rows=len(runs),
+        seconds=time.perf_counter() - started,
+        level=settings.level,
+        compute=rule,
+        ranges=ranges(runs),
+        residuals=evenly(residuals).tolist(),
+        settings=asdict(settings),
+        source=runs.source,
+        notes=notes,
+        members=listed,
+        error=error,
+        split_error=error_of_split(rollout, rule, settings.level),
+    )
+
+
+def _refuse(settings: FitSettings) -> None:
+    """What is asked of one law cannot be asked of a choice among several."""
+    for name, value in (
+        ("fixed", settings.fixed),
+        ("ties", settings.ties),
+        ("bounds", settings.bounds),
+        ("weights", settings.weights != "flat"),
+    ):
+        if value:
+            raise ScalaxError(
+                f"{name} is of one law under one weighting, and auto weighs several",
+                where=name,
+                fix="leave it out, or name a law",
+            )
+
+
+def forecast_errors(
+    runs: Runs, law: Law, settings: FitSettings, held: Constraints, rule: ComputeRule
+) -> tuple[ForecastError, ForecastError | None]:
+    """The error models of one law's loss and N*, from rollouts of that law under its settings.
+
+    Args:
+        runs: A cleaned table.
+        law: The law form.
+        settings: Of the fit.
+        held: What the fit may move.
+        rule: How params and tokens make up FLOPs.
+    """
+    rollout = roll_out(
+        runs,
+        [Member(law, settings.weights)],
+        metric=settings.metric,
+        cost=Cost(settings.cost, settings.delta),
+        held=held,
+        held_back=False,
+    )
+    _, error = calibrated(rollout, rollout.count, settings.level, prior_scale=ALONE_SCALE)
+    return error, error_of_split(rollout, rule, settings.level)
+
+
+def error_of_split(rollout: Rollout, rule: ComputeRule, level: float) -> ForecastError | None:
+    """The error model of log N*; None where a member splits no budget."""
+    sizes = {}
+    for cutoff, thetas in rollout.thetas.items():
+        found = [
+            _log_sizes(member, theta, rollout.budgets, rule)
+            for member, theta in zip(rollout.members, thetas, strict=True)
+        ]
+        if any(each is None or not np.isfinite(each).all() for each in found):
+            return None
+        sizes[cutoff] = np.stack([each for each in found if each is not None])
+    return split_error(rollout, sizes, level)
+
+
+def _log_sizes(
+    member: Member, theta: np.ndarray, budgets: np.ndarray, rule: ComputeRule
+) -> np.ndarray | None:
+    if set(member.law.columns) != {"params", "tokens"}:
+        return None
+    with np.errstate(all="ignore"):
+        params, _ = member.law.allocate(named(member.law, theta), budgets, rule)
+    return np.log(np.broadcast_to(params, budgets.shape))
+
+
+def named(law: Law, theta: np.ndarray) -> dict[str, float]:
+    """Coefficients by name from theta [coefficients]."""
+    return {
+        c.name: float(np.exp(value) if c.log else value)
+        for c, value in zip(law.coefficients, theta, strict=True)
+    }
+
+
+def _reasons(rollout: Rollout, share: np.ndarray) -> list[str]:
+    """What was chosen and why, in sentences."""
+    best = int(share.argmax())
+    name = f"{rollout.members[best].law.name} ({rollout.members[best].weights} weights)"
+    cutoffs = rollout.cutoffs(rollout.count)
+    if not cutoffs:
+        return [
+            f"{rollout.count} budgets leave nothing to hide: shares and interval rest on what "
+            "public sweeps taught, not on these rows"
+        ]
+    together, single = score(rollout), score(alone(rollout, best))
+    tried = f"{len(cutoffs)} rollouts, hiding budgets from {rollout.budgets[cutoffs[0]]:.3g} FLOPs"
+    if share[best] >= _WINS:
+        return [
+            f"chose {name}: it forecast the hidden budgets best in {tried}, "
+            f"mean error {single.mean_error:.2%}"
+        ]
+    return [
+        f"chose an ensemble: no form won in {tried}; its mean error was {together.mean_error:.2%}, "
+        f"that of {name}, its largest share with {share[best]:.0%}, {single.mean_error:.2%}"
+    ]

@@ -1,0 +1,97 @@
+"""What a log residual costs: Huber by default, and the others that a fit may be asked for.
+
+Each gives, for r = log loss - log measured, the cost and its first two derivatives. It knows
+neither laws nor rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from scalax.errors import ScalaxError, suggest
+
+Kind = Literal["huber", "l1", "l2", "student", "asymmetric"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_FREEDOM = 4.0
+_TILT = 0.5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost of the log residual.
+
+    Attributes:
+        kind: ``huber``: r^2 / 2 up to delta, then linear (Hoffmann et al. 2022, equation 3);
+            ``l1``: delta * abs(r), rounded within ``turn`` of zero to have a curvature there;
+            ``l2``: r^2 / 2; ``student``: the likelihood of a Student-t with 4 degrees of freedom
+            and scale delta, in delta^2; ``asymmetric``: Huber, times 1.5 where the law lies above
+            the measurement and 0.5 where below, since bad luck only ever raises a loss.
+        delta: Its scale, in log units.
+        turn: Within this of zero, ``l1`` is rounded.
+
+    Example:
+        >>> Cost("huber", 0.1).value(np.array([0.05, -1.0])).tolist()
+        [0.00125, 0.095]
+    """
+
+    kind: Kind = "huber"
+    delta: float = 1e-3
+    turn: float = 1e-7
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ScalaxError(
+                f"unknown cost {self.kind!r}", where="cost", fix=suggest(str(self.kind), KINDS)
+            )
+        if not (math.isfinite(self.delta) and self.delta > 0):
+            raise ScalaxError(f"expected a positive number, got {self.delta!r}", where="delta")
+
+    def value(self, r: Any, xp: Any = np) -> Any:
+        """The cost of each residual."""
+        size = xp.abs(r)
+        if self.kind == "l2":
+            return 0.5 * r * r
+        if self.kind == "student":
+            scaled = r / self.delta
+            factor = 0.5 * (_FREEDOM + 1) * self.delta**2
+            return factor * xp.log1p(scaled * scaled / _FREEDOM)
+        turn = self.turn if self.kind == "l1" else self.delta
+        value = xp.where(size <= turn, 0.5 * r * r, turn * (size - 0.5 * turn))
+        if self.kind == "l1":
+            return value * (self.delta / turn)
+        return value * self._tilt(r, xp) if self.kind == "asymmetric" else value
+
+    def slopes(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First and second derivative of the cost of each residual."""
+        if self.kind == "l2":
+            return r, np.ones_like(r)
+        if self.kind == "student":
+            square = (r / self.delta) ** 2
+            below = _FREEDOM + square
+            factor = _FREEDOM + 1
+            return factor * r / below, factor * (_FREEDOM - square) / below**2
+        turn = self.turn if self.kind == "l1" else self.delta
+        slope, curve = np.clip(r, -turn, turn), (np.abs(r) <= turn).astype(float)
+        if self.kind == "l1":
+            return slope * (self.delta / turn), curve * (self.delta / turn)
+        if self.kind == "asymmetric":
+            tilt = self._tilt(r, np)
+            return slope * tilt, curve * tilt
+        return slope, curve
+
+    def bowl(self, r: np.ndarray) -> np.ndarray:
+        """The curvature of the parabola through zero that touches the cost at each residual.
+
+        It is never negative and bounds the cost from above, so that steps on it always descend.
+        """
+        slope, _ = self.slopes(r)
+        safe = np.where(np.abs(r) > 1e-12, r, 1e-12)
+        return np.where(np.abs(r) > 1e-12, slope / safe, self.slopes(safe)[1])
+
+    def _tilt(self, r: Any, xp: Any) -> Any:
+        return 1.0 + _TILT * xp.sign(r)

@@ -1,0 +1,102 @@
+"""Mixture of experts: total and active parameters, through the share of them that is active."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from scalax.errors import ScalaxError
+from scalax.laws.base import Array, Coefficient, Law
+
+_EXPONENTS = (0.15, 0.25, 0.35, 0.48, 0.7)
+
+
+class MixtureOfExperts(Law):
+    """L = e + a / N^alpha + b / D^beta + c r^-lam + d / (r^delta N^gamma), with r = N_active / N.
+
+    Abnar et al. 2025 (arXiv:2501.12370), equation 6, whose 1 - S, the share of experts that is
+    active, is here the share of parameters: the same but for what all experts share. Compute is
+    6 N_active D. Columns ``params`` (all of them) and ``params_active``; a query may give
+    ``sparsity`` instead of the latter.
+
+    Example:
+        >>> import numpy as np
+        >>> c = {"e": 1.0, "a": 100.0, "b": 100.0, "c": 0.5, "d": 0.0, "alpha": 0.5, "beta": 0.5,
+        ...      "lam": -1.0, "delta": 0.1, "gamma": 0.1}
+        >>> x = {"params": 1e8, "params_active": 1e7, "tokens": 1e10}
+        >>> round(float(MixtureOfExperts().loss(np, c, x)), 3)
+        1.061
+    """
+
+    name: ClassVar[str] = "moe"
+    title: ClassVar[str] = "mixture of experts: total and active params, and tokens"
+    equation: ClassVar[str] = (
+        "L = e + a / N^alpha + b / D^beta + c r^-lam + d / (r^delta N^gamma), r = N_active / N"
+    )
+    source: ClassVar[str] = "Abnar et al. 2025, arXiv:2501.12370, equation 6"
+    columns: ClassVar[tuple[str, ...]] = ("params", "params_active", "tokens")
+    assumed: ClassVar[Mapping[str, Any]] = {
+        "params_active": ("every parameter is taken to be active", lambda x: x["params"])
+    }
+    coefficients: ClassVar[tuple[Coefficient, ...]] = (
+        Coefficient("e", "linear", 1e-9, 1e3, meaning="loss that no scale removes"),
+        Coefficient("a", "linear", 1e-9, 1e15, meaning="size of the params term"),
+        Coefficient("b", "linear", 1e-9, 1e15, meaning="size of the tokens term"),
+        Coefficient("c", "linear", 1e-9, 1e6, meaning="size of the sparsity term"),
+        Coefficient("d", "linear", 1e-9, 1e15, meaning="size of the term they share"),
+        Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of params"),
+        Coefficient("beta", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of tokens"),
+        Coefficient("lam", "exponent", -3.0, 3.0, (-0.5, -0.25, -0.1, 0.15), "exponent of 1 / r"),
+        Coefficient("delta", "exponent", -3.0, 3.0, (0.05, 0.2), "exponent of 1 / r, shared term"),
+        Coefficient(
+            "gamma", "exponent", 1e-3, 3.0, (0.1, 0.2, 0.4), "exponent of params, shared term"
+        ),
+    )
+
+    def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
+        """The loss; see `Law.loss`."""
+        one, by_params, by_tokens, by_share, by_both = self.basis(xp, c, x)
+        plain = c["e"] * one + c["a"] * by_params + c["b"] * by_tokens
+        return plain + c["c"] * by_share + c["d"] * by_both
+
+    def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
+        """The factors of e, a, b, c and d; see `Law.basis`."""
+        log_params, log_tokens = xp.log(x["params"]), xp.log(x["tokens"])
+        log_share = xp.log(x["params_active"]) - log_params
+        return [
+            1.0,
+            xp.exp(-c["alpha"] * log_params),
+            xp.exp(-c["beta"] * log_tokens),
+            xp.exp(-c["lam"] * log_share),
+            xp.exp(-c["delta"] * log_share - c["gamma"] * log_params),
+        ]
+
+    def terms(self, x: Mapping[str, Array]) -> list[dict[str, Array]]:
+        """The five terms as exponentials; see `Law.terms`."""
+        log_params = np.log(x["params"])
+        log_share = np.log(x["params_active"]) - log_params
+        return [
+            {"e": 1.0},
+            {"a": 1.0, "alpha": -log_params},
+            {"b": 1.0, "beta": -np.log(x["tokens"])},
+            {"c": 1.0, "lam": -log_share},
+            {"d": 1.0, "delta": -log_share, "gamma": -log_params},
+        ]
+
+    def complete(self, x: Mapping[str, Array]) -> dict[str, Array]:
+        """Fills ``params_active`` in from ``sparsity``, where given; see `Law.complete`."""
+        found = dict(x)
+        if "sparsity" in found:
+            share = 1.0 - np.asarray(found.pop("sparsity"), float)
+            if not np.all((share > 0) & (share <= 1)):
+                raise ScalaxError(
+                    "expected a share from 0 to below 1", where="sparsity", fix="write 0.875, say"
+                )
+            found["params_active"] = share * found["params"]
+        return super().complete(found)
+
+    def params_computed(self, x: Mapping[str, Array]) -> Array:
+        """The active parameters; see `Law.params_computed`."""
+        return x["params_active"]

@@ -1,0 +1,116 @@
+"""No table ends in a traceback or in a silent nonsense fit."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalax.errors import ScalaxError
+from scalax.fit.estimate import fit
+from scalax.fit.tidy import tidy
+from scalax.runs.table import Runs
+from tests.fit.tables import isoflops
+
+_ODD = st.sampled_from([0.0, -1.0, math.nan, math.inf, -math.inf, 1e-300, 1e300, 1.0, 3.0])
+_TEXT = st.sampled_from(["", "high", "1e9", None, "nan"])
+_NUMBER = st.floats(1e-3, 1e12) | _ODD
+
+
+@st.composite
+def _tables(draw):
+    rows = draw(st.integers(1, 12))
+    names = draw(st.sets(st.sampled_from(["params", "tokens", "flops", "loss", "trunk", "status"])))
+    kinds = st.sampled_from(["good", "constant", "odd", "text"])
+    columns = {}
+    for name in names:
+        kind = draw(kinds)
+        if kind == "good":
+            values = draw(st.lists(st.floats(1.0, 1e12), min_size=rows, max_size=rows))
+        elif kind == "constant":
+            values = [draw(st.floats(1.0, 1e12))] * rows
+        elif kind == "odd":
+            values = draw(st.lists(_NUMBER, min_size=rows, max_size=rows))
+        else:
+            values = draw(st.lists(_TEXT | _NUMBER, min_size=rows, max_size=rows))
+            values = np.asarray(values, object)
+        columns[name] = values
+    return columns
+
+
+@settings(max_examples=150, deadline=None)
+@given(_tables(), st.sampled_from(["chinchilla", "kaplan", "auto"]), st.booleans())
+def test_any_table_is_fitted_or_refused_in_words(columns, law, clean):
+    try:
+        found = fit(Runs.from_columns(columns), law, clean=clean)
+    except ScalaxError as error:
+        assert str(error)
+        return
+    answer = found.predict(params=1e8, tokens=2e9)
+    assert math.isfinite(answer.loss)
+    assert answer.loss > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["params", "tokens", "flops", "loss"]),
+    st.integers(0, 53),
+    st.sampled_from([0.0, -2.0, math.nan, math.inf]),
+)
+def test_one_bad_number_is_named_by_row_and_column(name, row, value):
+    runs = isoflops()
+    values = runs[name].copy()
+    values[row] = value
+    with pytest.raises(ScalaxError, match=f"row {row + 1}, {name}"):
+        fit(runs.with_column(name, values))
+
+
+def test_two_rows_are_refused_and_few_are_warned_of():
+    runs = isoflops()
+    with pytest.raises(ScalaxError, match="2 usable rows"):
+        fit(runs.where(np.array([0, 50])))
+    notes = fit(runs.where(np.array([0, 20, 50]))).notes
+    assert any("too few" in note for note in notes)
+
+
+def test_a_constant_column_is_warned_of():
+    runs = isoflops().where(np.arange(9))
+    same = Runs.from_columns(
+        {"params": np.full(9, 1e9), "tokens": runs["tokens"], "loss": runs["loss"]}
+    )
+    assert any("params is the same" in note for note in fit(same).notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "said"),
+    [("params", 1e-6, "millions"), ("tokens", 1e-9, "billions"), ("flops", 1e-3, "units")],
+)
+def test_units_that_look_wrong_are_warned_of(name, factor, said):
+    runs = isoflops()
+    spoilt = runs.with_column(name, runs[name] * factor)
+    assert any(said in note for note in fit(spoilt).notes)
+    assert not any(said in note for note in fit(runs).notes)
+
+
+def test_losses_in_bits_among_nats_are_warned_of():
+    runs = isoflops(noise=0.002)
+    loss = runs["loss"].copy()
+    loss[[4, 20, 33]] /= math.log(2)
+    assert any("bits" in note for note in fit(runs.with_column("loss", loss)).notes)
+    assert not any("bits" in note for note in fit(runs).notes)
+
+
+def test_clean_drops_what_misleads_and_lists_each_row():
+    runs = isoflops(noise=0.001)
+    columns = {n: np.append(v, v[[3, 12, 20]]) for n, v in runs.columns.items()}
+    columns["loss"][-3] *= 1.0002  # a near-duplicate of row 4
+    columns["loss"][-2] *= 1.2  # an outlier
+    columns["params"][-1] *= 40  # off the centre of its isoFLOP
+    columns["tokens"][-1] /= 40
+    found = tidy(Runs.from_columns(columns))
+    assert len(found) == len(runs)
+    text = " ".join(found.notes)
+    for row in (55, 56, 57):
+        assert f"rows {row})" in text
+    assert tidy(runs).notes == ()

@@ -1,0 +1,127 @@
+"""Scores forecasts of the largest budgets from the smaller ones: error, coverage, interval score.
+
+    python tools/bench_forecast.py                  the public sweeps, one to three budgets hidden
+    python tools/bench_forecast.py --develop        the same without their two largest budgets
+    python tools/bench_forecast.py --synthetic 200  synthetic sweeps, whose truth is of many forms
+    python tools/bench_forecast.py --learn          the scale that few rollouts are shrunk towards
+
+Constants of `scalax.fit` were chosen by the second and third alone: the two largest budgets of a
+public sweep are scored and never tuned on. Prints JSON lines; nothing here is tuned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from synthetic_sweeps import synthetic_sweep
+
+from scalax.fit.budgets import budget_of
+from scalax.fit.calibrate import learned_scale
+from scalax.fit.compare import FORMS, MISS, all_members
+from scalax.fit.estimate import fit
+from scalax.fit.residual import Cost
+from scalax.fit.rollout import roll_out
+from scalax.runs.read import read_runs
+from scalax.runs.table import Runs
+
+DATA = Path(__file__).parent.parent / "experiments" / "data"
+
+
+def public_sweeps() -> Iterator[tuple[str, Runs]]:
+    """The sweeps that ship with scalax, Porian et al.'s split by its settings."""
+    columns = {"params": "Model Size", "flops": "Training FLOP"}
+    yield "chinchilla", read_runs(DATA / "chinchilla_figure4.csv", columns)
+    yield "llama3", read_runs(DATA / "llama3_isoflops.csv", {"flops": "budget"})
+    porian = read_runs(DATA / "porian_base_short_isoflops.csv", {"flops": "budget"})
+    kinds = [f"{d}, {p}" for d, p in zip(porian["decay"], porian["param_count"], strict=True)]
+    for kind in dict.fromkeys(kinds):
+        yield f"porian {kind}", porian.where(np.asarray([k == kind for k in kinds]))
+
+
+def without_largest(runs: Runs, count: int) -> Runs:
+    """The rows of all budgets but the largest ones."""
+    label = budget_of(runs["flops"])
+    return runs.where(label <= label.max() - count)
+
+
+def measure(runs: Runs, hide: int, law: str) -> dict[str, float] | None:
+    """How the forecast of the largest budgets did; None where too few budgets are left."""
+    label = budget_of(runs["flops"])
+    hidden = label > label.max() - hide
+    if label.max() - hide < 1 or np.sum(~hidden) < 5:
+        return None
+    standard = law != "auto"
+    found = fit(runs.where(~hidden), law, bootstrap=500 if standard else 0)
+    answers = found.predict(params=runs["params"][hidden], tokens=runs["tokens"][hidden])
+    measured = runs["loss"][hidden]
+    loss, low, high = (
+        np.asarray([getattr(a, k) for a in answers]) for k in ("loss", "low", "high")
+    )
+    outside = np.maximum(low - measured, 0) + np.maximum(measured - high, 0)
+    return {
+        "error": float(np.mean(np.abs(loss / measured - 1))),
+        "coverage": float(np.mean(outside == 0)),
+        "interval_score": float(np.mean((high - low + MISS * outside) / measured)),
+        "width": float(np.mean((high - low) / measured)),
+    }
+
+
+def scored(sweeps: Iterator[tuple[str, Runs]], law: str, hides: tuple[int, ...]) -> None:
+    """Prints a line a sweep, then the summary over sweeps, in percent."""
+    every = []
+    for name, runs in sweeps:
+        found = [m for hide in hides if (m := measure(runs, hide, law)) is not None]
+        if not found:
+            continue
+        mean = {key: float(np.mean([m[key] for m in found])) for key in found[0]}
+        every.append(mean)
+        print(
+            json.dumps(
+                {"sweep": name, "law": law} | {k: round(100 * v, 2) for k, v in mean.items()}
+            )
+        )
+    table = {key: 100 * np.asarray([m[key] for m in every]) for key in every[0]}
+    summary = {
+        "median_error": np.median(table["error"]),
+        "mean_error": table["error"].mean(),
+        "coverage": table["coverage"].mean(),
+        "mean_interval_score": table["interval_score"].mean(),
+        "median_interval_score": np.median(table["interval_score"]),
+        "median_width": np.median(table["width"]),
+    }
+    print(
+        json.dumps(
+            {"sweeps": len(every), "law": law} | {k: round(v, 2) for k, v in summary.items()}
+        )
+    )
+
+
+def main() -> None:
+    """Runs what the options ask for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--develop", action="store_true")
+    parser.add_argument("--synthetic", type=int, metavar="COUNT")
+    parser.add_argument("--learn", action="store_true")
+    parser.add_argument("--law", default="auto", help="auto, or a law form with its bootstrap")
+    parser.add_argument("--hide", type=int, nargs="*", default=[1, 2, 3])
+    asked = parser.parse_args()
+    public = list(public_sweeps())
+    if asked.learn:
+        known = [without_largest(runs, 2) for _, runs in public]
+        found = [roll_out(r, all_members(FORMS, r), metric="loss", cost=Cost()) for r in known]
+        print(json.dumps({"prior_scale": round(learned_scale(found), 3)}))
+    elif asked.synthetic:
+        made = (synthetic_sweep(seed) for seed in range(asked.synthetic))
+        scored(((name, runs) for runs, name in made), asked.law, tuple(asked.hide))
+    else:
+        cut = 2 if asked.develop else 0
+        sweeps = ((n, without_largest(r, cut) if cut else r) for n, r in public)
+        scored(sweeps, asked.law, tuple(asked.hide))
+
+
+if __name__ == "__main__":
+    main()
