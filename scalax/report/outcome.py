@@ -71,7 +71,8 @@ def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None) -> lis
     lines = []
     fit = outcome["fit"]
     if fit:
-        named = ", ".join(f"{name} {value:.4g}" for name, value in fit["coefficients"].items())
+        shown = fit["coefficients"] or {m["law"]: m["share"] for m in fit["members"]}
+        named = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
         lines.append(f"law {fit['law']}: {named} ({fit['rows']} runs)")
     lines += [check_line(check) for check in outcome["check"]]
     if allocation:

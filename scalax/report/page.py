@@ -75,6 +75,11 @@ def _summary(outcome: dict[str, Any]) -> str:
 
 
 def _coefficients(fit: Fit) -> str:
+    if fit.coefficients is None:
+        return _table(
+            ["member", "weights", "share"],
+            ([m["law"], m["weights"], f"{m['share']:.1%}"] for m in fit.members),
+        )
     spans = fit.intervals or {}
     return _table(
         ["coefficient", "estimate", f"{fit.level:.0%} interval"],

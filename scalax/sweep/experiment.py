@@ -104,7 +104,7 @@ class FitSection(Settings):
 
     law: str = "chinchilla"
     metric: str = "loss"
-    weights: Literal["flat", "compute"] = "flat"
+    weights: Literal["flat", "compute", "flops"] = "flat"
     delta: Positive = 1e-3
     bootstrap: Annotated[int, Field(ge=0)] = 1000
 

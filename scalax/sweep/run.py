@@ -97,7 +97,8 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
     """
     experiment = read_experiment(path, overrides)
     family: ModelFamily = registry.get("model", experiment.model.family)
-    registry.get("law", experiment.fit.law)
+    if experiment.fit.law != "auto":
+        registry.get("law", experiment.fit.law)
     FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
     data: OpenDataset = registry.get("dataset", name).open(name, experiment.data.options)
@@ -190,6 +191,7 @@ def _fit(folder: Path, experiment: Experiment, plan: Plan) -> tuple[Fit | None, 
         delta=asked.delta,
         bootstrap=asked.bootstrap,
         seed=experiment.seed,
+        rollout=True,
     )
     try:
         runs = clean(read_runs(folder, metric=asked.metric), metric=asked.metric)
