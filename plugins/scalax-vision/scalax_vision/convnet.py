@@ -5,6 +5,7 @@ What it costs stands in `shape`, what it computes in `module`; importing this im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -56,16 +57,32 @@ class ConvNet(sx.ModelFamily):
         return flops_per_example(shape)
 
     def recipe(self, shape: ConvShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """SGD with momentum, by the kind of image."""
-        del units, data
+        """Hyperparameters by the kind of images, as the shape's kernel tells it.
+
+        5x5 kernels (16 pixels or more): the classic recipe of the MNIST net, at every size: SGD at
+        learning rate 0.001, momentum 0.9, batches of 100, no warm-up, decay or clipping.
+
+        3x3 kernels (smaller images): AdamW at 0.008, and batches that grow with the square root of
+        the examples, 16 for 8,000 and 32 for 32,000. Measured on `digits` with 2,840 and 24,000
+        parameters, 2,000 to 32,000 examples, learning rates 0.002 to 0.016; SGD did worse.
+        """
+        del data
+        if shape.padding == "VALID":
+            return sx.Recipe(
+                batch=100,
+                learning_rate=0.001,
+                optimizer="sgd",
+                warmup=0.0,
+                weight_decay=0.0,
+                beta1=0.9,
+                clip=None,
+            )
+        batch = 2 ** round(math.log2(math.sqrt(units) / 5))
         return sx.Recipe(
-            batch=100,
-            learning_rate=0.001,
-            optimizer="sgd",
-            warmup=0.0,
+            batch=max(16, batch),
+            learning_rate=0.008,
             weight_decay=0.0,
-            beta1=0.9,
-            clip=None,
+            beta2=0.99,
         )
 
     def build(self, shape: ConvShape, *, rngs: Any, dtype: Any) -> Any:

