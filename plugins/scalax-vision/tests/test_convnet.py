@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scalax as sx
 from flax import nnx
 from jax.sharding import AxisType
-
 from scalax_vision.convnet import ConvNet
 from traced_flops import traced_flops
+
+import scalax as sx
 
 FAMILY = ConvNet()
 
@@ -162,5 +162,5 @@ def test_what_has_no_shape_says_why(params, options, data, says: str) -> None:
 
 def test_data_without_images_is_refused() -> None:
     text = sx.DataSpec("text", "tokens", 8, {"tokens": sx.Feature((9,), "int32")}, 256, 9, 9, "x")
-    with pytest.raises(sx.ScalaxError, match="needs data with features 'image'.*text has tokens"):
+    with pytest.raises(sx.ScalaxError, match=r"needs data with features 'image'.*text has tokens"):
         FAMILY.shape(8600, {}, text)
