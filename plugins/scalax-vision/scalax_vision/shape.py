@@ -98,7 +98,7 @@ def flops_per_example(shape: ConvShape) -> float:
 
     Example:
         >>> flops_per_example(shape_for(8600, image=(28, 28, 1), classes=10))
-        2517000.0
+        2515800.0
     """
     s = shape
     first = s._products(0) * s.image_channels * s.first
@@ -125,7 +125,7 @@ def shape_for(params: float, *, image: tuple[int, int, int], classes: int) -> Co
     Example:
         >>> shape = shape_for(1e5, image=(28, 28, 1), classes=10)
         >>> shape.first, shape.second, shape.hidden, counts(shape).params
-        (38, 76, 38, 119928)
+        (34, 70, 34, 98918)
     """
     best: tuple[float, ConvShape] | None = None
     for first, second in _widths():
