@@ -18,6 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalax.data.base import Dataset as Dataset
+    from scalax.data.base import Example as Example
+    from scalax.data.base import OpenDataset as OpenDataset
+    from scalax.data.base import Source as Source
+    from scalax.data.base import Split as Split
+    from scalax.data.tfds import open_builder as open_tfds
     from scalax.errors import JobError as JobError
     from scalax.errors import ScalaxError as ScalaxError
     from scalax.fit.estimate import fit as fit
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
     from scalax.registry import register as register
     from scalax.runs.read import read_runs as read_runs
     from scalax.runs.table import Runs as Runs
+    from scalax.schema import Settings as Settings
+    from scalax.schema import parse as parse_settings
     from scalax.shapes.base import Counts as Counts
     from scalax.shapes.base import DataSpec as DataSpec
     from scalax.shapes.base import Feature as Feature
@@ -47,17 +54,24 @@ _PUBLIC = {
     "Counts": "scalax.shapes.base:Counts",
     "DataSpec": "scalax.shapes.base:DataSpec",
     "Dataset": "scalax.data.base:Dataset",
+    "Example": "scalax.data.base:Example",
     "Feature": "scalax.shapes.base:Feature",
     "Fit": "scalax.predict.fit_result:Fit",
     "JobError": "scalax.errors:JobError",
     "Law": "scalax.laws.base:Law",
     "ModelFamily": "scalax.models.base:ModelFamily",
+    "OpenDataset": "scalax.data.base:OpenDataset",
     "Prediction": "scalax.predict.answers:Prediction",
     "Recipe": "scalax.shapes.base:Recipe",
     "Runs": "scalax.runs.table:Runs",
     "ScalaxError": "scalax.errors:ScalaxError",
+    "Settings": "scalax.schema:Settings",
+    "Source": "scalax.data.base:Source",
+    "Split": "scalax.data.base:Split",
     "fit": "scalax.fit.estimate:fit",
     "load_plugin": "scalax.registry:load_file",
+    "open_tfds": "scalax.data.tfds:open_builder",
+    "parse_settings": "scalax.schema:parse",
     "published": "scalax.predict.fit_result:published_fit",
     "read_fit": "scalax.predict.fit_result:read_fit",
     "read_runs": "scalax.runs.read:read_runs",
@@ -66,7 +80,38 @@ _PUBLIC = {
 }
 
 __version__ = "0.1.0"
-__all__ = sorted([*_PUBLIC, "__version__"])
+__all__ = [  # written out for type checkers; a test holds it against _PUBLIC
+    "Allocation",
+    "Coefficient",
+    "ComputeRule",
+    "Counts",
+    "DataSpec",
+    "Dataset",
+    "Example",
+    "Feature",
+    "Fit",
+    "JobError",
+    "Law",
+    "ModelFamily",
+    "OpenDataset",
+    "Prediction",
+    "Recipe",
+    "Runs",
+    "ScalaxError",
+    "Settings",
+    "Source",
+    "Split",
+    "__version__",
+    "fit",
+    "load_plugin",
+    "open_tfds",
+    "parse_settings",
+    "published",
+    "read_fit",
+    "read_runs",
+    "register",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -65,12 +66,15 @@ def open_builder(name: str, data_dir: str | None = None) -> Any:
     """
     import tensorflow_datasets as tfds
 
+    logging.getLogger("absl").setLevel(logging.ERROR)  # what is missing is our error to word
     wanted = name.partition(":")[2]
     if not wanted:
         raise ScalaxError("expected tfds:NAME", where=f"data {name!r}", fix='write "tfds:mnist"')
+    place = f"data_dir='{data_dir}', " if data_dir is not None else ""
     prepare = (
         f'prepare it once where TensorFlow is installed: python -c "import tensorflow_datasets '
-        f"as tfds; tfds.builder('{wanted}', file_format='array_record').download_and_prepare()\""
+        f"as tfds; tfds.builder('{wanted}', {place}file_format='array_record')"
+        '.download_and_prepare()"'
     )
     try:
         builder = tfds.builder(wanted, data_dir=data_dir, file_format="array_record")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,7 @@ class Executor:
     stop: Callable[[], bool]
     checkpoint_seconds: float
     ended: Callable[[], None]
+    _programs: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
 
     def result(self, run: RunPlan) -> dict[str, Any] | None:
         """What a run measured, or None while it is not done."""
@@ -76,8 +77,7 @@ class Executor:
         if all(self.result(run) is not None for run in group.runs):
             return
         first = group.runs[0].spec
-        mesh = make_mesh(first.mesh, first.recipe.batch)
-        program = Program(self.family, first.shape, first.recipe, first.precision, mesh)
+        program = self._program(first)
         if group.trunk is None:
             for run in group.runs:
                 job = self._job(run.name, run.spec, program)
@@ -95,6 +95,18 @@ class Executor:
         finally:
             checkpoints.close()
         shutil.rmtree(trunk.folder / "checkpoints")  # a trunk is no result: its branches are
+
+    def _program(self, spec: TrainSpec) -> Program:
+        """The compiled step, shared by runs that differ in seed, schedule or learning rate alone:
+        those are arguments of it."""
+        mesh = make_mesh(spec.mesh, spec.recipe.batch)
+        recipe = replace(spec.recipe, learning_rate=1.0, warmup=0.0)
+        key = spec.shape, recipe, spec.precision, mesh
+        if key not in self._programs:
+            self._programs[key] = Program(
+                self.family, spec.shape, spec.recipe, spec.precision, mesh
+            )
+        return self._programs[key]
 
     def _branch(self, trunk: Job, run: RunPlan, checkpoints: Checkpoints) -> TrainState:
         """The trunk's state where a run leaves it, trained on from its latest checkpoint."""

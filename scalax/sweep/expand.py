@@ -141,8 +141,14 @@ def _axis_path(key: str) -> list[str]:
     if key in Train.model_fields:
         return ["train", key]
     section, dot, rest = key.partition(".")
-    if dot and section in ("train", "model", "data") and rest:
+    if dot and section in ("train", "model") and rest:
         return [section, rest]
+    if dot and section == "data":
+        raise ScalaxError(
+            "a sweep reads one dataset, opened once",
+            where=f"sweep.axes.{key}",
+            fix="write an experiment for each",
+        )
     raise ScalaxError(
         "unknown setting",
         where=f"sweep.axes.{key}",
