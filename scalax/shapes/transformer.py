@@ -128,7 +128,7 @@ def shape_for(
 
     Example:
         >>> counts(shape_for(1e8, vocab=32000, seq_len=1024)).params
-        103031424
+        100039104
     """
     best: tuple[float, TransformerShape] | None = None
     nearest: tuple[float, int] | None = None

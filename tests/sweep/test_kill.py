@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SETTINGS = ["--set", "train.checkpoint_seconds=0.05", "--set", "sweep.tokens=[8000, 16000, 40000]"]
+SETTINGS = ["--set", "train.checkpoint_seconds=0.5", "--set", "sweep.tokens=[8000, 16000, 40000]"]
 
 
 def start(experiment: Path, out: Path) -> subprocess.Popen[bytes]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,26 +131,27 @@ def test_a_full_disk_is_one_error_and_loses_nothing(
     finished: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     """A limit on file size makes the system refuse writes, as a full disk does."""
-    import os
-    import resource
-    import signal
-
-    from scalax.errors import JobError
-    from scalax.runs.write import write_runs
-
     out = tmp_path / "o"
     shutil.copytree(finished[0], out)
     before = (out / "runs.csv").read_bytes()
-    pid = os.fork()
-    if pid == 0:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-        try:
-            write_runs(out / "runs.csv", [{"loss": 0.1}] * 1000)
-        except JobError as error:
-            os._exit(error.exit_code)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+from scalax.errors import JobError
+from scalax.runs.write import write_runs
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    write_runs(Path({str(out)!r}) / "runs.csv", [{{"loss": 0.1}}] * 1000)
+except JobError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 3, done.stderr
+    assert "the disk is full" in done.stdout
     assert (out / "runs.csv").read_bytes() == before
     assert not list(out.glob(".runs.csv.*"))
 
