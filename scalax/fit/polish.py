@@ -3,7 +3,8 @@
 A Hessian squares the condition of the Jacobian, so that Newton's step is lost in rounding where the
 rows barely tell two coefficients apart. Here the Jacobian itself is decomposed, each step damped
 until the exact objective falls, and bent along the valley by the second derivative in its
-direction (Transtrum and Sethna 2012, arXiv:1201.5885, section 4). It takes one start at a time and is only for those that need it.
+direction (Transtrum and Sethna 2012, arXiv:1201.5885, section 4). It takes one start at a time
+and is only for those that need it.
 """
 
 from __future__ import annotations
