@@ -29,6 +29,8 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "joint": "scalax.laws.joint:Joint",
         "kaplan": "scalax.laws.kaplan:Kaplan",
         "learning-curve": "scalax.laws.learning_curve:LearningCurve",
+        "loss-to-accuracy": "scalax.laws.downstream:LossToAccuracy",
+        "loss-to-error": "scalax.laws.downstream:LossToError",
         "m4": "scalax.laws.m4:M4",
         "moe": "scalax.laws.moe:MixtureOfExperts",
         "overtraining": "scalax.laws.overtraining:Overtraining",

@@ -19,6 +19,7 @@ _COMMANDS = {
     "compare": "scalax.cli.compare:compare",
     "predict": "scalax.cli.predict:predict",
     "allocate": "scalax.cli.allocate:allocate",
+    "gain": "scalax.cli.gain:gain",
     "laws": "scalax.cli.laws:laws",
     "plugins": "scalax.cli.plugins:plugins",
 }

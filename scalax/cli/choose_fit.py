@@ -9,6 +9,7 @@ import click
 
 from scalax.errors import ScalaxError
 from scalax.predict.fit_result import Fit, published_fit, read_fit
+from scalax.predict.published_law import PublishedLaw
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,7 +22,7 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def chosen(fit_file: str | None, law: str | None) -> Fit:
+def chosen(fit_file: str | None, law: str | None) -> Fit | PublishedLaw:
     """The one law that the options name.
 
     Raises:
@@ -37,3 +38,42 @@ def chosen(fit_file: str | None, law: str | None) -> Fit:
         "expected --fit FILE or --law PUBLISHED",
         fix="write --law hoffmann2022, or fit your own runs: scalax fit runs.csv --out fit.json",
     )
+
+
+def loss_law(found: Fit | PublishedLaw) -> Fit:
+    """The law of the loss in what was chosen.
+
+    Raises:
+        ScalaxError: It is a published law without one.
+    """
+    return found.demand_loss() if isinstance(found, PublishedLaw) else found
+
+
+def given_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--given name=value,...``, passed to the command as a dictionary of numbers."""
+    return click.option(
+        "--given",
+        default="",
+        metavar="NAME=VALUE,...",
+        callback=lambda ctx, param, value: _numbers(value),
+        help="Other columns that the law reads, such as unique_tokens=1e11 or sparsity=0.9.",
+    )(command)
+
+
+def _numbers(text: str) -> dict[str, float]:
+    found = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = (part.strip() for part in pair.partition("="))
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ScalaxError(
+                f"expected NAME=VALUE, got {pair!r}",
+                where="--given",
+                fix="write --given unique_tokens=1e11",
+            ) from None
+        if name in ("params", "tokens", "flops") or not name:
+            raise ScalaxError(
+                f"expected another column than {name!r}", where="--given", fix=f"write --{name}"
+            )
+    return found

@@ -60,11 +60,21 @@ def show(name: str, as_json: bool) -> None:
         return
     coefficients = found.pop("coefficients")
     for key, value in found.items():
-        click.echo(f"{key:<12}{', '.join(value) if isinstance(value, list | tuple) else value}")
+        click.echo(f"{key:<12}{_words(value)}")
     if isinstance(coefficients, dict):
         table(["coefficient", "value"], [[k, f"{v:.10g}"] for k, v in coefficients.items()])
     else:
         table(["coefficient", "meaning"], [[c["name"], c["meaning"]] for c in coefficients])
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {low:g} to {high:g}" for k, (low, high) in value.items())
+    return ", ".join(value) if isinstance(value, list | tuple) else str(value)
+
+
+def _sized(law: Law) -> bool:
+    return any(name.startswith("params") for name in law.columns)
 
 
 def _form(law: Law, origin: str) -> dict[str, Any]:
@@ -74,7 +84,7 @@ def _form(law: Law, origin: str) -> dict[str, Any]:
         "title": law.title,
         "equation": law.equation,
         "source": law.source,
-        "counting": None,
+        "counting": f"N: {law.params_expected}" if _sized(law) else None,
         "columns": list(law.columns),
         "origin": origin,
         "coefficients": [asdict(c) for c in law.coefficients],
@@ -83,15 +93,20 @@ def _form(law: Law, origin: str) -> dict[str, Any]:
 
 def _published(name: str) -> dict[str, Any]:
     law = published()[name]
-    form: Law = registry.get("law", law.law)
+    equations = [part.equation for part in (law.allocation, law.hyperparameters) if part]
+    if law.law:
+        form: Law = registry.get("law", law.law)
+        equations.insert(0, form.equation)
     return {
         "name": name,
         "kind": "published",
         "title": law.title,
-        "equation": form.equation,
+        "equation": "; ".join(equations),
         "source": f"{law.paper}; {law.where}",
         "counting": f"N: {law.params_counted}; compute: {law.compute}",
         "law": law.law,
+        "gives": law.gives,
+        "ranges": law.ranges,
         "checked": law.checked,
         "coefficients": law.coefficients,
     }

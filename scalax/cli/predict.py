@@ -1,19 +1,32 @@
-"""`scalax predict`: the loss at given sizes and token counts."""
+"""`scalax predict`: the loss at given sizes and token counts, or a metric that follows from it."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table
-from scalax.cli.choose_fit import chosen, fit_options
+from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table, warn
+from scalax.cli.choose_fit import chosen, fit_options, given_option, loss_law
 from scalax.errors import ScalaxError
+from scalax.predict.columns import assumptions
 
 
 @click.command(epilog="Example: scalax predict --law hoffmann2022 --params 70e9 --tokens 1.4e12")
 @fit_options
 @click.option("--params", type=float, metavar="N", help="Model parameters.")
 @click.option("--tokens", type=float, metavar="D", help="Training tokens.")
-@click.option("--points", metavar="CSV", help="A table with columns params and tokens.")
+@click.option("--points", metavar="CSV", help="A table with the columns that the law reads.")
+@given_option
+@click.option(
+    "--then",
+    "metric_file",
+    metavar="FILE",
+    help="A fit.json of a downstream metric as a law of the loss: forecast that as well.",
+)
+@click.option(
+    "--bytes-per-token", type=float, metavar="B", help="Give losses in bits per byte of text."
+)
 @columns_option
 @json_option
 @plugin_option
@@ -23,37 +36,66 @@ def predict(
     params: float | None,
     tokens: float | None,
     points: str | None,
+    given: dict[str, float],
+    metric_file: str | None,
+    bytes_per_token: float | None,
     columns: dict[str, str],
     as_json: bool,
 ) -> None:
     """Forecast the loss at one point, or at each point of a table."""
-    found = chosen(fit_file, law)
+    found: Any = loss_law(chosen(fit_file, law))
+    level = found.level
+    reads = [name for name in found.form.columns if name not in found.form.assumed]
     if points is not None:
         if params is not None or tokens is not None:
             raise ScalaxError("expected --points or --params and --tokens, got both")
-        from scalax.runs.read import positive_column, read_table, rename
+        from scalax.runs.read import read_table, rename
 
-        at = rename(read_table(points), columns)
-        answers = found.predict(
-            params=positive_column(at, "params"), tokens=positive_column(at, "tokens")
-        )
-    elif params is not None and tokens is not None:
-        answers = [found.predict(params=params, tokens=tokens)]
+        at: dict[str, Any] = _columns(rename(read_table(points), columns), found.form, given)
     else:
-        raise ScalaxError(
-            "expected --params and --tokens, or --points", fix="write --params 7e9 --tokens 1.4e12"
-        )
+        at = {"params": params, "tokens": tokens, **given}
+        lacking = [f"--{name}" for name in ("params", "tokens") if name in reads and not at[name]]
+        if lacking and None in (params, tokens):
+            raise ScalaxError(
+                f"expected {' and '.join(lacking)}, or --points",
+                fix="write --params 7e9 --tokens 1.4e12",
+            )
+    warn(assumptions(found.form, {name: v for name, v in at.items() if v is not None}))
+    if metric_file is not None:
+        from scalax.predict.fit_result import read_fit
+        from scalax.predict.two_step import TwoStep
+
+        found = TwoStep(found, read_fit(metric_file))
+    answers = found.predict(**at)
+    records = [a.to_json() for a in (answers if isinstance(answers, list) else [answers])]
+    if bytes_per_token is not None:
+        from scalax.laws.bits import bits_per_byte
+
+        ends = ("loss",) if metric_file else ("loss", "low", "high")
+        for record in records:
+            for name in ends:
+                if record[name] is not None:
+                    record[name] = float(bits_per_byte(record[name], bytes_per_token))
     if as_json:
-        print_json([answer.to_json() for answer in answers])
+        print_json(records)
         return
-    table(
-        ["params", "tokens", "flops", "loss", f"{found.level:.0%} interval"],
-        (
-            [
-                *(f"{value:.4g}" for value in (a.params, a.tokens, a.flops)),
-                f"{a.loss:.5g}",
-                "unknown" if a.low is None else f"{a.low:.5g} to {a.high:.5g}",
-            ]
-            for a in answers
-        ),
+    shown = ["params", "tokens", "flops", "loss", *(["metric"] if metric_file else [])]
+    table([*shown, f"{level:.0%} interval"], (_row(record, shown) for record in records))
+
+
+def _columns(at: Any, form: Any, given: dict[str, float]) -> dict[str, Any]:
+    """What a table of points holds of what the law reads, with what was given beside it."""
+    from scalax.runs.read import positive_column
+
+    wanted = {*form.columns, "params", "tokens"} - set(given)
+    optional = {*form.assumed, "params", "tokens", "flops"} - (
+        set(form.columns) - set(form.assumed) - {"flops"}
     )
+    found = {n: positive_column(at, n) for n in sorted(wanted) if n in at or n not in optional}
+    return {**found, **given}
+
+
+def _row(record: dict[str, Any], shown: list[str]) -> list[str]:
+    cells = ["" if record[name] is None else f"{record[name]:.5g}" for name in shown]
+    low, high = record["low"], record["high"]
+    return [*cells, "unknown" if low is None else f"{low:.5g} to {high:.5g}"]

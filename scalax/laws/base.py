@@ -16,60 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.errors import ScalaxError
-
-Array = Any
-"""A numpy or jax array, or a float: a law's arguments broadcast against each other."""
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """One coefficient of a law.
-
-    Attributes:
-        name: Its symbol.
-        role: ``"linear"``: the others given, the law is linear in it, and the solver finds it
-            inside the grid (see `Law.basis`). The rest are searched over a coarse grid:
-            ``"exponent"``, a plain number; ``"scale"``, a positive size; ``"floor"``, a level
-            below the loss, its grid in shares of the least measured one; ``"ceiling"``, one
-            above, its grid in multiples of the greatest; ``"place"``, a point of the column
-            ``of``, its grid in shares of the way from that column's least to its greatest value,
-            in logarithms.
-        low: Least value allowed.
-        high: Greatest value allowed.
-        grid: Coarse starting values; none for a linear one.
-        meaning: What it stands for, in a few words.
-        of: For a place, the column that it lies on.
-    """
-
-    name: str
-    role: str
-    low: float
-    high: float
-    grid: tuple[float, ...] = ()
-    meaning: str = ""
-    of: str = ""
-
-    @property
-    def log(self) -> bool:
-        """Whether a solver works in its logarithm: all but exponents are positive sizes."""
-        return self.role != "exponent"
-
-    def starts(self, x: Mapping[str, Array], loss: Array) -> Array:
-        """Its grid in its own unit, for the rows at hand.
-
-        Args:
-            x: Columns by name, each [rows].
-            loss: The measured loss, [rows].
-        """
-        grid = np.asarray(self.grid, dtype=float)
-        if self.role == "floor":
-            grid = grid * np.min(loss)
-        elif self.role == "ceiling":
-            grid = grid * np.max(loss)
-        elif self.role == "place":
-            low, high = np.log(np.min(x[self.of])), np.log(np.max(x[self.of]))
-            grid = np.exp(low + grid * (high - low))
-        return np.clip(grid, self.low, self.high)
+from scalax.laws.coefficient import Array as Array
+from scalax.laws.coefficient import Coefficient as Coefficient
+from scalax.laws.search import search
 
 
 @dataclass(frozen=True)
@@ -286,30 +235,3 @@ class Law(abc.ABC):
                 where="allocate",
                 fix="fit a law of both, such as --law chinchilla",
             )
-
-
-def search(
-    value_at: Callable[[Array], Array], shape: tuple[int, ...], low: float, high: float
-) -> Array:
-    """Where a function of one variable is least, for many functions at once.
-
-    Args:
-        value_at: From points, of ``shape``, to values; infinite where it has none.
-        shape: Of the points: one for each function.
-        low: Lower end of the scan.
-        high: Upper end.
-
-    Returns:
-        The points, of ``shape``; NaN where the least value lies at an end of the scan.
-    """
-    grid = np.linspace(low, high, 241)
-    values = np.stack([np.broadcast_to(value_at(np.full(shape, point)), shape) for point in grid])
-    at = np.argmin(values, axis=0)
-    inside = (at > 0) & (at < len(grid) - 1) & np.isfinite(np.min(values, axis=0))
-    left, right = grid[np.maximum(at - 1, 0)], grid[np.minimum(at + 1, len(grid) - 1)]
-    golden = (math.sqrt(5) - 1) / 2
-    while np.max(right - left) > 1e-9:
-        one, two = right - golden * (right - left), left + golden * (right - left)
-        falls = value_at(one) > value_at(two)
-        left, right = np.where(falls, one, left), np.where(falls, right, two)
-    return np.where(inside, (left + right) / 2, np.nan)

@@ -11,7 +11,7 @@ from scalax.laws.base import Array, Coefficient, Law
 class Bounded(Law):
     """y(C) = E + (H - E) / (1 + (C / K)^alpha), from H at little compute to E at much.
 
-    The logistic curve in log compute that Owen 2024 (arXiv:2401.04757) fits to benchmarks. H and
+    A logistic curve, as Owen 2024 (arXiv:2401.04757) fits to benchmarks, here in log compute. H and
     E lie in [0, 1], so y does; far above K it is a power law of exponent alpha with floor E. An
     error rate falls (H above E), an accuracy rises (E above H): both can be fitted as they are.
 
@@ -25,7 +25,7 @@ class Bounded(Law):
     name: ClassVar[str] = "bounded"
     title: ClassVar[str] = "a sigmoid in log compute, for error rates and accuracy in [0, 1]"
     equation: ClassVar[str] = "y = E + (H - E) / (1 + (C / K)^alpha)"
-    source: ClassVar[str] = "the logistic curve in log compute of Owen 2024, arXiv:2401.04757"
+    source: ClassVar[str] = "the logistic curve of Owen 2024, arXiv:2401.04757, in log compute"
     columns: ClassVar[tuple[str, ...]] = ("flops",)
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
         Coefficient("E", "linear", 1e-9, 1.0, meaning="value at unlimited compute"),

@@ -5,37 +5,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from scalax.laws.base import Array, Coefficient, Law
 
 _STEPS = 8
 
 
 class M4(Law):
-    """(L - E) / (E0 - L)^alpha = beta C^-gamma: L from E0, with no training, down to E.
+    """(L - E) / (E0 - L)^alpha = (E0 - E)^(1 - alpha) (K / C)^gamma: from E0 down to E.
 
-    Alabdulmohsin et al. 2022 (arXiv:2209.06640), estimator M4. As alpha
-    nears 0 it becomes a power law with a floor. The equation is solved for L: written as
-    L = E + (E0 - E) sigmoid(s), its logarithm is increasing in s with slopes between 1 and alpha
-    and curvature of one sign, so Newton's method reaches the root from anywhere, and after one
-    step stays on one side of it.
+    Alabdulmohsin et al. 2022 (arXiv:2209.06640), estimator M4, whose beta is here
+    (E0 - E)^(1 - alpha) K^gamma: with K, the compute at which the curve turns, what the data
+    tells of the power law hardly moves with alpha and E0, which it often tells little of. As
+    alpha nears 0 the form becomes a power law with a floor.
+
+    The equation is solved for L: written as L = E + (E0 - E) sigmoid(s), it is
+    alpha softplus(s) - softplus(-s) = gamma log(K / C), increasing in s with slopes between 1 and
+    alpha and curvature of one sign, so Newton's method reaches the root from anywhere, and after
+    one step stays on one side of it.
 
     Example:
         >>> import numpy as np
-        >>> c = {"E": 1.0, "E0": 9.0, "beta": 1.0, "alpha": 1.0, "gamma": 0.1}
-        >>> round(float(M4().loss(np, c, {"flops": 1.0})), 6)
+        >>> c = {"E": 1.0, "E0": 9.0, "K": 1e15, "alpha": 1.0, "gamma": 0.1}
+        >>> round(float(M4().loss(np, c, {"flops": 1e15})), 6)
         5.0
     """
 
     name: ClassVar[str] = "m4"
     title: ClassVar[str] = "a power law in compute between the loss of chance and a floor"
-    equation: ClassVar[str] = "(L - E) / (E0 - L)^alpha = beta C^-gamma"
+    equation: ClassVar[str] = "(L - E) / (E0 - L)^alpha = (E0 - E)^(1 - alpha) (K / C)^gamma"
     source: ClassVar[str] = "Alabdulmohsin et al. 2022, arXiv:2209.06640, estimator M4"
     columns: ClassVar[tuple[str, ...]] = ("flops",)
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("E", "floor", 1e-9, 1e3, (0.01, 0.3, 0.6, 0.8, 0.92), "loss of no scale"),
-        Coefficient("E0", "ceiling", 1e-9, 1e4, (1.02, 1.1, 1.4, 2.0), "loss before any training"),
-        Coefficient("beta", "linear", 1e-15, 1e30, meaning="size of the power law"),
-        Coefficient("alpha", "exponent", 0.01, 5.0, (0.05, 0.3, 0.6, 1.0, 2.0), "strength of E0"),
+        Coefficient(
+            "E", "floor", 1e-9, 1e3, (0.02, 0.35, 0.6, 0.8, 0.92, 0.985), "loss of no scale"
+        ),
+        Coefficient(
+            "E0", "ceiling", 1e-9, 1e4, (1.03, 1.15, 1.5, 2.5, 5.0, 9.0), "loss before any training"
+        ),
+        Coefficient("K", "linear", 1e-100, 1e100, meaning="compute at which the curve turns"),
+        Coefficient(
+            "alpha", "exponent", 0.01, 5.0, (0.05, 0.12, 0.3, 0.7, 1.3, 2.2), "strength of E0"
+        ),
         Coefficient(
             "gamma", "exponent", 1e-3, 3.0, (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0), "its exponent"
         ),
@@ -44,9 +56,8 @@ class M4(Law):
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; NaN where E0 does not exceed E. See `Law.loss`."""
         between = c["E0"] - c["E"]
-        log_between = xp.log(xp.where(between > 0, between, xp.nan))
-        right = xp.log(c["beta"]) - c["gamma"] * xp.log(x["flops"])
-        wanted = right - (1 - c["alpha"]) * log_between
+        between = xp.where(between > 0, between, xp.nan)
+        wanted = c["gamma"] * (xp.log(c["K"]) - xp.log(x["flops"]))
         # The tangent lines at both ends, s and alpha s, start it close by.
         s = xp.where(wanted < 0, wanted, wanted / xp.maximum(c["alpha"], 0.2))
         for _ in range(_STEPS):
@@ -59,7 +70,7 @@ class M4(Law):
         return c["E"] + between / (1 + xp.exp(-s))
 
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factor of beta; see `Law.basis`."""
+        """The factor of K^gamma; see `Law.basis`."""
         return [xp.exp(-c["gamma"] * xp.log(x["flops"]))]
 
     def target(
@@ -69,11 +80,18 @@ class M4(Law):
         x: Mapping[str, Array],
         loss: Array,
     ) -> Array:
-        """(L - E) / (E0 - L)^alpha, NaN where the loss is not between them; see `Law.target`."""
+        """(K / C)^gamma, NaN where the loss is not between E and E0; see `Law.target`."""
         above, below = loss - c["E"], c["E0"] - loss
         fine = (above > 0) & (below > 0)
-        ratio = xp.log(xp.where(fine, above, 1.0)) - c["alpha"] * xp.log(xp.where(fine, below, 1.0))
+        log_above, log_below, log_between = (
+            xp.log(xp.where(fine, part, 1.0)) for part in (above, below, c["E0"] - c["E"])
+        )
+        ratio = log_above - c["alpha"] * log_below - (1 - c["alpha"]) * log_between
         return xp.where(fine, xp.exp(ratio), xp.nan)
+
+    def untangle(self, c: Mapping[str, Array], amounts: Mapping[str, Array]) -> dict[str, Array]:
+        """K from the K^gamma that stands in the sum; see `Law.untangle`."""
+        return {"K": np.exp(np.log(amounts["K"]) / c["gamma"])}
 
 
 def _newton(xp: Any, alpha: Array, s: Array, wanted: Array) -> Array:

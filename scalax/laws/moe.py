@@ -10,7 +10,7 @@ import numpy as np
 from scalax.errors import ScalaxError
 from scalax.laws.base import Array, Coefficient, Law
 
-_EXPONENTS = (0.15, 0.3, 0.45, 0.65)
+_EXPONENTS = (0.15, 0.25, 0.35, 0.48, 0.7)
 
 
 class MixtureOfExperts(Law):
@@ -48,9 +48,11 @@ class MixtureOfExperts(Law):
         Coefficient("d", "linear", 1e-9, 1e15, meaning="size of the term they share"),
         Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of params"),
         Coefficient("beta", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of tokens"),
-        Coefficient("lam", "exponent", -3.0, 3.0, (-0.6, -0.15, 0.15), "exponent of 1 / r"),
-        Coefficient("delta", "exponent", -3.0, 3.0, (0.1, 0.3), "exponent of 1 / r, shared term"),
-        Coefficient("gamma", "exponent", 1e-3, 3.0, (0.1, 0.3), "exponent of params, shared term"),
+        Coefficient("lam", "exponent", -3.0, 3.0, (-0.5, -0.25, -0.1, 0.15), "exponent of 1 / r"),
+        Coefficient("delta", "exponent", -3.0, 3.0, (0.05, 0.2), "exponent of 1 / r, shared term"),
+        Coefficient(
+            "gamma", "exponent", 1e-3, 3.0, (0.1, 0.2, 0.4), "exponent of params, shared term"
+        ),
     )
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:

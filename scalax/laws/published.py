@@ -4,47 +4,94 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
+from typing import Any
 
 from scalax.errors import ScalaxError, suggest
+from scalax.laws.frontier import Frontier
+from scalax.laws.hyperparameters import HyperparameterLaw, PowerProduct
 
 
 @dataclass(frozen=True)
 class Published:
-    """A law with the coefficients that a paper gives.
+    """What a paper gives: a law of the loss, of the best split, of hyperparameters, or several.
 
     Attributes:
         name: What a user writes, such as ``hoffmann2022``.
-        law: The law form's name.
         title: One line for a listing.
         paper: Authors, year, title, identifier.
         where: Table, equation or section, and what to know of the digits.
-        checked: The day the coefficients were checked against the source, ISO.
+        checked: The day the numbers were checked against the source, ISO.
         params_counted: Which parameters its N counts.
         compute: The compute constraint it was derived under.
-        coefficients: By name.
+        law: Name of the form of its law of the loss; None where the paper gives none.
+        loss_coefficients: Of that form, by name.
+        allocation: Its law of the best split, where it gives one.
+        hyperparameters: Its law of learning rate and batch, where it gives one.
+        ranges: Least and greatest params, tokens or flops of the runs behind it.
     """
 
     name: str
-    law: str
     title: str
     paper: str
     where: str
     checked: str
     params_counted: str
     compute: str
-    coefficients: dict[str, float]
+    law: str | None = None
+    loss_coefficients: dict[str, float] = field(default_factory=dict)
+    allocation: Frontier | None = None
+    hyperparameters: HyperparameterLaw | None = None
+    ranges: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def gives(self) -> list[str]:
+        """Which of loss, allocation and hyperparameters it can answer for."""
+        parts = {
+            "loss": self.law,
+            "allocation": self.allocation or self.law,
+            "hyperparameters": self.hyperparameters,
+        }
+        return [name for name, part in parts.items() if part]
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """All its numbers by name."""
+        found = dict(self.loss_coefficients)
+        for part in (self.allocation, self.hyperparameters):
+            if part:
+                found |= part.coefficients
+        return found
 
 
 @functools.cache
 def published() -> dict[str, Published]:
     """All published laws by name."""
     text = resources.files("scalax.laws").joinpath("published.toml").read_text(encoding="utf-8")
-    return {
-        name: Published(name=name, **{**entry, "checked": entry["checked"].isoformat()})
-        for name, entry in tomllib.loads(text).items()
+    return {name: _entry(name, dict(entry)) for name, entry in tomllib.loads(text).items()}
+
+
+def _entry(name: str, entry: dict[str, Any]) -> Published:
+    ranges = {
+        column: entry.pop(f"{column}_range")
+        for column in ("params", "tokens", "flops")
+        if f"{column}_range" in entry
     }
+    if "allocation" in entry:
+        pairs = {k: (float(v[0]), float(v[1])) for k, v in entry["allocation"].items()}
+        entry["allocation"] = Frontier(**pairs)
+    if "hyperparameters" in entry:
+        given = entry["hyperparameters"]
+        spans = given.get("ranges", ranges)
+        entry["hyperparameters"] = HyperparameterLaw(
+            learning_rate=PowerProduct(**given["learning_rate"]),
+            batch_tokens=PowerProduct(**given["batch_tokens"]),
+            ranges={k: (float(low), float(high)) for k, (low, high) in spans.items()},
+        )
+    entry["loss_coefficients"] = entry.pop("coefficients", {})
+    entry["checked"] = entry["checked"].isoformat()
+    return Published(name=name, ranges=ranges, **entry)
 
 
 def get_published(name: str) -> Published:

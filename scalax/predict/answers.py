@@ -14,17 +14,17 @@ class Prediction:
     """The loss forecast at one point.
 
     Attributes:
-        params: Model parameters.
-        tokens: Training tokens.
-        flops: Training compute, in FLOPs.
+        params: Model parameters; None where neither given nor read by the law.
+        tokens: Training tokens; likewise.
+        flops: Training compute, in FLOPs; likewise.
         loss: Forecast of the held-out loss.
         low: Lower end of the interval for a new measurement there; None where unknown.
         high: Upper end of it.
     """
 
-    params: float
-    tokens: float
-    flops: float
+    params: float | None
+    tokens: float | None
+    flops: float | None
     loss: float
     low: float | None = None
     high: float | None = None
@@ -39,37 +39,45 @@ class Allocation:
     """How a compute budget is best split.
 
     Attributes:
-        flops: The budget, in FLOPs.
+        flops: The budget, in FLOPs: of training, and of inference where that was asked for.
         params: N*, the compute-optimal parameters.
         tokens: D*, the tokens that spend the budget at that size.
         tokens_per_param: D* / N*.
-        loss: Forecast of the held-out loss there.
+        loss: Forecast of the held-out loss there; None where the law gives none.
         intervals: ``params``, ``tokens`` and ``loss``, each ``[low, high]`` or None.
         batch_tokens: Batch size in tokens, where a law for it is known.
         learning_rate: Peak learning rate, where a law for it is known.
         compute: The compute rule that was honoured, such as ``6ND``.
         law: The law that answered.
         notes: What the reader should know, such as how far it extrapolates.
+        inference_tokens: Tokens to be served over the model's life, where they were given.
+        training_flops: The part of ``flops`` that training takes, where inference takes some.
+        inference_flops: The part that serving takes.
     """
 
     flops: float
     params: float
     tokens: float
     tokens_per_param: float
-    loss: float
+    loss: float | None
     intervals: dict[str, list[float] | None]
     batch_tokens: float | None = None
     learning_rate: float | None = None
     compute: str = "6ND"
     law: str = ""
     notes: list[str] = field(default_factory=list)
+    inference_tokens: float | None = None
+    training_flops: float | None = None
+    inference_flops: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""
         return asdict(self)
 
     def _repr_html_(self) -> str:
-        def row(name: str, value: float, interval: list[float] | None) -> str:
+        def row(name: str, value: float | None, interval: list[float] | None) -> str:
+            if value is None:
+                return f"<tr><td>{name}</td><td>unknown</td><td></td></tr>"
             span = f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
             return f"<tr><td>{name}</td><td>{value:.4g}</td><td>{span}</td></tr>"
 

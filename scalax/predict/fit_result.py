@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from scalax.files import write_json
 from scalax.laws.base import ComputeRule, Law
 from scalax.laws.published import get_published
 from scalax.predict.answers import Allocation, Prediction
+from scalax.predict.columns import assumptions, given_columns, positive, query_columns
 from scalax.predict.forecast_error import ForecastError
 from scalax.predict.mixture import NAME as ENSEMBLE
 from scalax.predict.mixture import Mixture
+from scalax.predict.published_law import PublishedLaw
+from scalax.predict.recommend import recommend
 
 FORMAT = 1
 _FAR = 100
@@ -100,43 +103,48 @@ class Fit:
         """
         return self.form.loss(np, self.coefficients or {}, columns)
 
-    def predict(self, *, params: Any, tokens: Any) -> Any:
+    def predict(
+        self, *, params: Any = None, tokens: Any = None, flops: Any = None, **given: Any
+    ) -> Any:
         """Forecasts the loss of a run, or of many.
 
         Args:
             params: Model parameters: a number, or a sequence.
             tokens: Training tokens: a number, or a sequence of the same length.
+            flops: Training compute, for a law of it; by default the compute rule's.
+            **given: The law's other columns, such as ``unique_tokens``.
 
         Returns:
             A `Prediction`, or a list of them in the order given.
 
         Raises:
-            ScalaxError: A size that is not positive and finite, or lengths that differ.
+            ScalaxError: A size that is not positive and finite, lengths that differ, or a column
+                that the law reads and that is not given.
         """
-        many = np.ndim(params) > 0 or np.ndim(tokens) > 0
-        n, d = (
-            np.atleast_1d(_positive("params", params)),
-            np.atleast_1d(_positive("tokens", tokens)),
-        )
-        if n.shape != d.shape and 1 not in (n.size, d.size):
-            raise ScalaxError(f"{n.size} params but {d.size} tokens", fix="give as many of each")
-        n, d = np.broadcast_arrays(n, d)
-        loss = self.loss(params=n, tokens=d)
-        low, high = self._loss_interval(n, d)
+        columns = {"params": params, "tokens": tokens, "flops": flops, **given}
+        x, size, many = query_columns(self.form, self.compute, columns)
+        loss = np.broadcast_to(self.loss(**x), (size,))
+        low, high = self._loss_interval(x, size)
+        sizes = [
+            np.broadcast_to(x[name], (size,)).tolist() if name in x else [None] * size
+            for name in ("params", "tokens", "flops")
+        ]
         answers = [
-            Prediction(float(p), float(t), float(self.compute.flops(p, t)), float(at), lo, hi)
-            for p, t, at, lo, hi in zip(n, d, loss, low, high, strict=True)
+            Prediction(n, d, c, float(at), lo, hi)
+            for n, d, c, at, lo, hi in zip(*sizes, loss, low, high, strict=True)
         ]
         return answers if many else answers[0]
 
-    def allocate(self, flops: float) -> Allocation:
+    def allocate(self, flops: float, **given: float) -> Allocation:
         """Splits a compute budget between parameters and data so that the loss is least.
 
         Args:
             flops: The budget, in FLOPs.
+            **given: The law's columns other than params and tokens, such as ``unique_tokens``.
 
         Returns:
-            The split, its loss, and intervals where the fit carries samples.
+            The split, its loss, intervals where the fit carries samples, and a learning rate and
+            batch size by the law that a note names.
 
         Raises:
             ScalaxError: The budget is not positive and finite, or no split of it exists.
@@ -146,24 +154,28 @@ class Fit:
             >>> f"{found.params:.3g} {found.tokens:.3g}"
             '4.04e+10 2.38e+12'
         """
-        budget = float(_positive("flops", flops))
-        params, tokens = map(float, self._split(budget))
+        budget = float(positive("flops", flops))
+        extra = given_columns(self.form, given)
+        rest = (extra,) if extra else ()  # a plugin's closed form may take no other columns
+        split = self.form.allocate(self.coefficients or {}, budget, self.compute, *rest)
+        params, tokens = map(float, split)
         if not (math.isfinite(params) and math.isfinite(tokens) and params > 0 and tokens > 0):
             raise ScalaxError(f"{self.law} has no best split at {budget:g} FLOPs", where="allocate")
-        loss = float(self.loss(params=params, tokens=tokens))
+        x = self.form.complete({**extra, "params": params, "tokens": tokens})
+        loss = float(self.loss(**x))
         intervals: dict[str, list[float] | None] = dict.fromkeys(("params", "tokens", "loss"))
         if self.error is not None:
             intervals = self._error_intervals(budget, params, tokens, loss)
         elif self.samples:
             drawn = self._drawn()
-            n, d = self.form.allocate(drawn, budget, self.compute)
-            at = self.form.loss(np, drawn, {"params": n, "tokens": d})
+            n, d = self.form.allocate(drawn, budget, self.compute, *rest)
+            at = self.form.loss(np, drawn, self.form.complete({**extra, "params": n, "tokens": d}))
             intervals = {
                 "params": self._quantiles(n),
                 "tokens": self._quantiles(d),
                 "loss": self._quantiles(at),
             }
-        return Allocation(
+        answer = Allocation(
             flops=budget,
             params=params,
             tokens=tokens,
@@ -172,8 +184,9 @@ class Fit:
             intervals=intervals,
             compute=self.compute.name,
             law=self.law,
-            notes=self.reach(budget),
+            notes=[*self.reach(budget), *assumptions(self.form, extra)],
         )
+        return recommend(answer)
 
     def to_json(self) -> dict[str, Any]:
         """All of the fit as JSON values; what fit.json holds."""
@@ -182,9 +195,6 @@ class Fit:
     def save(self, path: str | Path) -> None:
         """Writes fit.json, whole or not at all."""
         write_json(Path(path), self.to_json())
-
-    def _split(self, flops: float) -> tuple[Any, Any]:
-        return self.form.allocate(self.coefficients or {}, flops, self.compute)
 
     def _spread(self, x: Mapping[str, Any]) -> Any:
         """How far the members of an ensemble stand apart, in log units; 0 for a law alone."""
@@ -216,17 +226,17 @@ class Fit:
         tail = (1 - self.level) / 2
         return [float(q) for q in np.quantile(values, [tail, 1 - tail])]
 
-    def _loss_interval(self, n: np.ndarray, d: np.ndarray) -> tuple[list[Any], list[Any]]:
+    def _loss_interval(self, x: Mapping[str, Any], size: int) -> tuple[list[Any], list[Any]]:
         """From the errors of rollouts; without them, quantiles of resampled laws, each with a
         residual drawn from the fit's own."""
-        if self.error is not None:
-            x = {"params": n, "tokens": d}
-            ends = self.error.interval(self.loss(**x), self.compute.flops(n, d), self._spread(x))
-            return ends[0].tolist(), ends[1].tolist()
+        if self.error is not None and "flops" in x:
+            ends = self.error.interval(self.loss(**x), x["flops"], self._spread(x))
+            low, high = (np.broadcast_to(end, (size,)).tolist() for end in ends)
+            return low, high
         if not self.samples or not self.residuals:
-            return [None] * n.size, [None] * n.size
+            return [None] * size, [None] * size
         drawn = {name: column[:, None] for name, column in self._drawn().items()}
-        losses = self.form.loss(np, drawn, {"params": n, "tokens": d})
+        losses = self.form.loss(np, drawn, x) * np.ones(size)
         # Log residuals add to the log of each resampled law's loss; all pairs would be too many.
         rng = np.random.default_rng(0)
         noise = rng.choice(np.asarray(self.residuals), size=losses.shape)
@@ -261,19 +271,31 @@ class Fit:
         return f"<table><caption>{about} ({self.source})</caption>{rows}</table>"
 
 
-def published_fit(name: str) -> Fit:
-    """A published law as a fit, without intervals.
+def published_fit(name: str) -> Fit | PublishedLaw:
+    """A published law, without intervals.
 
     Args:
         name: Such as ``hoffmann2022``; `scalax laws list` shows all.
+
+    Returns:
+        A fit where the paper gives a law of the loss alone; else a `PublishedLaw`, which splits
+        budgets by the paper's own rule.
 
     Raises:
         ScalaxError: No such name.
     """
     found = get_published(name)
-    return Fit(
-        law=found.law, coefficients=dict(found.coefficients), source=f"{found.paper}; {found.where}"
-    )
+    fit = None
+    if found.law:
+        fit = Fit(
+            law=found.law,
+            coefficients=dict(found.loss_coefficients),
+            ranges={k: list(map(float, v)) for k, v in found.ranges.items()},
+            source=f"{found.paper}; {found.where}",
+        )
+    if fit is not None and found.gives == ["loss", "allocation"] and not found.allocation:
+        return fit
+    return PublishedLaw(found, fit)
 
 
 def read_fit(path: str | Path) -> Fit:
@@ -346,16 +368,3 @@ def _member(given: dict[str, Any], where: str) -> dict[str, Any]:
         raise ScalaxError(f"expected a share from 0 to 1, got {share!r}", where=where)
     coefficients = _coefficients(given.get("law"), given.get("coefficients"), where)
     return {**given, "share": float(share), "coefficients": coefficients}
-
-
-def _positive(name: str, value: float | Sequence[float]) -> np.ndarray:
-    try:
-        numbers = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ScalaxError(f"expected numbers, got {value!r}", where=name) from None
-    bad = numbers[~(np.isfinite(numbers) & (numbers > 0))]
-    if bad.size:
-        raise ScalaxError(
-            f"expected a positive number, got {bad.flat[0]:g}", where=name, fix="write 1e9, say"
-        )
-    return numbers

@@ -119,6 +119,8 @@ def test_basis_and_target_reproduce_the_loss(name: str, data: st.DataObject) -> 
     amounts = {k: c[k] for k in linear}
     if name == "kaplan":
         amounts["Nc"] = c["Nc"] ** (c["alpha_N"] / c["alpha_D"])
+    if name == "m4":
+        amounts["K"] = c["K"] ** c["gamma"]
     total = factors @ np.asarray([amounts[k] for k in linear])
     np.testing.assert_allclose(total, target, rtol=1e-6)
     for k, v in law.untangle(others, amounts).items():

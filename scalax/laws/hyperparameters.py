@@ -1,0 +1,176 @@
+"""Learning rate and batch size as power laws of size, data and compute.
+
+A model family's recipe calls `steplaw` or its siblings; `suggest` says by which law, and says
+nothing where the law's own runs are too far away. It never looks at a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from scalax.laws.base import Array
+
+FARTHEST = 100.0
+"""How far past the runs behind a law, as a factor in any of its variables, it is still used."""
+
+
+@dataclass(frozen=True)
+class PowerProduct:
+    """coefficient * params^a * tokens^b * flops^c.
+
+    Attributes:
+        coefficient: Its size.
+        params: Exponent of the parameters.
+        tokens: Exponent of the training tokens.
+        flops: Exponent of the training compute.
+
+    Example:
+        >>> PowerProduct(2.0, tokens=0.5)(params=1e9, tokens=1e10, flops=6e19)
+        200000.0
+    """
+
+    coefficient: float
+    params: float = 0.0
+    tokens: float = 0.0
+    flops: float = 0.0
+
+    def __call__(self, *, params: Array, tokens: Array, flops: Array) -> Array:
+        """The quantity."""
+        return self.coefficient * params**self.params * tokens**self.tokens * flops**self.flops
+
+    @property
+    def equation(self) -> str:
+        """The product in plain text."""
+        powers = (("N", self.params), ("D", self.tokens), ("C", self.flops))
+        return f"{self.coefficient:g}" + "".join(f" {s}^{e:g}" for s, e in powers if e)
+
+
+@dataclass(frozen=True)
+class HyperparameterLaw:
+    """Learning rate and batch of a paper.
+
+    Attributes:
+        learning_rate: The peak learning rate.
+        batch_tokens: The batch size, in tokens.
+        ranges: Least and greatest params, tokens or flops of the runs behind it.
+    """
+
+    learning_rate: PowerProduct
+    batch_tokens: PowerProduct
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __call__(self, params: float, tokens: float, flops: float) -> tuple[float, float]:
+        """Peak learning rate and batch size in tokens."""
+        at = {"params": params, "tokens": tokens, "flops": flops}
+        return float(self.learning_rate(**at)), float(self.batch_tokens(**at))
+
+    def outside(self, params: float, tokens: float, flops: float) -> float:
+        """By what factor a point lies outside the runs, at most over the variables; 1 inside."""
+        at = {"params": params, "tokens": tokens, "flops": flops}
+        return max(
+            (max(low / at[k], at[k] / high, 1.0) for k, (low, high) in self.ranges.items()),
+            default=1.0,
+        )
+
+    @property
+    def equation(self) -> str:
+        """Both products in plain text."""
+        rate, batch = self.learning_rate.equation, self.batch_tokens.equation
+        return f"learning rate = {rate}, batch = {batch} tokens"
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The numbers by name."""
+        found = {}
+        for name in ("learning_rate", "batch_tokens"):
+            product: PowerProduct = getattr(self, name)
+            found[f"{name}_coefficient"] = product.coefficient
+            for variable in ("params", "tokens", "flops"):
+                if exponent := getattr(product, variable):
+                    found[f"{name}_{variable}_exponent"] = exponent
+        return found
+
+
+def steplaw(params: float, tokens: float) -> tuple[float, float]:
+    """Step Law: Li et al. 2025 (arXiv:2503.04715), of dense language models with AdamW.
+
+    Args:
+        params: Model parameters without the vocabulary's.
+        tokens: Training tokens.
+
+    Returns:
+        Peak learning rate, and batch size in tokens.
+
+    Example:
+        >>> rate, batch = steplaw(1e9, 1e11)
+        >>> round(rate, 5), round(batch)
+        (0.00163, 1107715)
+    """
+    return _law("steplaw2025")(params, tokens, 6 * params * tokens)
+
+
+def deepseek(flops: float) -> tuple[float, float]:
+    """DeepSeek LLM 2024 (arXiv:2401.02954), equation 1: of compute alone.
+
+    Args:
+        flops: Training compute without embeddings, in FLOPs.
+
+    Returns:
+        Peak learning rate, and batch size in tokens.
+
+    Example:
+        >>> rate, batch = deepseek(8.46e22)
+        >>> round(rate, 6), round(batch / 1e6, 1)
+        (0.000425, 9.2)
+    """
+    return _law("deepseek2024")(1.0, 1.0, flops)
+
+
+def porian(params: float) -> tuple[float, float]:
+    """Porian et al. 2024 (arXiv:2406.19146): of params alone, near 20 tokens a parameter.
+
+    Args:
+        params: Model parameters, the output head included.
+
+    Returns:
+        Peak learning rate, and batch size in tokens.
+
+    Example:
+        >>> rate, batch = porian(1e9)
+        >>> round(rate, 5), round(batch / 1e6, 2)
+        (0.00213, 1.61)
+    """
+    return _law("porian2024")(params, 1.0, 1.0)
+
+
+def suggest(
+    params: float, tokens: float, flops: float, name: str = "steplaw2025"
+) -> tuple[float | None, float | None, list[str]]:
+    """Learning rate and batch by a published law, and by which.
+
+    Args:
+        params: Model parameters.
+        tokens: Training tokens.
+        flops: Training compute, in FLOPs.
+        name: The published law.
+
+    Returns:
+        Peak learning rate and batch size in tokens, both None where the point lies more than
+        `FARTHEST` times outside the runs behind the law; and notes that say so.
+    """
+    law = _law(name)
+    outside = law.outside(params, tokens, flops)
+    if outside > FARTHEST:
+        return None, None, [f"no learning rate or batch: {name} was fitted to far other sizes"]
+    rate, batch = law(params, tokens, flops)
+    beyond = f", {outside:.2g} times outside its runs" if outside > 1.05 else ""
+    return rate, batch, [f"learning rate and batch by {name}, of language models{beyond}"]
+
+
+def _law(name: str) -> HyperparameterLaw:
+    from scalax.laws.published import get_published
+
+    law = get_published(name).hyperparameters
+    if law is None:
+        raise LookupError(f"{name} holds no hyperparameters")
+    return law

@@ -1,0 +1,102 @@
+"""From what a query gives to the columns that its law reads. It computes no loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scalax.errors import ScalaxError
+from scalax.laws.base import ComputeRule, Law
+
+_MAY_BE_ZERO = ("sparsity", "lr_annealing")
+
+
+def query_columns(
+    form: Law, compute: ComputeRule, columns: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], int, bool]:
+    """The columns of a forecast.
+
+    Args:
+        form: The law.
+        compute: Gives flops where they are not given.
+        columns: Numbers or sequences by name; None where not given.
+
+    Returns:
+        Columns by name, each a number or [points]; how many points; whether a sequence was given.
+
+    Raises:
+        ScalaxError: A value that is not a positive number, lengths that differ, or a column that
+            the law reads and that is not given.
+    """
+    given = {k: v for k, v in columns.items() if v is not None}
+    many = any(np.ndim(v) > 0 for v in given.values())
+    x = {k: np.atleast_1d(_checked(k, v)) for k, v in given.items()}
+    lengths = {k: v.size for k, v in x.items() if v.size != 1}
+    if len(set(lengths.values())) > 1:
+        shown = " but ".join(f"{n} {k}" for k, n in lengths.items())
+        raise ScalaxError(shown, fix="give as many of each")
+    if "flops" not in x and {"params", "tokens"} <= set(x):
+        full = form.complete(x) if "params_active" in form.columns else x
+        x["flops"] = compute.flops(form.params_computed(full), x["tokens"])
+    _demand(form, x)
+    return form.complete(x), max([1, *lengths.values()]), many
+
+
+def given_columns(form: Law, given: Mapping[str, Any]) -> dict[str, float]:
+    """The columns of an allocation other than params and tokens, checked.
+
+    Raises:
+        ScalaxError: A column that the law doesn't read, or a value that is not a positive number.
+    """
+    known = [*form.columns, *(["sparsity"] if "params_active" in form.columns else [])]
+    extra = [name for name in known if name not in ("params", "tokens", "params_active")]
+    for name in given:
+        if name not in extra:
+            raise ScalaxError(
+                f"{form.name} reads no {name!r}",
+                where="--given",
+                fix=f"it reads {', '.join(extra) or 'nothing besides params and tokens'}",
+            )
+    return {name: float(_checked(name, value)) for name, value in given.items()}
+
+
+def assumptions(form: Law, given: Mapping[str, Any]) -> list[str]:
+    """What was taken for granted of the columns not given, a sentence each."""
+    if "sparsity" in given:
+        return []
+    return [words for name, (words, _) in form.assumed.items() if name not in given]
+
+
+def positive(name: str, value: float | Sequence[float]) -> np.ndarray:
+    """Numbers that are positive and finite.
+
+    Raises:
+        ScalaxError: One is not.
+    """
+    return _demanded(name, value, zero=False)
+
+
+def _checked(name: str, value: Any) -> np.ndarray:
+    return _demanded(name, value, zero=name in _MAY_BE_ZERO)
+
+
+def _demanded(name: str, value: Any, *, zero: bool) -> np.ndarray:
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ScalaxError(f"expected numbers, got {value!r}", where=name) from None
+    bad = numbers[~(np.isfinite(numbers) & ((numbers > 0) | (zero & (numbers == 0))))]
+    if bad.size:
+        expected = "a number of 0 or more" if zero else "a positive number"
+        raise ScalaxError(
+            f"expected {expected}, got {bad.flat[0]:g}", where=name, fix="write 1e9, say"
+        )
+    return numbers
+
+
+def _demand(form: Law, x: Mapping[str, Any]) -> None:
+    for name in ("params", "tokens", "flops"):
+        if name in form.columns and name not in x:
+            raise ScalaxError(f"{form.name} needs {name}", where="predict", fix=f"give --{name}")

@@ -1,0 +1,148 @@
+"""The compute multiplier between two recipes or data mixtures, from the fits of both.
+
+How much more compute A needs to reach the loss that B reaches at a budget, each spending its
+compute as it best can. Both losses must be of the same held-out data. It fits nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scalax.laws.base import Array
+from scalax.predict.columns import assumptions, positive
+from scalax.predict.fit_result import Fit
+
+_DECADES = 12.0
+_MOST_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many times the compute A needs to match B.
+
+    Attributes:
+        multiplier: A's compute over B's at equal loss; above 1 B is better. None where A never
+            reaches B's loss within twelve decades.
+        low: Lower end of the interval; None where a fit carries no samples.
+        high: Upper end; None also where it is beyond twelve decades.
+        level: Nominal coverage of the interval.
+        flops: B's budget.
+        flops_needed: A's, for the same loss.
+        loss: The loss that B reaches.
+        loss_a: The loss that A reaches at B's budget.
+        notes: What the reader should know.
+    """
+
+    multiplier: float | None
+    low: float | None
+    high: float | None
+    level: float
+    flops: float
+    flops_needed: float | None
+    loss: float
+    loss_a: float
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return asdict(self)
+
+
+def gain(a: Fit, b: Fit, flops: float) -> Gain:
+    """The compute multiplier of B over A at a budget.
+
+    Args:
+        a: The law of the recipe to compare with.
+        b: The law of the recipe in question.
+        flops: B's training compute, in FLOPs.
+
+    Returns:
+        The multiplier, its interval from both fits' samples (drawn independently), and both losses.
+
+    Raises:
+        ScalaxError: The budget is not positive, or a law has no loss at a budget.
+
+    Example:
+        >>> same = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.3, "beta": 0.3}
+        >>> other = {**same, "A": 400 * 2**0.15, "B": 400 * 2**0.15}
+        >>> found = gain(Fit("chinchilla", other), Fit("chinchilla", same), 1e21)
+        >>> round(found.multiplier, 6)
+        2.0
+    """
+    budget = float(positive("flops", flops))
+    target = frontier_loss(b, b.coefficients or {}, budget)
+    found = float(_multiplier(a, a.coefficients or {}, target, budget))
+    low = high = None
+    notes = []
+    if a.samples and b.samples:
+        count = min(len(a.samples), len(b.samples), _MOST_SAMPLES)
+        # Resamples of two tables are independent: pairing them in any order will do.
+        drawn_a, drawn_b = (_drawn(fit, count) for fit in (a, b))
+        times = _multiplier(a, drawn_a, frontier_loss(b, drawn_b, budget), budget)
+        tail = (1 - a.level) / 2
+        low, high = np.quantile(times, [tail, 1 - tail], method="nearest").tolist()
+        notes += ["the interval carries the sampling noise of both fits, not the error of a form"]
+    for name, fit in (("A", a), ("B", b)):
+        greatest = fit.ranges.get("flops", [0, math.inf])[1]
+        if budget > greatest:
+            notes.append(
+                f"{budget / greatest:,.3g} times the compute of {name}'s largest run fitted"
+            )
+        notes += [f"{name}: {words}" for words in assumptions(fit.form, {})]
+    if not math.isfinite(found):
+        notes.append("A never reaches that loss by its law")
+    return Gain(
+        multiplier=_finite(found),
+        low=_finite(low),
+        high=_finite(high),
+        level=a.level,
+        flops=budget,
+        flops_needed=_finite(found * budget),
+        loss=float(target),
+        loss_a=float(frontier_loss(a, a.coefficients or {}, budget)),
+        notes=notes,
+    )
+
+
+def frontier_loss(fit: Fit, c: Mapping[str, Array], flops: Array) -> Array:
+    """The least loss that a budget reaches under a law.
+
+    Args:
+        fit: The law, its compute rule included.
+        c: Coefficients by name, floats or [samples].
+        flops: Budget in FLOPs, of a shape that broadcasts against them.
+
+    Raises:
+        ScalaxError: The law is neither of params and tokens nor of compute.
+    """
+    form = fit.form
+    if form.columns == ("flops",):
+        return form.loss(np, c, {"flops": flops})
+    params, tokens = form.allocate(c, flops, fit.compute)
+    return form.loss(np, c, form.complete({"params": params, "tokens": tokens}))
+
+
+def _multiplier(a: Fit, c: Mapping[str, Array], target: Array, flops: float) -> Array:
+    """A's compute over ``flops`` where its frontier meets the target, by bisection."""
+    span = _DECADES * math.log(10)
+    low, high = np.full(np.shape(target), -span), np.full(np.shape(target), span)
+    reached = frontier_loss(a, c, flops * np.exp(high)) <= target
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = frontier_loss(a, c, flops * np.exp(middle)) > target
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.where(reached, np.exp((low + high) / 2), np.inf)
+
+
+def _drawn(fit: Fit, count: int) -> dict[str, np.ndarray]:
+    rows = np.asarray(fit.samples, dtype=float)[:count]
+    return dict(zip((c.name for c in fit.form.coefficients), rows.T, strict=True))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

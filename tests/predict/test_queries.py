@@ -1,0 +1,118 @@
+"""Forecasts and splits of laws that read more, or less, than params and tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import scalax as sx
+from scalax.errors import ScalaxError
+from scalax.laws.bits import bits_per_byte, nats_per_token
+from scalax.predict.fit_result import Fit
+from scalax.predict.two_step import TwoStep
+
+MOE = {"e": 0.9, "a": 1000.0, "b": 5000.0, "c": 0.4, "d": 10.0, "alpha": 0.4, "beta": 0.4}
+MOE |= {"lam": -0.2, "delta": 0.1, "gamma": 0.15}
+
+
+def test_a_law_of_one_variable_asks_for_no_other() -> None:
+    fit = Fit("power-tokens", {"E": 1.0, "A": 100.0, "alpha": 0.2})
+    found = fit.predict(tokens=1e10)
+    assert found.loss == pytest.approx(1 + 100 * 1e10**-0.2)
+    assert found.params is None and found.flops is None
+    with pytest.raises(ScalaxError, match="power-tokens needs tokens"):
+        fit.predict(params=1e9)
+
+
+def test_a_law_of_compute_takes_flops_or_what_they_follow_from() -> None:
+    fit = Fit("power-flops", {"E": 1.0, "A": 100.0, "alpha": 0.1})
+    assert fit.predict(params=1e9, tokens=1e10).loss == fit.predict(flops=6e19).loss
+
+
+def test_repeats_cost_and_are_told_when_assumed_away() -> None:
+    law = sx.published("muennighoff2023")
+    free, bound = law.allocate(1e22), law.allocate(1e22, unique_tokens=1e10)
+    assert bound.loss > free.loss
+    assert any("every token" in note for note in free.notes)
+    assert not any("every token" in note for note in bound.notes)
+    # The paper's section 5: with too little data, more epochs and fewer parameters.
+    assert bound.params < free.params
+
+
+def test_sparsity_and_active_parameters_say_the_same() -> None:
+    fit = Fit("moe", MOE)
+    one = fit.predict(params=1e10, tokens=1e11, sparsity=0.9)
+    other = fit.predict(params=1e10, tokens=1e11, params_active=1e9)
+    assert one.loss == pytest.approx(other.loss, rel=1e-12)
+    assert one.flops == pytest.approx(6 * 1e9 * 1e11)
+    split = fit.allocate(1e22, sparsity=0.9)
+    assert 6 * 0.1 * split.params * split.tokens == pytest.approx(1e22, rel=1e-9)
+
+
+def test_low_precision_wants_more_parameters() -> None:
+    c = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
+    c |= {"gamma_w": 2.7, "gamma_a": 2.2, "gamma_kv": 1.0}
+    fit = Fit("precision", c)
+    assert fit.allocate(1e22, bits_weights=3).params > fit.allocate(1e22).params
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"unique": 1e9}, "reads no 'unique'"),
+        ({"unique_tokens": -1.0}, "expected a positive number"),
+        ({"unique_tokens": float("nan")}, "expected a positive number"),
+    ],
+)
+def test_columns_that_will_not_do_are_told(options: dict[str, float], words: str) -> None:
+    with pytest.raises(ScalaxError, match=words):
+        sx.published("muennighoff2023").allocate(1e22, **options)
+
+
+def test_lengths_must_agree() -> None:
+    with pytest.raises(ScalaxError, match="3 params but 2 tokens"):
+        sx.published("hoffmann2022").predict(params=[1e9, 2e9, 3e9], tokens=[1e10, 2e10])
+
+
+def test_many_points_keep_their_order() -> None:
+    found = sx.published("hoffmann2022").predict(params=[1e9, 1e10], tokens=1e11)
+    assert [p.params for p in found] == [1e9, 1e10]
+    assert found[0].loss > found[1].loss
+
+
+def test_two_steps_are_one_law_after_the_other() -> None:
+    # Gadre et al. 2024: C4 and the average top-1 error, with the coefficients they print for C4
+    # (table 6; epsilon 0.850, k 2.08, gamma 0.756).
+    first = sx.published("gadre2024")
+    second = Fit("loss-to-error", {"epsilon": 0.850, "k": 2.08, "gamma": 0.756})
+    found = TwoStep(first, second).predict(params=[1e8, 1.44e9], tokens=[2e9, 2.88e10])
+    for point in found:
+        assert point.metric == pytest.approx(0.850 - 2.08 * np.exp(-0.756 * point.loss))
+    assert found[0].metric > found[1].metric
+    assert found[0].low is None
+
+
+def test_an_interval_of_the_loss_becomes_one_of_the_metric() -> None:
+    c = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
+    rows = np.asarray(list(c.values())) * np.exp(
+        0.01 * np.random.default_rng(0).normal(size=(100, 5))
+    )
+    first = Fit("chinchilla", c, samples=rows.tolist(), residuals=[-0.001, 0.001])
+    second = Fit("loss-to-accuracy", {"chance": 0.25, "top": 0.95, "L0": 2.0, "k": 4.0})
+    found = TwoStep(first, second).predict(params=1e9, tokens=2e10)
+    assert 0.25 < found.low < found.metric < found.high < 0.95
+
+
+def test_the_second_step_must_be_a_law_of_the_loss() -> None:
+    with pytest.raises(ScalaxError, match="expected a law of the loss"):
+        TwoStep(sx.published("hoffmann2022"), sx.published("hoffmann2022"))
+
+
+def test_bits_per_byte_compare_tokenisers() -> None:
+    # One nat a token and one token a byte is 1 / ln 2 bits a byte, by definition.
+    assert bits_per_byte(1.0, 1.0) == pytest.approx(1.4426950408889634)
+    np.testing.assert_allclose(
+        nats_per_token(bits_per_byte([2.0, 3.0], [4.0, 3.5]), [4.0, 3.5]), [2.0, 3.0]
+    )
+    with pytest.raises(ScalaxError, match="bytes_per_token"):
+        bits_per_byte(1.0, 0.0)
