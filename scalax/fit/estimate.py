@@ -92,42 +92,41 @@ def fit(
 ) -> Fit:
     """Fits a law to a runs table.
 
-        Args:
-            runs: A table from `read_runs`, or the path of one.
-            law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
-                budgets best, with intervals from those forecasts.
-            columns: Our column names to theirs, where ``runs`` is a path.
-            metric: The column to fit; held-out loss by default.
-            weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; mean 1.
-            delta: Where the Huber loss on the log residual turns linear.
-            drop_worst: How many rows of the highest metric to drop.
-            bootstrap: Resamples for the intervals; 0 for none.
-            seed: Of the resampling.
-            level: Nominal coverage of the intervals.
-            cost: What a log residual costs: ``"huber"``, ``"l1"``, ``"l2"``, ``"student"`` or
-                ``"asymmetric"``; see `scalax.fit.residual.Cost`.
-            fixed: Coefficients held at a value, such as ``{"E": 1.69}``.
-            ties: Pairs of coefficients kept equal, such as ``[("alpha", "beta")]``.
-            bounds: Least and greatest value of a coefficient, such as ``{"E": (1.0, 2.0)}``.
-            rollout: Whether rollouts teach how far forecasts may miss, so that `predict` and
-                `allocate` give intervals that hold; ``law="auto"`` always does.
-            clean: Whether to drop near-duplicates, off-centre isoFLOP points and outliers as well;
-                see `scalax.fit.tidy`.
+    Args:
+        runs: A table from `read_runs`, or the path of one.
+        law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
+            budgets best, with intervals from those forecasts.
+        columns: Our column names to theirs, where ``runs`` is a path.
+        metric: The column to fit; held-out loss by default.
+        weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; mean 1.
+        delta: Where the Huber loss on the log residual turns linear.
+        drop_worst: How many rows of the highest metric to drop.
+        bootstrap: Resamples for the intervals; 0 for none.
+        seed: Of the resampling.
+        level: Nominal coverage of the intervals.
+        cost: What a log residual costs: ``"huber"``, ``"l1"``, ``"l2"``, ``"student"`` or
+            ``"asymmetric"``; see `scalax.fit.residual.Cost`.
+        fixed: Coefficients held at a value, such as ``{"E": 1.69}``.
+        ties: Pairs of coefficients kept equal, such as ``[("alpha", "beta")]``.
+        bounds: Least and greatest value of a coefficient, such as ``{"E": (1.0, 2.0)}``.
+        rollout: Whether rollouts teach how far forecasts may miss, so that `predict` and
+            `allocate` give intervals that hold; ``law="auto"`` always does.
+        clean: Whether to drop near-duplicates, off-centre isoFLOP points and outliers as well;
+            see `scalax.fit.tidy`.
 
-        Returns:
-            The law with its coefficients; ``notes`` holds the warnings.
+    Returns:
+        The law with its coefficients; ``notes`` holds the warnings.
 
-        Raises:
-            ScalaxError: The table or a setting is unusable; names the row, column or setting.
+    Raises:
+        ScalaxError: The table or a setting is unusable; names the row, column or setting.
 
-        Example:
-            >>> from scalax.runs.suspect import in_bits, suspicions
-    from scalax.runs.table import Runs
-            >>> n, d = np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
-            >>> loss = 1.7 + 400 / n.ravel() ** 0.34 + 410 / d.ravel() ** 0.28
-            >>> table = {"params": n.ravel(), "tokens": d.ravel(), "loss": loss}
-            >>> round(fit(Runs.from_columns(table)).coefficients["alpha"], 6)
-            0.34
+    Example:
+        >>> from scalax.runs.table import Runs
+        >>> n, d = np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
+        >>> loss = 1.7 + 400 / n.ravel() ** 0.34 + 410 / d.ravel() ** 0.28
+        >>> table = {"params": n.ravel(), "tokens": d.ravel(), "loss": loss}
+        >>> round(fit(Runs.from_columns(table)).coefficients["alpha"], 6)
+        0.34
     """
     settings = FitSettings(
         law,

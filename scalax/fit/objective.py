@@ -67,10 +67,11 @@ class Objective:
 
     def coefficients(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Coefficients by name, each [batch], from theta [batch, coefficients]."""
-        return {
-            c.name: np.exp(theta[:, k]) if c.log else theta[:, k]
-            for k, c in enumerate(self.law.coefficients)
-        }
+        with np.errstate(over="ignore"):  # a step too far: its loss is not finite, and it is undone
+            return {
+                c.name: np.exp(theta[:, k]) if c.log else theta[:, k]
+                for k, c in enumerate(self.law.coefficients)
+            }
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest theta, [coefficients] each."""

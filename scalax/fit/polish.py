@@ -64,8 +64,10 @@ def polish(
             step = -inverse @ (root * r)
             nudged = objective.residuals(held.expand((free + _NUDGE * step)[None]))[0]
             curve = 2 / _NUDGE * (root * (nudged - r) / _NUDGE - jacobian @ step)
-            bend = -0.5 * inverse @ curve
-            if np.sum((bend * length) ** 2) > (_MOST_BEND * np.sum((step * length) ** 2)):
+            bend = np.zeros_like(step)
+            if np.isfinite(curve).all():
+                bend = -0.5 * inverse @ curve
+            if np.sum((bend * length) ** 2) > _MOST_BEND * np.sum((step * length) ** 2):
                 bend = np.zeros_like(step)
             tried = np.clip(free + step + bend, low, high)
             reached = float(objective.value(held.expand(tried[None]), weights)[0])
