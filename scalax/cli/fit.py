@@ -49,6 +49,14 @@ _EXAMPLES = {
     show_default=True,
     help="What a log residual costs.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(["parametric", "isoflop", "envelope"]),
+    default="parametric",
+    show_default=True,
+    help="The law, or a classical route to N* for comparison.",
+)
+@click.option("--watch", is_flag=True, help="Fit again whenever RUNS changes; Ctrl-C ends it.")
 @click.option("--clean", is_flag=True, help="Drop near-duplicates, off-centre points, outliers.")
 @click.option("--fix", "fixed", multiple=True, metavar="E=1.69", help="Hold a coefficient.")
 @click.option("--tie", "ties", multiple=True, metavar="alpha=beta", help="Keep two equal.")
@@ -56,13 +64,27 @@ _EXAMPLES = {
 @click.option("--out", metavar="FILE", help="Write the fit here, for predict and allocate.")
 @json_option
 @plugin_option
-def fit(runs: str, law: str, out: str | None, as_json: bool, **settings: Any) -> None:
+def fit(
+    runs: str,
+    law: str,
+    out: str | None,
+    as_json: bool,
+    method: str,
+    watch: bool,
+    **settings: Any,
+) -> None:
     """Fit a law to RUNS: a CSV, JSONL or Parquet file, or the folder of a sweep."""
     from scalax.fit.estimate import fit as estimate
 
+    if method != "parametric":
+        _classical(runs, method, as_json, settings)
+        return
     settings["fixed"] = dict(_pair(text, "--fix", _number) for text in settings["fixed"])
     settings["ties"] = [_pair(text, "--tie", str) for text in settings["ties"]]
     settings["bounds"] = dict(_pair(text, "--bound", _range) for text in settings["bounds"])
+    if watch:
+        _watch(runs, lambda: estimate(runs, law, rollout=True, **settings), out)
+        return
     found = estimate(runs, law, rollout=out is not None, **settings)
     if out:
         found.save(out)
@@ -71,6 +93,38 @@ def fit(runs: str, law: str, out: str | None, as_json: bool, **settings: Any) ->
         print_json({k: v for k, v in found.to_json().items() if k not in ("samples", "residuals")})
         return
     _show(found)
+
+
+def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) -> None:
+    from scalax.fit.classical import classical_split
+    from scalax.runs.clean import clean
+    from scalax.runs.read import read_runs
+
+    metric = settings["metric"]
+    table = read_runs(runs, settings["columns"], metric)
+    found = classical_split(
+        clean(table, metric=metric, drop_worst=settings["drop_worst"]), method, metric
+    )
+    warn(found.notes)
+    if as_json:
+        print_json(found.to_json())
+        return
+    click.echo(
+        f"N* = {found.coefficient:.4g} C^{found.exponent:.4g}, D* ~ C^"
+        f"{found.tokens_exponent:.4g}, from {len(found.points)} minima"
+    )
+
+
+def _watch(runs: str, refit: Callable[[], Fit], out: str | None) -> None:
+    from scalax.fit.watch import line, watch
+
+    for found in watch(runs, refit, every=2.0):
+        if isinstance(found, ScalaxError):
+            click.echo(f"waiting: {found}", err=True)
+            continue
+        if out:
+            found.save(out)
+        click.echo(line(found))
 
 
 def _pair(text: str, option: str, read: Callable[[str], Any]) -> tuple[str, Any]:

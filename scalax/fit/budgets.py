@@ -30,8 +30,8 @@ def budget_of(flops: np.ndarray) -> np.ndarray:
         Numbers [rows], each from 0 to the count of budgets less 1 present.
 
     Example:
-        >>> budget_of(np.array([1e19, 1e18, 1.01e18, 9.9e18])).tolist()
-        [1, 0, 0, 1]
+        >>> budget_of(np.array([1e19, 1e18, 1.01e18, 9.9e18, 1e19, 1e18])).tolist()
+        [1, 0, 0, 1, 1, 0]
     """
     order = np.argsort(flops, kind="stable")
     label = np.concatenate([[0], np.cumsum(_cuts(np.log(flops[order])))])

@@ -35,7 +35,7 @@ class Cost:
         turn: Within this of zero, ``l1`` is rounded.
 
     Example:
-        >>> Cost("huber", 0.1).value(np.array([0.05, -1.0])).tolist()
+        >>> Cost("huber", 0.1).value(np.array([0.05, -1.0])).round(6).tolist()
         [0.00125, 0.095]
     """
 

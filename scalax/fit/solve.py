@@ -13,11 +13,12 @@ import numpy as np
 from scalax.fit.constraints import Constraints
 from scalax.fit.newton import Solution, minimise
 from scalax.fit.objective import Objective
+from scalax.fit.polish import polish
 from scalax.fit.residual import Cost
 from scalax.fit.starts import grid_starts
 
 STARTS = 8
-_MORE_STARTS, _ROUNDS = 24, 3
+_MORE_STARTS, _ROUNDS, _RESCUED = 24, 2, 6
 _SAMPLED = 20_000
 _SAMPLE = 4_000
 _POLISHED = 3
@@ -70,6 +71,8 @@ def solve(objective: Objective, weights: np.ndarray, held: Constraints) -> Solve
             for gauss in (True, False):
                 solved = _minimise(replace(few, gauss=gauss), few_weights, held, free)
                 free = solved.theta
+            solved = _polished(few, few_weights, held, solved)
+            free = solved.theta
             if _settled(solved):
                 break
     order = np.argsort(solved.value, kind="stable")
@@ -99,6 +102,18 @@ def _minimise(
     derivatives = held.derivatives(objective.derivatives())
     bounds = held.bounds(*objective.bounds())
     return minimise(derivatives, free, weights, bounds, nothing=_NOTHING * float(weights.sum()))
+
+
+def _polished(
+    objective: Objective, weights: np.ndarray, held: Constraints, solved: Solution
+) -> Solution:
+    """The best few of a batch, each polished."""
+    for k in np.argsort(solved.value, kind="stable")[:_RESCUED]:
+        if np.isfinite(solved.value[k]):
+            nothing = _NOTHING * float(weights.sum())
+            found = polish(objective, weights, held, solved.theta[k], nothing)
+            solved.theta[k], solved.value[k], solved.converged[k] = found
+    return solved
 
 
 def _settled(solved: Solution) -> bool:

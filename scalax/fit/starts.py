@@ -15,8 +15,8 @@ from scalax.fit.constraints import Constraints
 from scalax.fit.objective import Objective
 
 _MOST_ROWS = 2000
-_MOST_VALUES = 600_000
-_CHUNK_VALUES = 200_000
+_MOST_VALUES = 80_000
+_CHUNK_VALUES = 80_000
 
 
 def grid_starts(

@@ -50,7 +50,7 @@ def bootstrap(
     for size in _batches(count, max(1, _BATCH_VALUES // rows)):
         drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
         each = drawn[:, group] * weights
-        solved = minimise(derivatives, np.repeat(start, size, 0), each, bounds, tolerance=1e-9)
+        solved = minimise(derivatives, np.repeat(start, size, 0), each, bounds, tolerance=1e-8)
         columns = objective.coefficients(held.expand(solved.theta)).values()
         found.append(np.stack(list(columns), axis=1))
     return np.concatenate(found)

@@ -30,7 +30,8 @@ def suspicions(runs: Runs, metric: str = "loss") -> list[str]:
         low = runs[name] < least
         if low.any():
             found.append(f"{name} is below {least:g} in {_rows(runs, low)}: is it in {unit}?")
-    ratio = np.log10(runs["flops"] / (6 * runs["params"] * runs["tokens"]))
+    expected = np.log10(6 * runs["params"]) + np.log10(runs["tokens"])
+    ratio = np.log10(runs["flops"]) - expected
     off = np.abs(ratio) > math.log10(_APART)
     if off.any():
         found.append(

@@ -1,0 +1,133 @@
+"""The classical routes from runs to N*(C), beside the parametric one: for comparison alone.
+
+Hoffmann et al. 2022 (arXiv:2203.15556), section 3: the envelope of training curves (approach 1) and
+isoFLOP parabolas (approach 2). Both give how N* grows with compute, and neither a loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from scalax.errors import ScalaxError
+from scalax.fit.budgets import budget_of
+from scalax.fit.rows import compute_rule
+from scalax.runs.table import Runs
+
+METHODS = ("isoflop", "envelope")
+_FEWEST_POINTS = 3
+_BINS_PER_DECADE = 10
+
+_BIAS = {
+    "isoflop": "a parabola in log params is symmetric and an isoFLOP is not: where points are off "
+    "its centre, or alpha and beta differ, N* is biased towards the flatter side",
+    "envelope": "only runs whose schedule ends where they are read are fair: an envelope over "
+    "mid-training losses is biased towards small models, and N* moves in steps of the sizes run",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the best size grows with compute: N* = coefficient * flops ** exponent.
+
+    Attributes:
+        method: ``isoflop`` or ``envelope``.
+        exponent: Of N* in compute.
+        coefficient: N* at one FLOP.
+        tokens_exponent: Of D*, which the compute constraint ties to it.
+        points: ``[flops, params]`` of the minima behind the line.
+        notes: The route's known bias, and what was left out.
+    """
+
+    method: str
+    exponent: float
+    coefficient: float
+    tokens_exponent: float
+    points: list[list[float]]
+    notes: list[str]
+
+    def params(self, flops: float) -> float:
+        """N* at a budget."""
+        return float(self.coefficient * flops**self.exponent)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return asdict(self)
+
+
+def classical_split(runs: Runs, method: str, metric: str = "loss") -> Split:
+    """N*(C) by a classical route.
+
+    Args:
+        runs: A cleaned table; for the envelope, of losses along or at the end of training.
+        method: ``isoflop`` or ``envelope``.
+        metric: The column to be least.
+
+    Raises:
+        ScalaxError: Fewer than two budgets have a minimum.
+
+    Example:
+        >>> flops = np.repeat([1e18, 1e19, 1e20], 5)
+        >>> best = 0.1 * np.sqrt(flops)
+        >>> params = best * np.tile([0.25, 0.5, 1, 2, 4], 3)
+        >>> loss = np.exp(0.1 * np.log(params / best) ** 2)
+        >>> x = {"params": params, "tokens": flops / 6 / params, "flops": flops, "loss": loss}
+        >>> round(classical_split(Runs.from_columns(x), "isoflop").exponent, 6)
+        0.5
+    """
+    if method not in METHODS:
+        raise ScalaxError(f"expected one of {', '.join(METHODS)}, got {method!r}", where="method")
+    points, notes = _minima(runs, metric) if method == "isoflop" else _envelope(runs, metric)
+    if len(points) < 2:
+        raise ScalaxError(
+            f"{len(points)} minima, where a line needs two",
+            where=f"{runs.source}: {method}",
+            fix="give runs at several sizes for each of several budgets",
+        )
+    log_flops, log_params = np.log(np.asarray(points)).T
+    exponent, level = np.polyfit(log_flops, log_params, 1)
+    rule = compute_rule(runs)
+    return Split(
+        method=method,
+        exponent=float(exponent),
+        coefficient=math.exp(level),
+        tokens_exponent=float(1 - rule.exponent * exponent),
+        points=points,
+        notes=[_BIAS[method], *notes],
+    )
+
+
+def _minima(runs: Runs, metric: str) -> tuple[list[list[float]], list[str]]:
+    budget, points, notes = budget_of(runs["flops"]), [], []
+    for each in range(int(budget.max()) + 1):
+        rows = budget == each
+        flops = float(np.median(runs["flops"][rows]))
+        n, loss = np.log(runs["params"][rows]), np.log(runs[metric][rows])
+        if len(np.unique(n)) < _FEWEST_POINTS:
+            notes.append(f"{flops:.3g} FLOPs: fewer than {_FEWEST_POINTS} sizes")
+            continue
+        centre = n.mean()
+        bend, slope, _ = np.polyfit(n - centre, loss, 2)
+        best = centre - slope / (2 * bend) if bend > 0 else math.nan
+        if n.min() <= best <= n.max():
+            points.append([flops, math.exp(best)])
+        else:
+            notes.append(f"{flops:.3g} FLOPs: no minimum among the sizes run")
+    return points, notes
+
+
+def _envelope(runs: Runs, metric: str) -> tuple[list[list[float]], list[str]]:
+    place = np.floor(np.log10(runs["flops"]) * _BINS_PER_DECADE).astype(int)
+    points, least = [], math.inf
+    for each in np.unique(place):
+        rows = np.flatnonzero(place == each)
+        best = rows[np.argmin(runs[metric][rows])]
+        if (
+            runs[metric][best] < least
+        ):  # a bin that lies above an earlier one is not on the envelope
+            least = float(runs[metric][best])
+            points.append([float(runs["flops"][best]), float(runs["params"][best])])
+    return points, []
