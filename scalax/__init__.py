@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scalax.data.tfds import open_builder as open_tfds
     from scalax.errors import JobError as JobError
     from scalax.errors import ScalaxError as ScalaxError
+    from scalax.fit.compare import compare as compare
     from scalax.fit.estimate import fit as fit
     from scalax.laws.base import Coefficient as Coefficient
     from scalax.laws.base import ComputeRule as ComputeRule
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from scalax.predict.fit_result import Fit as Fit
     from scalax.predict.fit_result import published_fit as published
     from scalax.predict.fit_result import read_fit as read_fit
+    from scalax.predict.gain import gain as gain
+    from scalax.predict.inference import allocate_with_inference as allocate_with_inference
+    from scalax.predict.published_law import PublishedLaw as PublishedLaw
+    from scalax.predict.two_step import TwoStep as TwoStep
     from scalax.registry import load_file as load_plugin
     from scalax.registry import register as register
     from scalax.runs.read import read_runs as read_runs
@@ -62,13 +67,18 @@ _PUBLIC = {
     "ModelFamily": "scalax.models.base:ModelFamily",
     "OpenDataset": "scalax.data.base:OpenDataset",
     "Prediction": "scalax.predict.answers:Prediction",
+    "PublishedLaw": "scalax.predict.published_law:PublishedLaw",
     "Recipe": "scalax.shapes.base:Recipe",
     "Runs": "scalax.runs.table:Runs",
     "ScalaxError": "scalax.errors:ScalaxError",
     "Settings": "scalax.schema:Settings",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
+    "TwoStep": "scalax.predict.two_step:TwoStep",
+    "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
+    "compare": "scalax.fit.compare:compare",
     "fit": "scalax.fit.estimate:fit",
+    "gain": "scalax.predict.gain:gain",
     "load_plugin": "scalax.registry:load_file",
     "open_tfds": "scalax.data.tfds:open_builder",
     "parse_settings": "scalax.schema:parse",
@@ -95,14 +105,19 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "ModelFamily",
     "OpenDataset",
     "Prediction",
+    "PublishedLaw",
     "Recipe",
     "Runs",
     "ScalaxError",
     "Settings",
     "Source",
     "Split",
+    "TwoStep",
     "__version__",
+    "allocate_with_inference",
+    "compare",
     "fit",
+    "gain",
     "load_plugin",
     "open_tfds",
     "parse_settings",

@@ -63,7 +63,7 @@ def run(
     if as_json:
         print_json(outcome.to_json())
         return
-    for line in outcome_lines(outcome.to_json(), outcome.allocation):
+    for line in outcome_lines(outcome.to_json(), outcome.allocation, plan.data.unit):
         click.echo(line)
 
 

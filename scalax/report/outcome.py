@@ -34,7 +34,9 @@ def plan_summary(plan: Plan) -> str:
     alone = sum(run.flops for run in plan.runs)
     saved = f" ({alone:.3g} without shared trunks)" if alone > 1.001 * spent else ""
     seconds = expected_seconds(spent)
-    took = f"about {duration(seconds)} on this machine" if seconds else "time unknown here"
+    took = (
+        f"about {duration(seconds)} of training on this machine" if seconds else "time unknown here"
+    )
     checks = sum(len(group.runs) for group in plan.checks)
     return (
         f"{len(plan.fitted)} runs and {checks} to check, {spent:.3g} FLOPs{saved}, {took}; "
@@ -66,7 +68,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None) -> list[str]:
+def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None, unit: str) -> list[str]:
     """What an experiment came to."""
     lines = []
     fit = outcome["fit"]
@@ -74,15 +76,15 @@ def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None) -> lis
         shown = fit["coefficients"] or {m["law"]: m["share"] for m in fit["members"]}
         named = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
         lines.append(f"law {fit['law']}: {named} ({fit['rows']} runs)")
-    lines += [check_line(check) for check in outcome["check"]]
+    lines += [check_line(check, unit) for check in outcome["check"]]
     if allocation:
-        lines += ["", *allocation_lines(allocation)]
+        lines += ["", *allocation_lines(allocation, unit)]
     return [*lines, "", f"report: {outcome['out']}/report.html"]
 
 
-def check_line(check: dict[str, Any]) -> str:
+def check_line(check: dict[str, Any], unit: str) -> str:
     """A forecast held against its measurement."""
-    at = f"check at {check['params']:,} params, {check['tokens']:,} tokens"
+    at = f"check at {check['params']:,} params, {check['tokens']:,} {unit}"
     if check["predicted"] is None:
         return f"{at}: no forecast; measured {check['measured']}"
     forecast = f"forecast {check['predicted']:.4f}"

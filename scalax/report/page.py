@@ -45,7 +45,7 @@ def write_report(
     parts += [f'<p class="note">{html.escape(note)}</p>' for note in outcome["notes"]]
     if outcome["check"]:
         parts.append("<h2>The forecast, tested</h2>")
-        parts += [f"<p>{html.escape(check_line(check))}</p>" for check in outcome["check"]]
+        parts += [f"<p>{html.escape(check_line(check, unit))}</p>" for check in outcome["check"]]
     if fit is not None:
         parts += ["<h2>The law</h2>", f"<p><code>{html.escape(fit.form.equation)}</code></p>"]
         parts.append(_coefficients(fit))
