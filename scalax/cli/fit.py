@@ -22,11 +22,14 @@ _EXAMPLES = {
 
 @click.command(
     epilog='Example: scalax fit losses.csv --columns "params=Model Size,flops=Training FLOP" '
-    "--bootstrap 1000 --out fit.json"
+    "--out fit.json"
 )
 @click.argument("runs", type=click.Path())
 @click.option(
-    "--law", default="chinchilla", show_default=True, help="The law form to fit, or auto."
+    "--law",
+    default="auto",
+    show_default=True,
+    help="The law form to fit; auto for what forecast the largest budgets of RUNS best.",
 )
 @click.option("--metric", default="loss", show_default=True, help="The column to fit.")
 @columns_option

@@ -44,7 +44,7 @@ def predict(
 ) -> None:
     """Forecast the loss at one point, or at each point of a table."""
     found: Any = loss_law(chosen(fit_file, law))
-    level = found.level
+    level, reach = found.level, found.reach
     reads = [name for name in found.form.columns if name not in found.form.assumed]
     if points is not None:
         if params is not None or tokens is not None:
@@ -68,6 +68,7 @@ def predict(
         found = TwoStep(found, read_fit(metric_file))
     answers = found.predict(**at)
     records = [a.to_json() for a in (answers if isinstance(answers, list) else [answers])]
+    warn(reach(max((record["flops"] or 0.0 for record in records), default=0.0)))
     if bytes_per_token is not None:
         from scalax.laws.bits import bits_per_byte
 

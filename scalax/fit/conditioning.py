@@ -9,6 +9,8 @@ from scalax.fit.objective import Objective
 
 UNTOLD = 1e8
 """From this condition on, two directions look the same to the rows: half the digits of a double."""
+_DEAD = 1e-9
+"""A coefficient whose effect on the loss is this much smaller than another's lies in rounding."""
 _MOST_ROWS = 5000
 
 
@@ -38,11 +40,11 @@ def conditioning(
     ]
     length = np.sqrt(np.sum(jacobian**2, axis=0))
     dead = [
-        name for name, size in zip(names, length, strict=True) if not size > 1e-13 * length.max()
+        name for name, size in zip(names, length, strict=True) if not size > _DEAD * length.max()
     ]
     if dead or not np.isfinite(length).all():
         blind = " and ".join(dead) or "the coefficients"
-        return float("inf"), [f"the data says nothing of {blind}: identifiability warning"]
+        return float("inf"), [f"identifiability: the data says nothing of {blind}"]
     _, values, directions = np.linalg.svd(jacobian / length, full_matrices=False)
     if len(values) < len(names):
         return float("inf"), [

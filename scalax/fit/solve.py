@@ -22,7 +22,7 @@ _MORE_STARTS, _ROUNDS, _RESCUED = 24, 2, 6
 _SAMPLED = 20_000
 _SAMPLE = 4_000
 _POLISHED = 3
-_NOTHING = 1e-29  # a residual of the last digits of a double, squared
+_NOTHING = 1e-31  # a residual of the last digits of a double, squared
 _AGREE = 1e-6
 _APART = 1e-2
 

@@ -129,7 +129,9 @@ def test_gain_of_two_tables(tmp_path: Path) -> None:
     exponent = 0.34 * 0.28 / (0.34 + 0.28)
     assert found["multiplier"] == pytest.approx(0.9 ** (-1 / exponent), rel=0.05)
     assert found["low"] < found["multiplier"] < found["high"]
-    done = run("fit", new, "--bootstrap", "50", "--out", str(tmp_path / "new.json"))
+    done = run(
+        "fit", new, "--law", "chinchilla", "--bootstrap", "50", "--out", str(tmp_path / "new.json")
+    )
     assert done.returncode == 0, done.stderr
     same = answer("gain", old, str(tmp_path / "new.json"), "--flops", "1e20")
     assert same["multiplier"] == pytest.approx(found["multiplier"], rel=1e-6)

@@ -1,0 +1,80 @@
+"""`scalax fit`, `compare` and the questions asked of what they write, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.fit.tables import DATA
+
+LLAMA = [str(DATA / "llama3_isoflops.csv"), "--columns", "flops=budget"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scalax", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def answer(*arguments: str) -> Any:
+    done = run(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_fit_chooses_and_predict_and_allocate_answer_with_intervals(tmp_path):
+    out = str(tmp_path / "fit.json")
+    found = answer("fit", *LLAMA, "--law", "auto", "--interval", "0.8", "--out", out)
+    assert found["law"] == "ensemble"
+    assert found["coefficients"] is None
+    assert found["level"] == 0.8
+    (point,) = answer("predict", "--fit", out, "--params", "4e11", "--tokens", "1.6e13")
+    assert set(point) >= {"params", "tokens", "flops", "loss", "low", "high"}
+    assert point["low"] < point["loss"] < point["high"]
+    split = answer("allocate", "--fit", out, "--flops", "1e23")
+    for name in ("params", "tokens", "loss"):
+        low, high = split["intervals"][name]
+        assert low < split[name] < high
+    far = run("predict", "--fit", out, "--params", "4e11", "--tokens", "1.6e13")
+    assert "beyond what the data supports" in far.stderr
+
+
+def test_a_named_law_keeps_its_contract(tmp_path):
+    out = str(tmp_path / "fit.json")
+    found = answer("fit", *LLAMA, "--law", "chinchilla", "--bootstrap", "20", "--out", out)
+    assert set(found["coefficients"]) == {"E", "A", "B", "alpha", "beta"}
+    assert set(found["intervals"]) == set(found["coefficients"])
+    assert {"law", "objective", "rows", "seconds"} <= set(found)
+    (point,) = answer("predict", "--fit", out, "--params", "1e10", "--tokens", "2e11")
+    assert point["low"] < point["loss"] < point["high"]
+
+
+def test_compare_prints_the_ranking():
+    found = answer("compare", *LLAMA, "--laws", "chinchilla,joint")
+    assert {(s["law"], s["weights"]) for s in found} >= {
+        ("chinchilla", "flat"),
+        ("joint", "compute"),
+    }
+    assert [s["interval_score"] for s in found] == sorted(s["interval_score"] for s in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--law", "chinchilla", "--fix", "E"], "--fix"),
+        (["--law", "chinchilla", "--fix", "E=x"], "--fix"),
+        (["--law", "chinchilla", "--bound", "E=1"], "--bound"),
+        (["--law", "chinchilla", "--tie", "alpha=gamma"], "ties"),
+        (["--tie", "alpha=beta"], "name a law"),
+        (["--law", "chinchila"], "chinchilla"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(options, said):
+    done = run("fit", *LLAMA, *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
