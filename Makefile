@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 comma := ,
 EXTRAS := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),dev$(comma)tpu,dev)
 INSTALLED := $(VENV)/.installed
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: quickstart install test test-slow lint bench bench-fit clean
 
@@ -16,12 +17,13 @@ quickstart: $(INSTALLED)
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
-	for plugin in $(wildcard plugins/*/pyproject.toml); do \
-	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable $$(dirname $$plugin) || exit 1; \
+	@echo "installing into $(VENV): some minutes the first time" >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
+	@$(PIP) --editable '.[$(EXTRAS)]' >&2
+	@for plugin in $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)); do \
+	  $(PIP) --editable $$plugin >&2 || exit 1; \
 	done
-	touch $@
+	@touch $@
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
