@@ -122,7 +122,10 @@ def _positive_least_squares(factors: np.ndarray, weights: np.ndarray) -> np.ndar
         for active in map(list, itertools.combinations(range(count), size)):
             # A ridge far below what matters, above what rounding leaves of repeated factors.
             sub = gram[:, active][:, :, active] + ridge * np.eye(size)
-            solved = np.linalg.solve(sub, target[:, active, None])[..., 0]
+            try:
+                solved = np.linalg.solve(sub, target[:, active, None])[..., 0]
+            except np.linalg.LinAlgError:  # one point of the batch is enough; all are solved again
+                solved = (np.linalg.pinv(sub) @ target[:, active, None])[..., 0]
             cost = -np.einsum("bk,bk->b", solved, target[:, active])
             better = (solved > 0).all(axis=1) & (cost < best_cost)
             best[better] = 0.0
