@@ -41,7 +41,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     },
     "learning-curve": {"A": (0.3, 2.0), "C": (0.05, 0.5), "alpha": (0.2, 0.8)},
     "m4": {
-        "E": (0.5, 1.5), "E0": (6.0, 11.0), "beta": (1e2, 1e4), "gamma": (0.1, 0.3),
+        "E": (0.5, 1.5), "E0": (6.0, 11.0), "K": (1e15, 1e20), "gamma": (0.1, 0.3),
         "alpha": (0.05, 2.0),
     },
     "moe": {
@@ -107,7 +107,9 @@ def main() -> None:
     parser.add_argument("count", type=int)
     asked = parser.parse_args()
     names = (
-        [e.name for e in registry.entries("law")] if asked.laws == "all" else asked.laws.split(",")
+        [e.name for e in registry.entries("law") if "loss" not in e.load().columns]
+        if asked.laws == "all"
+        else asked.laws.split(",")
     )
     for name in names:
         print(json.dumps(recover(name, asked.count)), flush=True)

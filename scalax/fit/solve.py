@@ -57,7 +57,7 @@ def solve(objective: Objective, weights: np.ndarray, held: Constraints) -> Solve
     if rows > _SAMPLED:
         some = np.linspace(0, rows - 1, _SAMPLE).round().astype(int)
         few, few_weights = objective.rows(some), weights[some]
-    starts = grid_starts(few, few_weights, STARTS, held)
+    starts = grid_starts(few, few_weights, STARTS, held, diverse=True)
     if not len(starts):
         return None
     free = held.reduce(starts)

@@ -15,6 +15,7 @@ from scalax.fit.constraints import Constraints
 from scalax.fit.objective import Objective
 
 _MOST_ROWS = 2000
+_FEW_VALUES = 8
 _MOST_VALUES = 80_000
 _CHUNK_VALUES = 80_000
 
@@ -24,6 +25,8 @@ def grid_starts(
     weights: np.ndarray,
     count: int,
     held: Constraints | None = None,
+    *,
+    diverse: bool = False,
 ) -> np.ndarray:
     """The best points of the grid by the exact objective, best first.
 
@@ -32,9 +35,11 @@ def grid_starts(
         weights: [rows].
         count: How many starts to give.
         held: What the fit may move; the grid is brought onto it.
+        diverse: Whether to add, for each value of a grid of few values, the best point with it:
+            a law with a knee has valleys that the best points of all may miss.
 
     Returns:
-        theta, [at most count, coefficients].
+        theta, [starts, coefficients], best first.
     """
     law = objective.law
     low, high = objective.bounds()
@@ -56,7 +61,16 @@ def grid_starts(
         found.append(theta)
         values.append(few.value(theta, weights))
     theta, value = np.concatenate(found), np.concatenate(values)
-    best = np.argsort(value, kind="stable")[:count]
+    order = np.argsort(value, kind="stable")
+    best = order[:count]
+    if diverse:
+        ranked = points[order]
+        more = [
+            order[np.unique(ranked[:, k], return_index=True)[1]]
+            for k, c in enumerate(searched)
+            if len(c.grid) <= _FEW_VALUES
+        ]
+        best = np.asarray(list(dict.fromkeys(np.concatenate([best, *more]).tolist())), int)
     return theta[best][np.isfinite(value[best])]
 
 
@@ -108,7 +122,10 @@ def _positive_least_squares(factors: np.ndarray, weights: np.ndarray) -> np.ndar
         for active in map(list, itertools.combinations(range(count), size)):
             # A ridge far below what matters, above what rounding leaves of repeated factors.
             sub = gram[:, active][:, :, active] + ridge * np.eye(size)
-            solved = np.linalg.solve(sub, target[:, active, None])[..., 0]
+            try:
+                solved = np.linalg.solve(sub, target[:, active, None])[..., 0]
+            except np.linalg.LinAlgError:  # one point of the batch is enough; all are solved again
+                solved = (np.linalg.pinv(sub) @ target[:, active, None])[..., 0]
             cost = -np.einsum("bk,bk->b", solved, target[:, active])
             better = (solved > 0).all(axis=1) & (cost < best_cost)
             best[better] = 0.0
