@@ -122,9 +122,18 @@ def test_basis_and_target_reproduce_the_loss(name: str, data: st.DataObject) -> 
     if name == "m4":
         amounts["K"] = c["K"] ** c["gamma"]
     total = factors @ np.asarray([amounts[k] for k in linear])
-    np.testing.assert_allclose(total, target, rtol=1e-6)
+    np.testing.assert_allclose(total, target, rtol=1e-6 + _rounding(name, c, loss))
     for k, v in law.untangle(others, amounts).items():
         assert v == pytest.approx(c[k], rel=1e-9)
+
+
+def _rounding(name: str, c: dict[str, float], loss: np.ndarray) -> float:
+    """What the loss's own rounding makes of M4's target, next to its floor or its ceiling."""
+    if name != "m4":
+        return 0.0
+    above, below = loss - c["E"], c["E0"] - loss
+    nearest = np.finfo(float).eps * np.max(loss / above + c["alpha"] * c["E0"] / below)
+    return 8 * float(nearest)
 
 
 @pytest.mark.parametrize("name", NAMES)
