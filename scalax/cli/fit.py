@@ -167,11 +167,11 @@ def _show(found: Fit) -> None:
             ),
         )
         return
-    spans = found.intervals or {}
-    table(
-        ["coefficient", "estimate", f"{found.level:.0%} interval"],
-        (
-            [name, f"{value:.6g}", " to ".join(f"{end:.4g}" for end in spans.get(name, ()))]
-            for name, value in found.coefficients.items()
-        ),
-    )
+    rows = [[name, f"{value:.6g}"] for name, value in found.coefficients.items()]
+    if found.intervals is None:
+        table(["coefficient", "estimate"], rows)
+        return
+    for row in rows:
+        low, high = found.intervals[row[0]]
+        row.append(f"{low:.4g} to {high:.4g}")
+    table(["coefficient", "estimate", f"{found.level:.0%} interval"], rows)
