@@ -42,6 +42,9 @@ def _worded(errors: list[ErrorDetails], schema: type[BaseModel], where: str) -> 
     for error in sorted(errors, key=lambda e: e["type"] != "extra_forbidden"):
         path = tuple(part for part in error["loc"] if not _is_tag(part))
         by_key.setdefault(path, []).append(error)
+    # Where a union took a section, what is wrong within it says more than that it is no "auto".
+    inner = {k: v for k, v in by_key.items() if not any(o[: len(k)] == k != o for o in by_key)}
+    by_key = inner or by_key
     path, found = next(iter(by_key.items()))
     more = f" (and {len(by_key) - 1} more keys)" if len(by_key) > 1 else ""
     key = ""
@@ -78,4 +81,5 @@ def _is_tag(part: int | str) -> bool:
         part in ("float", "int", "str", "bool", "dict", "grid", "isoflop", "list")
         or part.startswith(("constrained-", "function-"))
         or "[" in part
+        or part[:1].isupper()  # a schema's class
     )

@@ -32,9 +32,10 @@ def run(
 
     Started again on the same folder it goes on where it stopped.
     """
-    from scalax.report.outcome import outcome_lines, plan_json, plan_rows, plan_summary
+    from scalax.report.outcome import outcome_lines
     from scalax.sweep.progress import Bars, Lines
     from scalax.sweep.run import prepare, run_prepared
+    from scalax.sweep.words import plan_json, plan_rows, plan_summary
     from scalax.train.stopping import Stopped
 
     prepared = prepare(experiment, overrides)

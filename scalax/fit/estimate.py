@@ -20,6 +20,7 @@ from scalax.fit.solve import solve
 from scalax.fit.uncertainty import bootstrap
 from scalax.laws.base import Law
 from scalax.predict.fit_result import Fit
+from scalax.runs.clean import best_per_point
 from scalax.runs.clean import clean as drop
 from scalax.runs.read import check, read_runs
 from scalax.runs.suspect import in_bits, suspicions
@@ -144,7 +145,7 @@ def fit(
         rollout,
     )
     table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
-    table = drop(table, metric=metric, drop_worst=drop_worst)
+    table = best_per_point(drop(table, metric=metric, drop_worst=drop_worst), metric)
     if clean:
         from scalax.fit.tidy import tidy
 

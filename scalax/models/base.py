@@ -21,6 +21,7 @@ class ModelFamily(abc.ABC):
         title: One line for a listing.
         rules: Logical axis names of parameters to mesh axes (data, fsdp, tensor, expert), or None
             for an axis that is never divided.
+        metrics: What `sums` gives; any of them can be fitted.
         interface: Version of this interface that it was written for.
     """
 
@@ -28,6 +29,7 @@ class ModelFamily(abc.ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     rules: ClassVar[Mapping[str, str | None]]
+    metrics: ClassVar[tuple[str, ...]] = ("loss",)
 
     @abc.abstractmethod
     def shape(self, params: float, options: Mapping[str, Any], data: DataSpec) -> Any:

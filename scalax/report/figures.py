@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scalax.errors import ScalaxError
 from scalax.predict.fit_result import Fit
 
 _INK, _FAINT, _ACCENT = "#1a1a1a", "#b8b8b8", "#c2410c"
@@ -129,26 +130,30 @@ def _frontier(
             label=f"{params:,} params",
         )
         tokens = np.geomspace(mine[0]["tokens"], mine[-1]["tokens"], 50)
-        at = np.full_like(tokens, params)
-        axes.plot(
-            fit.compute.flops(at, tokens),
-            fit.loss(params=at, tokens=tokens),
-            color=tone,
-            linewidth=1,
-        )
+        curve = fit.predict(params=np.full_like(tokens, params), tokens=tokens)
+        flops = fit.compute.flops(params, tokens)
+        axes.plot(flops, [at.loss for at in curve], color=tone, linewidth=1)
     for check in outcome["check"]:
         if check["measured"]:
             axes.plot(check["flops"], check["measured"], "*", color=_ACCENT, markersize=12)
-    most = max([row["flops"] for row in rows] + [c["flops"] for c in outcome["check"]])
-    budgets = np.geomspace(min(row["flops"] for row in rows), 3 * most, 60)
-    frontier = [fit.allocate(float(flops)) for flops in budgets]
-    axes.plot(
-        budgets, [a.loss for a in frontier], "--", color=_INK, linewidth=1.2, label="frontier"
-    )
+    _draw_frontier(axes, fit, rows, outcome["check"])
     axes.set_xscale("log")
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(file)
     return file
+
+
+def _draw_frontier(
+    axes: Any, fit: Fit, rows: list[dict[str, Any]], checks: list[dict[str, Any]]
+) -> None:
+    """The least loss at each budget, where the law splits budgets at all."""
+    spent = [row["flops"] for row in rows] + [check["flops"] for check in checks]
+    budgets = np.geomspace(min(spent), 3 * max(spent), 60)
+    try:
+        losses = [fit.allocate(float(flops)).loss for flops in budgets]
+    except ScalaxError:
+        return
+    axes.plot(budgets, losses, "--", color=_INK, linewidth=1.2, label="frontier")
 
 
 def _forecast(
@@ -162,7 +167,7 @@ def _forecast(
     fitted = [row for row in rows if row["role"] == "fit"]
     forecasts, measured = [], []
     if fit is not None:
-        forecasts = [float(fit.loss(params=row["params"], tokens=row["tokens"])) for row in fitted]
+        forecasts = [_at(fit, row).loss for row in fitted]
         measured = [row[metric] for row in fitted]
         axes.plot(forecasts, measured, "o", color=_FAINT, markersize=5, label="fitted")
     checks = [c for c in outcome["check"] if c["measured"] and c["predicted"]]
@@ -186,6 +191,12 @@ def _forecast(
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(file)
     return file
+
+
+def _at(fit: Fit, row: dict[str, Any]) -> Any:
+    """The forecast at a run, from its own columns."""
+    columns = {name: row[name] for name in fit.form.columns if name in row}
+    return fit.predict(**{"params": row["params"], "tokens": row["tokens"], **columns})
 
 
 def _tokens(row: dict[str, Any]) -> float:

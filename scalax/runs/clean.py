@@ -10,6 +10,9 @@ import numpy as np
 from scalax.errors import ScalaxError
 from scalax.runs.table import Runs
 
+_TUNED = ("learning_rate", "batch", "weight_decay", "warmup", "beta1", "beta2")
+"""Columns of numbers whose best may lie beyond those tried; seeds have no beyond."""
+
 
 def clean(runs: Runs, *, metric: str = "loss", drop_worst: int = 0) -> Runs:
     """The rows to fit.
@@ -42,28 +45,34 @@ def clean(runs: Runs, *, metric: str = "loss", drop_worst: int = 0) -> Runs:
     return runs
 
 
-def best_per_point(runs: Runs, axes: list[str], metric: str = "loss") -> Runs:
-    """Of runs that differ only in tuned settings, the best at each params and tokens.
+def best_per_point(runs: Runs, metric: str = "loss") -> Runs:
+    """Of runs that were planned for one size and amount of data, the best tuned.
+
+    Points are compared as planned, by ``target_params`` and ``target_tokens``: a batch that differs
+    rounds tokens otherwise. A table without these columns is given back as it is. The best is
+    the one of the least held-out loss, whatever metric is fitted.
 
     Args:
         runs: A cleaned table.
-        axes: Columns that were varied, such as ``learning_rate``.
-        metric: The column to be least.
+        metric: The column to be least where there is no ``loss``.
 
     Returns:
-        One row a point, with a warning for each point whose best lies on the edge of an axis
-        of numbers: the optimum may lie beyond it.
+        One row a point, with a note for each point whose best lies on the edge of the settings
+        tried: the optimum may lie beyond it.
     """
+    if "target_params" not in runs or "target_tokens" not in runs:
+        return runs
+    judged = runs["loss" if "loss" in runs else metric]
     points: dict[tuple[float, float], list[int]] = {}
-    # Sizes and token counts are compared as planned: a batch that differs rounds tokens otherwise.
-    size = runs["target_params"] if "target_params" in runs else runs["params"]
-    count = runs["target_tokens"] if "target_tokens" in runs else runs["tokens"]
-    for index, key in enumerate(zip(size.tolist(), count.tolist(), strict=True)):
-        points.setdefault(key, []).append(index)
-    best = {key: min(rows, key=lambda i: float(runs[metric][i])) for key, rows in points.items()}
-    notes = []
-    for axis in axes:
-        if axis == "seed" or axis not in runs or runs[axis].dtype != float:
+    planned = zip(runs["target_params"].tolist(), runs["target_tokens"].tolist(), strict=True)
+    for index, point in enumerate(planned):
+        points.setdefault(point, []).append(index)
+    if len(points) == len(runs):
+        return runs
+    best = {point: min(rows, key=lambda i: float(judged[i])) for point, rows in points.items()}
+    notes = [f"{len(runs) - len(best)} runs set aside: a better setting stands at the same point"]
+    for axis in _TUNED:
+        if axis not in runs:
             continue
         for (params, tokens), row in best.items():
             tried = runs[axis][points[params, tokens]]
@@ -73,9 +82,6 @@ def best_per_point(runs: Runs, axes: list[str], metric: str = "loss") -> Runs:
                     f"the best {axis} for params {params:g}, tokens {tokens:g} is {at:g}, "
                     "on the edge of those tried"
                 )
-    dropped = len(runs) - len(best)
-    if dropped:
-        notes.append(f"{dropped} runs set aside: a better setting stands at the same point")
     return runs.where(np.asarray(sorted(best.values()))).noted(*notes)
 
 

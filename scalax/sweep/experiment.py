@@ -80,6 +80,15 @@ class Listed(Settings):
     axes: Axes = Field(default_factory=dict)
 
 
+class MeshSizes(Settings):
+    """``train.mesh``: devices along each axis."""
+
+    data: Annotated[int, Field(ge=1)] = 1
+    fsdp: Annotated[int, Field(ge=1)] = 1
+    tensor: Annotated[int, Field(ge=1)] = 1
+    expert: Annotated[int, Field(ge=1)] = 1
+
+
 class Train(Settings):
     """``[train]``: how each run is trained; ``auto`` leaves it to the family's recipe."""
 
@@ -94,7 +103,7 @@ class Train(Settings):
     warmup: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.2
     precision: Literal["f32", "bf16"] = "f32"
-    mesh: Auto | dict[str, Annotated[int, Field(ge=1)]] = "auto"
+    mesh: Auto | MeshSizes = "auto"
     eval_tokens: Annotated[int, Field(ge=1)] = 262_144
     checkpoint_seconds: Positive = 60.0
 

@@ -18,9 +18,10 @@ from typing import Any
 
 from scalax import registry
 from scalax.data.base import OpenDataset
-from scalax.errors import ScalaxError
+from scalax.errors import ScalaxError, suggest
 from scalax.files import disk_error, flatten, write_json, write_text
 from scalax.fit.estimate import FitSettings, fit_table
+from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
@@ -97,12 +98,33 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
     """
     experiment = read_experiment(path, overrides)
     family: ModelFamily = registry.get("model", experiment.model.family)
-    if experiment.fit.law != "auto":
-        registry.get("law", experiment.fit.law)
     FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
     data: OpenDataset = registry.get("dataset", name).open(name, experiment.data.options)
-    return Prepared(experiment, family, data, expand(experiment, family, data.spec))
+    plan = expand(experiment, family, data.spec)
+    _check_fit(experiment, family, plan)
+    return Prepared(experiment, family, data, plan)
+
+
+def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
+    """Demands that what is to be fitted will be in the table, before it is trained for."""
+    asked = experiment.fit
+    if asked.metric not in family.metrics:
+        raise ScalaxError(
+            f"{family.name} does not measure {asked.metric!r}",
+            where="fit.metric",
+            fix=suggest(asked.metric, family.metrics),
+        )
+    if asked.law == "auto":
+        return
+    law: Law = registry.get("law", asked.law)
+    lacking = [name for name in law.columns if name not in row(plan.runs[0], plan.data)]
+    if lacking:
+        raise ScalaxError(
+            f"law {law.name!r} reads {', '.join(lacking)}, which no run of a sweep measures",
+            where="fit.law",
+            fix="choose a law of params, tokens or flops",
+        )
 
 
 def run_experiment(
@@ -157,7 +179,7 @@ def run_prepared(
         for group in plan.groups:
             executor.execute(group)
         executor.ended()  # a kill may have come between a result and its row
-        fit, notes = _fit(folder, experiment, plan)
+        fit, notes = _fit(folder, experiment)
         check = _forecast(folder, fit, plan)
         for group in plan.checks:
             executor.execute(group)
@@ -182,7 +204,7 @@ def _rows(executor: Any, plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def _fit(folder: Path, experiment: Experiment, plan: Plan) -> tuple[Fit | None, list[str]]:
+def _fit(folder: Path, experiment: Experiment) -> tuple[Fit | None, list[str]]:
     asked = experiment.fit
     settings = FitSettings(
         law=asked.law,
@@ -195,7 +217,7 @@ def _fit(folder: Path, experiment: Experiment, plan: Plan) -> tuple[Fit | None, 
     )
     try:
         runs = clean(read_runs(folder, metric=asked.metric), metric=asked.metric)
-        fit = fit_table(best_per_point(runs, list(plan.axes), asked.metric), settings)
+        fit = fit_table(best_per_point(runs, asked.metric), settings)
     except ScalaxError as error:  # the runs stand; only the law could not be had from them
         return None, [f"no law was fitted: {error}"]
     fit.save(folder / "fit.json")
@@ -206,14 +228,19 @@ def _forecast(folder: Path, fit: Fit | None, plan: Plan) -> list[dict[str, Any]]
     """Writes the forecasts before the check runs start; a forecast once made is kept."""
     file = folder / "check.json"
     if not file.is_file():
-        write_json(file, [_record(run, fit) for group in plan.checks for run in group.runs])
+        runs = [run for group in plan.checks for run in group.runs]
+        write_json(file, [_record(run, fit, plan) for run in runs])
     found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
-def _record(run: RunPlan, fit: Fit | None) -> dict[str, Any]:
+def _record(run: RunPlan, fit: Fit | None, plan: Plan) -> dict[str, Any]:
     point = {"params": run.counts.params, "tokens": run.spec.units, "flops": run.flops}
-    forecast = fit.predict(params=point["params"], tokens=point["tokens"]) if fit else None
+    forecast = None
+    if fit:
+        planned = row(run, plan.data)
+        others = {n: planned[n] for n in fit.form.columns if n in planned and n not in point}
+        forecast = fit.predict(**point, **others)
     return point | {
         "predicted": forecast.loss if forecast else None,
         "low": forecast.low if forecast else None,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from scalax.errors import ScalaxError
+from scalax.errors import ScalaxError, suggest
 
 AXES = ("data", "fsdp", "tensor", "expert")
 BATCH_AXES = ("data", "fsdp")
@@ -37,6 +37,9 @@ def make_mesh(
         shape = {"data": count}
     else:
         shape = dict(sizes)
+        for axis in shape:
+            if axis not in AXES:
+                raise ScalaxError("unknown axis", where=f"mesh.{axis}", fix=suggest(axis, AXES))
     count = math.prod(shape.values())
     if count > len(there):
         raise ScalaxError(

@@ -117,6 +117,38 @@ def test_a_run_that_diverges_is_marked_and_the_sweep_goes_on(
     assert all(r["loss"] == "" for r in rows if r["status"] == "diverged")
 
 
+def test_a_tuned_sweep_is_fitted_alike_by_both_commands(
+    experiment: Path, scalax: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    done = scalax(
+        "run", experiment, "--out", out, "--json", "--set", "sweep.axes.learning_rate=[1e-5, 0.01]"
+    )
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(done.stdout)["fit"]
+    again = scalax("fit", out, "--law", "chinchilla", "--json")
+    ours = json.loads(again.stdout)
+    assert ours["rows"] == theirs["rows"] == 4
+    assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-6)
+    assert "on the edge of those tried" in again.stderr
+
+
+@pytest.mark.parametrize("law", ["data-constrained", "power-flops", "auto"])
+def test_any_law_that_a_sweep_can_fit_ends_in_a_report(
+    experiment: Path, scalax: Command, tmp_path: Path, law: str
+) -> None:
+    out = tmp_path / "o"
+    done = scalax(
+        "run", experiment, "--out", out, "--json", "--set", f"fit.law='{law}'",
+        "--set", "sweep.tokens=[4000, 8000, 12000]",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["check"][0]["predicted"] > 0
+    assert (out / "report.html").is_file()
+    assert (outcome["allocation"] is None) == (law == "power-flops")
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(
     experiment: Path, scalax: Command, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ class ConvNet(sx.ModelFamily):
 
     name: ClassVar[str] = "convnet"
     title: ClassVar[str] = "two convolutions and two linear layers over images"
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
     rules: ClassVar[Mapping[str, str | None]] = {
         "kernel": None,
         "image": None,

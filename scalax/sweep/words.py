@@ -1,0 +1,67 @@
+"""A plan in words, as a table and as JSON: what `scalax run` says before it trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalax.hardware.host import expected_seconds
+from scalax.report.outcome import duration
+from scalax.sweep.expand import Plan
+
+
+def plan_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
+    """The plan as a table: headers, and a row a run."""
+    headers = ["run", "params", plan.data.unit, "FLOPs", "steps", "batch", "learning rate"]
+    rows = [
+        [
+            run.name,
+            f"{run.counts.params:,}",
+            f"{run.spec.units:,}",
+            f"{run.flops:.3g}",
+            f"{run.spec.steps:,}",
+            f"{run.spec.units_per_step:,}",
+            f"{run.spec.recipe.learning_rate:.3g}",
+        ]
+        for run in plan.runs
+    ]
+    return headers, rows
+
+
+def plan_summary(plan: Plan) -> str:
+    """The plan in one line: how much of everything."""
+    spent = sum(run.flops_spent for run in plan.runs)
+    alone = sum(run.flops for run in plan.runs)
+    saved = f" ({alone:.3g} without shared trunks)" if alone > 1.001 * spent else ""
+    seconds = expected_seconds(spent)
+    took = (
+        f"about {duration(seconds)} of training on this machine" if seconds else "time unknown here"
+    )
+    checks = sum(len(group.runs) for group in plan.checks)
+    return (
+        f"{len(plan.fitted)} runs and {checks} to check, {spent:.3g} FLOPs{saved}, {took}; "
+        f"data {plan.data.name}, {plan.data.train_examples * plan.data.units_per_example:,} "
+        f"distinct {plan.data.unit}"
+    )
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON values."""
+    spent = sum(run.flops_spent for run in plan.runs)
+    return {
+        "runs": [
+            {
+                "name": run.name,
+                "role": run.role,
+                "params": run.counts.params,
+                "tokens": run.spec.units,
+                "flops": run.flops,
+                "flops_spent": run.flops_spent,
+                "trunk": run.trunk,
+                "steps": run.spec.steps,
+            }
+            for run in plan.runs
+        ],
+        "flops": spent,
+        "seconds": expected_seconds(spent),
+        "data": plan.data.to_json(),
+    }
