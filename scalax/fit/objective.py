@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from scalax.devices import prepare
 from scalax.fit.jets import Jet, Jets, seed
 from scalax.fit.residual import Cost
 from scalax.laws.base import Array, Law
@@ -272,6 +273,7 @@ def _by_jets(objective: Objective) -> Evaluate:
 
 
 def _by_jax(objective: Objective) -> Evaluate:
+    prepare()
     import jax
     import jax.numpy as jnp
 
@@ -325,6 +327,7 @@ def _same(law: Law) -> Law:
 
 
 def _jacobian_by_jax(objective: Objective, theta: np.ndarray) -> np.ndarray:
+    prepare()
     import jax
 
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
+
+from scalax.devices import has_accelerator
 
 TRAINING_SHARE = 0.35
 """Of the matrix-product rate measured here, what a small transformer's training step reaches on
 the same cores: python tools/training_share.py out/quickstart."""
-
-_ACCELERATORS = ("/dev/accel0", "/dev/vfio/0", "/dev/nvidia0", "/dev/kfd")
 
 
 def expected_seconds(flops: float) -> float | None:
@@ -23,7 +22,7 @@ def expected_seconds(flops: float) -> float | None:
     Returns:
         Seconds, good to a factor of two; None where an accelerator would do the work instead.
     """
-    if any(Path(path).exists() for path in _ACCELERATORS):
+    if has_accelerator():
         return None
     return flops / (TRAINING_SHARE * matmul_rate())
 

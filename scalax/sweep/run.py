@@ -157,7 +157,7 @@ def run_prepared(
     prepared: Prepared, out: str | Path | None, *, reporter: Reporter, stop: Callable[[], bool]
 ) -> Outcome:
     """Runs what `prepare` gave; see `run_experiment`."""
-    from scalax.train.devices import prepare as prepare_devices
+    from scalax.devices import prepare as prepare_devices
 
     prepare_devices()
     from scalax.sweep.execute import Executor

@@ -9,6 +9,11 @@ _TPU_FILES = ("/dev/accel0", "/dev/vfio/0", "/dev/vfio/1")
 _GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 
 
+def has_accelerator() -> bool:
+    """Whether a TPU's or GPU's device files are there; jax is not asked."""
+    return any(Path(path).exists() for path in _TPU_FILES + _GPU_FILES)
+
+
 def prepare() -> None:
     """Chooses the platform and, on CPU, one device a core.
 
@@ -16,7 +21,7 @@ def prepare() -> None:
     accelerator's device files, jax is told to use the CPU. ``JAX_PLATFORMS`` and
     ``JAX_NUM_CPU_DEVICES`` in the environment are left as they are.
     """
-    if not any(Path(path).exists() for path in _TPU_FILES + _GPU_FILES):
+    if not has_accelerator():
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     if os.environ.get("JAX_PLATFORMS") == "cpu" and not os.environ.get("XLA_FLAGS"):
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(usable_cores()))
