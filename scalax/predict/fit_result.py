@@ -53,6 +53,7 @@ class Fit:
         settings: What was asked of the fit: weights, delta, seed, ...
         source: The table fitted, or the paper.
         notes: Warnings.
+        cautions: Those of the notes that bear on every answer, so that answers repeat them.
         diagnostics: ``condition`` of the scaled Jacobian; how many ``starts`` were tried, how many
             ``agree`` with the best, and the ``spread`` of log coefficients among those.
         members: What ``auto`` chose: ``law``, ``weights``, ``share`` and ``coefficients`` each.
@@ -74,6 +75,7 @@ class Fit:
     settings: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     notes: list[str] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
     diagnostics: dict[str, float] = field(default_factory=dict)
     members: list[dict[str, Any]] = field(default_factory=list, repr=False)
     error: ForecastError | None = field(default=None, repr=False)
