@@ -17,7 +17,7 @@ from scalax.fit.objective import Objective
 from scalax.fit.residual import Cost, Kind
 from scalax.fit.rows import WEIGHTS, Weights, compute_rule, evenly, ranges, weigh
 from scalax.fit.solve import solve
-from scalax.fit.uncertainty import bootstrap
+from scalax.fit.uncertainty import bootstrap, clusters_told
 from scalax.fit.warn import constant_columns, few_rows
 from scalax.laws.base import Law
 from scalax.predict.fit_result import Fit
@@ -178,10 +178,15 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         raise ScalaxError(f"{law.name} is not finite on these rows", where=runs.source)
     theta = found.theta
     condition, told = conditioning(objective, theta, weights, held)
-    notes = [*runs.notes, *cautions, *found.notes, *told]
+    cautions += told
+    notes = [*runs.notes, *found.notes, *cautions]
 
     intervals, samples = None, np.zeros((0, len(law.coefficients)))
+    enough = False
     if settings.bootstrap:
+        enough, told = clusters_told(runs)
+        notes += told
+    if enough:
         samples = bootstrap(
             objective, theta, weights, runs, settings.bootstrap, settings.seed, held
         )
@@ -213,7 +218,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         settings=asdict(settings),
         source=runs.source,
         notes=notes,
-        cautions=[*cautions, *told],
+        cautions=cautions,
         diagnostics={"condition": condition, **found.starts},
         error=error,
         split_error=split,

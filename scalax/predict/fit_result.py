@@ -41,7 +41,8 @@ class Fit:
     Attributes:
         law: Name of the law form, or ``ensemble``.
         coefficients: By name; None for an ensemble, whose members have them.
-        intervals: ``[low, high]`` by coefficient name, or None where no bootstrap was asked for.
+        intervals: ``[low, high]`` by coefficient name, or None where no bootstrap was asked for, or
+            fewer than five independent rows or trunks could be resampled.
         objective: Sum over rows of weight times the cost of the log residual; None if published,
             or an ensemble.
         rows: Rows fitted; None if published.
