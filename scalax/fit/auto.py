@@ -7,23 +7,28 @@ the table, and says in its notes what it chose and why.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalax.errors import ScalaxError
 from scalax.fit.calibrate import ALONE_SCALE, calibrated, shares, split_error
 from scalax.fit.compare import FORMS, all_members, alone, score
-from scalax.fit.constraints import Constraints
-from scalax.fit.forecaster import Member
+from scalax.fit.conditioning import conditioning
+from scalax.fit.constraints import Constraints, constrain
+from scalax.fit.forecaster import Member, forecast_prior
+from scalax.fit.newton import minimise
+from scalax.fit.objective import Objective
 from scalax.fit.residual import Cost
 from scalax.fit.rollout import Rollout, roll_out
-from scalax.fit.rows import compute_rule, evenly, ranges
+from scalax.fit.rows import compute_rule, evenly, ranges, weigh
+from scalax.fit.warn import constant_columns, few_rows
 from scalax.laws.base import ComputeRule, Law
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
 from scalax.predict.mixture import NAME
+from scalax.runs.suspect import in_bits
 from scalax.runs.table import Runs
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
 _WINS = 0.9
 _FEWEST_ROWS = 3
 _LEAST_SHARE = 0.005
+_HOPELESS = 0.1
 
 
 def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
@@ -51,43 +57,71 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     rollout = roll_out(runs, members, metric=settings.metric, cost=cost)
     share = shares(rollout, rollout.count)
     notes = [*runs.notes, *_reasons(rollout, share)]
+    cautions = _hopeless(rollout)
     if settings.bootstrap:
         notes.append("no bootstrap: the intervals of auto come from rollouts, which hold its noise")
     if float(share.max()) >= _WINS:
         rollout = alone(rollout, int(share.argmax()))
         share = np.ones(1)
-    judged, error = calibrated(rollout, rollout.count, settings.level)
-    kept = np.flatnonzero(share >= _LEAST_SHARE)
-    total = float(share[kept].sum())
-    thetas = rollout.thetas[rollout.count]
-    listed = [
+    _, error = calibrated(rollout, rollout.count, settings.level)
+    kept = [k for k in np.argsort(-share, kind="stable").tolist() if share[k] >= _LEAST_SHARE]
+    members = [rollout.members[k] for k in kept]
+    parts = share[kept] / share[kept].sum()
+    objectives = [_objective(runs, member.law, settings.metric, cost) for member in members]
+    weights = [weigh(runs["flops"], member.weights) for member in members]
+    thetas = [rollout.thetas[rollout.count][k] for k in kept]
+    if len(rollout.label) < len(runs):
+        notes.append(f"chose on an even sample of {len(rollout.label)} rows, then fitted every row")
+        thetas = [_on_every_row(*each) for each in zip(objectives, thetas, weights, strict=True)]
+    residuals = -sum(
+        part * objective.residuals(theta[None])[0]
+        for part, objective, theta in zip(parts, objectives, thetas, strict=True)
+    )
+    cautions += _cautions(runs, objectives[0], thetas[0], weights[0])
+    if settings.metric == "loss":
+        notes += in_bits(runs, residuals)
+    listed: list[dict[str, Any]] = [
         {
-            "law": rollout.members[k].law.name,
-            "weights": rollout.members[k].weights,
-            "share": float(share[k]) / total,
-            "coefficients": named(rollout.members[k].law, thetas[k]),
+            "law": member.law.name,
+            "weights": member.weights,
+            "share": float(part),
+            "coefficients": named(member.law, theta),
         }
-        for k in kept[np.argsort(-share[kept], kind="stable")]
+        for member, part, theta in zip(members, parts, thetas, strict=True)
     ]
     one = listed[0] if len(listed) == 1 else None
     rule = compute_rule(runs)
-    residuals = np.sort(rollout.log_measured - judged.log_loss)
     return Fit(
         law=one["law"] if one else NAME,
         coefficients=one["coefficients"] if one else None,
+        objective=float(objectives[0].value(thetas[0][None], weights[0])[0]) if one else None,
         rows=len(runs),
         seconds=time.perf_counter() - started,
         level=settings.level,
         compute=rule,
         ranges=ranges(runs),
-        residuals=evenly(residuals).tolist(),
+        residuals=evenly(np.sort(residuals)).tolist(),
         settings=asdict(settings),
         source=runs.source,
-        notes=notes,
+        notes=[*notes, *cautions],
+        cautions=cautions,
         members=listed,
         error=error,
         split_error=error_of_split(rollout, rule, settings.level),
     )
+
+
+def _objective(runs: Runs, law: Law, metric: str, cost: Cost) -> Objective:
+    columns = {name: np.asarray(runs[name], float) for name in law.columns}
+    return Objective(law, columns, np.log(runs[metric]), cost)
+
+
+def _on_every_row(objective: Objective, theta: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Theta of a member, found on a sample of the rows, brought to the minimum over all of them."""
+    prior = forecast_prior(objective.law, objective.log_measured, objective.cost.delta)
+    derivatives = replace(objective, prior=prior).derivatives()
+    solved = minimise(derivatives, theta[None], weights[None], objective.bounds(), tolerance=1e-8)
+    return solved.theta[0] if np.isfinite(solved.value[0]) else theta
 
 
 def _refuse(settings: FitSettings) -> None:
@@ -160,6 +194,29 @@ def named(law: Law, theta: np.ndarray) -> dict[str, float]:
         c.name: float(np.exp(value) if c.log else value)
         for c, value in zip(law.coefficients, theta, strict=True)
     }
+
+
+def _cautions(
+    runs: Runs, objective: Objective, theta: np.ndarray, weights: np.ndarray
+) -> list[str]:
+    """What the rows cannot tell of the law of the largest share, as for a law asked for by name."""
+    law = objective.law
+    held = constrain(law, {}, (), {})
+    _, told = conditioning(objective, theta, weights, held)
+    return [*few_rows(len(runs), held.free, law), *constant_columns(runs, law), *told]
+
+
+def _hopeless(rollout: Rollout) -> list[str]:
+    """A warning where the forecasts of hidden budgets missed by more than a tenth."""
+    if not rollout.cutoffs(rollout.count):
+        return []
+    error = score(rollout).mean_error
+    if error <= _HOPELESS:
+        return []
+    return [
+        f"the rollouts missed by {error:.0%} in the mean: no law here describes these rows, so "
+        "look at their columns and units, and trust no forecast"
+    ]
 
 
 def _reasons(rollout: Rollout, share: np.ndarray) -> list[str]:

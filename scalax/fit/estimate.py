@@ -17,7 +17,8 @@ from scalax.fit.objective import Objective
 from scalax.fit.residual import Cost, Kind
 from scalax.fit.rows import WEIGHTS, Weights, compute_rule, evenly, ranges, weigh
 from scalax.fit.solve import solve
-from scalax.fit.uncertainty import bootstrap
+from scalax.fit.uncertainty import bootstrap, clusters_told
+from scalax.fit.warn import constant_columns, few_rows
 from scalax.laws.base import Law
 from scalax.predict.fit_result import Fit
 from scalax.runs.clean import best_per_point
@@ -163,7 +164,8 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
     started = time.perf_counter()
     law: Law = registry.get("law", settings.law)
     held = constrain(law, settings.fixed, settings.ties, settings.bounds)
-    notes = [*runs.notes, *_warn_few(len(runs), law, held.free, runs), *_warn_constant(runs, law)]
+    _demand_rows(len(runs), law, held.free, runs)
+    cautions = [*few_rows(len(runs), held.free, law), *constant_columns(runs, law)]
     objective = Objective(
         law,
         {name: np.asarray(runs[name], float) for name in law.columns},
@@ -177,10 +179,15 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         raise ScalaxError(f"{law.name} is not finite on these rows", where=runs.source)
     theta = found.theta
     condition, told = conditioning(objective, theta, weights, held)
-    notes += [*found.notes, *told]
+    cautions += told
+    notes = [*runs.notes, *found.notes, *cautions]
 
     intervals, samples = None, np.zeros((0, len(law.coefficients)))
+    enough = False
     if settings.bootstrap:
+        enough, told = clusters_told(runs)
+        notes += told
+    if enough:
         samples = bootstrap(
             objective, theta, weights, runs, settings.bootstrap, settings.seed, held
         )
@@ -212,6 +219,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         settings=asdict(settings),
         source=runs.source,
         notes=notes,
+        cautions=cautions,
         diagnostics={"condition": condition, **found.starts},
         error=error,
         split_error=split,
@@ -222,21 +230,10 @@ def _named(objective: Objective, theta: np.ndarray) -> dict[str, float]:
     return {k: float(v[0]) for k, v in objective.coefficients(theta[None]).items()}
 
 
-def _warn_few(rows: int, law: Law, free: int, runs: Runs) -> list[str]:
+def _demand_rows(rows: int, law: Law, free: int, runs: Runs) -> None:
     if rows < free - 2:
         raise ScalaxError(
             f"{rows} usable rows for the {free} coefficients of {law.name}",
             where=runs.source,
             fix=f"give at least {free - 2} runs, better {2 * free}",
         )
-    if rows <= free:
-        return [f"{rows} rows are too few to tell the {free} coefficients of {law.name} apart"]
-    return []
-
-
-def _warn_constant(runs: Runs, law: Law) -> list[str]:
-    return [
-        f"{name} is the same in every row: nothing can be learned of its effect"
-        for name in law.columns
-        if np.ptp(runs[name]) == 0
-    ]

@@ -95,7 +95,10 @@ def _solve_linear(objective: Objective, points: np.ndarray, weights: np.ndarray)
                 axis=1,
             )
         factors = np.where(np.isfinite(factors), factors, 0.0)
-        scale = np.sqrt(np.mean(factors**2, axis=2, keepdims=True)) + 1e-300
+        # A power of two taken out first keeps the squares of a tiny loss's factors finite.
+        _, power = np.frexp(np.abs(factors).max(axis=2, keepdims=True))
+        size = np.sqrt(np.mean(np.ldexp(factors, -power) ** 2, axis=2, keepdims=True))
+        scale = np.ldexp(size, power) + 1e-300
         solved = _positive_least_squares(factors / scale, weights)
         # A term the grid left out starts small, so that Newton may bring it back.
         values = np.maximum(solved, 1e-3) / scale[..., 0]

@@ -13,6 +13,8 @@ from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
 from scalax.runs.table import Runs
 
+FEWEST_CLUSTERS = 5
+"""Below so many independent rows or trunks, resamples repeat each other and say nothing."""
 _BATCH_VALUES = 120_000  # resamples times rows: what a core keeps in its cache
 
 
@@ -54,6 +56,23 @@ def bootstrap(
         columns = objective.coefficients(held.expand(solved.theta)).values()
         found.append(np.stack(list(columns), axis=1))
     return np.concatenate(found)
+
+
+def clusters_told(runs: Runs) -> tuple[bool, list[str]]:
+    """Whether a table holds enough independent clusters to resample, and what to say of them."""
+    group = groups(runs)
+    sizes = np.bincount(group)
+    what = f"{len(sizes)} independent rows"
+    if len(sizes) < len(group):
+        what = f"{np.sum(sizes > 1)} trunks"
+        if alone := int(np.sum(sizes == 1)):
+            what += f" and {alone} rows that share none"
+    if len(sizes) < FEWEST_CLUSTERS:
+        return False, [
+            f"no bootstrap intervals: {what} are too few to resample; give at least "
+            f"{FEWEST_CLUSTERS}"
+        ]
+    return True, [f"the bootstrap resampled {what}"] if len(sizes) < len(group) else []
 
 
 def groups(runs: Runs) -> np.ndarray:

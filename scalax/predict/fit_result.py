@@ -31,6 +31,7 @@ from scalax.predict.recommend import recommend
 
 FORMAT = 1
 _FAR = 100
+_ROUNDING = 1 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Fit:
     Attributes:
         law: Name of the law form, or ``ensemble``.
         coefficients: By name; None for an ensemble, whose members have them.
-        intervals: ``[low, high]`` by coefficient name, or None where no bootstrap was asked for.
+        intervals: ``[low, high]`` by coefficient name, or None where no bootstrap was asked for, or
+            fewer than five independent rows or trunks could be resampled.
         objective: Sum over rows of weight times the cost of the log residual; None if published,
             or an ensemble.
         rows: Rows fitted; None if published.
@@ -53,6 +55,7 @@ class Fit:
         settings: What was asked of the fit: weights, delta, seed, ...
         source: The table fitted, or the paper.
         notes: Warnings.
+        cautions: Those of the notes that bear on every answer, so that answers repeat them.
         diagnostics: ``condition`` of the scaled Jacobian; how many ``starts`` were tried, how many
             ``agree`` with the best, and the ``spread`` of log coefficients among those.
         members: What ``auto`` chose: ``law``, ``weights``, ``share`` and ``coefficients`` each.
@@ -74,6 +77,7 @@ class Fit:
     settings: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     notes: list[str] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
     diagnostics: dict[str, float] = field(default_factory=dict)
     members: list[dict[str, Any]] = field(default_factory=list, repr=False)
     error: ForecastError | None = field(default=None, repr=False)
@@ -161,6 +165,13 @@ class Fit:
         params, tokens = map(float, split)
         if not (math.isfinite(params) and math.isfinite(tokens) and params > 0 and tokens > 0):
             raise ScalaxError(f"{self.law} has no best split at {budget:g} FLOPs", where="allocate")
+        if params < 1 or tokens < 1:
+            raise ScalaxError(
+                f"the best split of {budget:g} FLOPs by {self.law} is {params:.3g} params and "
+                f"{tokens:.3g} tokens, less than one",
+                where="allocate",
+                fix="fit runs that vary both params and tokens",
+            )
         x = self.form.complete({**extra, "params": params, "tokens": tokens})
         loss = float(self.loss(**x))
         intervals: dict[str, list[float] | None] = dict.fromkeys(("params", "tokens", "loss"))
@@ -175,6 +186,11 @@ class Fit:
                 "tokens": self._quantiles(d),
                 "loss": self._quantiles(at),
             }
+        notes = [*self.reach(budget, params, tokens), *assumptions(self.form, extra)]
+        same = [name for name in ("params", "tokens") if self._constant(name)]
+        if same:
+            intervals |= {"params": None, "tokens": None}
+            notes.insert(0, f"no split is known: {same[0]} was the same in every run fitted")
         answer = Allocation(
             flops=budget,
             params=params,
@@ -184,7 +200,7 @@ class Fit:
             intervals=intervals,
             compute=self.compute.name,
             law=self.law,
-            notes=[*self.reach(budget), *assumptions(self.form, extra)],
+            notes=notes,
         )
         return recommend(answer)
 
@@ -205,15 +221,16 @@ class Fit:
     ) -> dict[str, list[float] | None]:
         """Intervals from the errors of rollouts; those of N* and D* mirror each other."""
         assert self.error is not None
-        low, high = self.error.interval(
-            loss, flops, self._spread({"params": params, "tokens": tokens})
-        )
+        x = {"params": params, "tokens": tokens}
+        outside = self._outside(x)
+        low, high = self.error.interval(loss, flops, self._spread(x), outside)
         found: dict[str, list[float] | None] = {"params": None, "tokens": None}
         if self.split_error is not None:
             spread = 0.0
             if isinstance(self.form, Mixture):
                 spread = self.form.split_spread(flops, self.compute)
-            ends = [float(end) for end in self.split_error.interval(params, flops, spread)]
+            error = self.split_error.interval(params, flops, spread, outside)
+            ends = [float(end) for end in error]
             found["params"] = ends
             found["tokens"] = [float(self.compute.tokens(end, flops)) for end in reversed(ends)]
         return {**found, "loss": [float(low), float(high)]}
@@ -230,7 +247,8 @@ class Fit:
         """From the errors of rollouts; without them, quantiles of resampled laws, each with a
         residual drawn from the fit's own."""
         if self.error is not None and "flops" in x:
-            ends = self.error.interval(self.loss(**x), x["flops"], self._spread(x))
+            loss, outside = self.loss(**x), self._outside(x)
+            ends = self.error.interval(loss, x["flops"], self._spread(x), outside)
             low, high = (np.broadcast_to(end, (size,)).tolist() for end in ends)
             return low, high
         if not self.samples or not self.residuals:
@@ -245,18 +263,51 @@ class Fit:
         )
         return low.tolist(), high.tolist()
 
-    def reach(self, flops: float) -> list[str]:
-        """A sentence where a budget lies beyond the rows fitted, and how far."""
+    def reach(self, flops: Any, params: Any = None, tokens: Any = None) -> list[str]:
+        """What bears on the answer to a query: the fit's cautions, and how far off its rows lie.
+
+        Args:
+            flops: Compute of the query: a number, or a sequence, of which the farthest counts.
+            params: Its parameters, where known; likewise.
+            tokens: Its tokens, where known; likewise.
+
+        Returns:
+            The cautions; a sentence where compute lies beyond the rows; and one where params or
+            tokens (or compute, where those are not given) lie further outside them than that.
+        """
         greatest = self.ranges.get("flops", [0, math.inf])[1]
-        times = flops / greatest if greatest else math.inf
-        if times > _FAR:
-            return [
-                f"{times:,.3g} times the compute of the largest run fitted: beyond what the data "
-                "supports, the form of the law decides there"
-            ]
+        times = float(np.max(flops)) / greatest if greatest else math.inf
+        found = [*self.cautions]
         if times > 1:
-            return [f"{times:,.3g} times the compute of the largest run fitted"]
-        return []
+            found.append(_told(times, "times the compute of the largest run fitted"))
+        x = {"params": params, "tokens": tokens}
+        given = {name: np.asarray(value, float) for name, value in x.items() if value is not None}
+        for name, value in (given or {"flops": np.asarray(flops, float)}).items():
+            low, high = self.ranges.get(name, [0, math.inf])
+            word = "compute" if name == "flops" else name
+            for far, where in (
+                (float(value.max()) / high, f"times the {word} of the largest run fitted"),
+                (low / (float(value.min()) or math.inf), f"times below the {word} of the smallest"),
+            ):
+                if far > max(times, 1) * _ROUNDING:
+                    found.append(_told(far, where))
+        return found
+
+    def _outside(self, x: Mapping[str, Any]) -> Any:
+        """How far params and tokens lie outside the rows fitted, above or below, in e-folds: the
+        further of the two, and 0 within. For compute alone, how far it lies below them."""
+        found: Any = 0.0
+        for name in [n for n in ("params", "tokens") if n in x] or ["flops"]:
+            if name in self.ranges:
+                low, high = self.ranges[name]
+                with np.errstate(divide="ignore"):
+                    found = np.maximum(found, np.log(np.maximum(x[name] / high, low / x[name])))
+        return found
+
+    def _constant(self, name: str) -> bool:
+        """Whether a column was the same in all the rows fitted."""
+        low, high = self.ranges.get(name, [0, math.inf])
+        return low == high
 
     def _repr_html_(self) -> str:
         def row(name: str, value: float) -> str:
@@ -269,6 +320,12 @@ class Fit:
             rows += row(f"share of {member['law']} ({member['weights']})", member["share"])
         about = f"{self.law}: {self.form.equation}"
         return f"<table><caption>{about} ({self.source})</caption>{rows}</table>"
+
+
+def _told(times: float, where: str) -> str:
+    if times <= _FAR:
+        return f"{times:,.3g} {where}"
+    return f"{times:,.3g} {where}: beyond what the data supports, the form of the law decides there"
 
 
 def published_fit(name: str) -> Fit | PublishedLaw:

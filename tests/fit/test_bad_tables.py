@@ -74,12 +74,42 @@ def test_two_rows_are_refused_and_few_are_warned_of():
     assert any("too few" in note for note in notes)
 
 
-def test_a_constant_column_is_warned_of():
+@pytest.mark.parametrize("law", ["chinchilla", "auto"])
+def test_a_constant_column_is_warned_of(law):
     runs = isoflops().where(np.arange(9))
     same = Runs.from_columns(
         {"params": np.full(9, 1e9), "tokens": runs["tokens"], "loss": runs["loss"]}
     )
-    assert any("params is the same" in note for note in fit(same).notes)
+    found = fit(same, law)
+    for said in ("params is the same", "identifiability"):
+        assert any(said in note for note in found.notes)
+        assert any(said in caution for caution in found.cautions)
+
+
+def test_auto_warns_of_few_rows_and_of_losses_in_bits():
+    runs = isoflops(noise=0.002)
+    assert any("too few" in note for note in fit(runs.where(np.array([0, 20, 50])), "auto").notes)
+    loss = runs["loss"].copy()
+    loss[[4, 20, 33]] /= math.log(2)
+    assert any("bits" in note for note in fit(runs.with_column("loss", loss), "auto").notes)
+    found = fit(runs, "auto")
+    assert not found.cautions
+    assert not any("bits" in note for note in found.notes)
+
+
+def test_auto_warns_where_its_own_rollouts_failed():
+    runs = isoflops()
+    noise = np.random.default_rng(0).uniform(0.1, 10, len(runs))
+    found = fit(runs.with_column("loss", noise), "auto")
+    assert any("trust no forecast" in note for note in found.cautions)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_tiny_loss_is_fitted_without_overflow():
+    runs = isoflops()
+    plain, tiny = (fit(runs.with_column("loss", runs["loss"] * by), "auto") for by in (1, 1e-8))
+    at = {"params": 1e9, "tokens": 2e10}
+    assert tiny.predict(**at).loss == pytest.approx(1e-8 * plain.predict(**at).loss, rel=0.05)
 
 
 @pytest.mark.parametrize(

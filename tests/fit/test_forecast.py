@@ -1,10 +1,12 @@
 """Forecasts: budgets, rollouts that do not peek, the ensemble, intervals, the round trip."""
 
+import importlib
 import json
 
 import numpy as np
 import pytest
 
+from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.fit.budgets import budget_of
 from scalax.fit.calibrate import calibrated, shares
@@ -152,3 +154,33 @@ def test_auto_refuses_what_only_one_law_can_honour():
     for asked in ({"fixed": {"E": 1.7}}, {"weights": "compute"}, {"ties": [("alpha", "beta")]}):
         with pytest.raises(ScalaxError, match="auto"):
             fit(isoflops(), "auto", **asked)
+
+
+def test_auto_fits_every_row_of_a_large_table(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("scalax.fit.rollout"), "_MOST_ROWS", 18)
+    monkeypatch.setattr(importlib.import_module("scalax.fit.auto"), "_WINS", 0.0)
+    runs = isoflops(noise=0.002)
+    sampled = np.linspace(0, 53, 18).round().astype(int)  # evenly, in order of compute
+    others = np.ones(54, bool)
+    others[sampled] = False
+    spoilt = runs.with_column("loss", np.where(others, 1.2, 1.0) * runs["loss"])
+    found = fit(spoilt, "auto")
+    assert found.rows == 54
+    assert any("sample of 18 rows" in note for note in found.notes)
+    answers = found.predict(params=runs["params"], tokens=runs["tokens"])
+    ratio = np.median([a.loss for a in answers] / runs["loss"])
+    assert ratio == pytest.approx(1.2, abs=0.02)  # two rows in three; 1.0 by the sample alone
+
+
+def test_one_winning_law_has_the_objective_of_its_coefficients(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("scalax.fit.auto"), "_WINS", 0.0)
+    runs = isoflops(noise=0.003)
+    found = fit(runs, "auto")
+    law = registry.get("law", found.law)
+    measured = np.log(runs["loss"])
+    residual = np.log(law.loss(np, found.coefficients, runs.columns)) - measured
+    size = np.abs(residual)  # Huber's cost, written out
+    cost = np.where(size < 1e-3, residual**2 / 2, 1e-3 * (size - 5e-4))
+    power = {"flat": 0.0, "compute": 0.5, "flops": 1.0}[found.members[0]["weights"]]
+    weights = runs["flops"] ** power
+    assert found.objective == pytest.approx(np.sum(weights / weights.mean() * cost), rel=1e-9)

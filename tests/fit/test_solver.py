@@ -151,3 +151,23 @@ def test_rows_of_one_trunk_are_resampled_together():
     alone = fit(runs, bootstrap=300).intervals["E"]
     together = fit(runs.with_column("trunk", trunk), bootstrap=300).intervals["E"]
     assert together != alone
+
+
+def test_four_trunks_are_too_few_for_intervals():
+    runs = isoflops(noise=0.01).where(np.arange(0, 54, 2))
+
+    def over(trunks):
+        trunk = np.asarray([f"t{k % trunks}" for k in range(len(runs))], object)
+        return fit(runs.with_column("trunk", trunk), bootstrap=50, rollout=True)
+
+    few = over(4)
+    assert few.intervals is None
+    assert few.samples == []
+    assert any("4 trunks are too few" in note for note in few.notes)
+    assert few.predict(params=1e9, tokens=2e10).low is not None  # by the rollouts
+    enough = over(5)
+    assert enough.intervals["E"][0] < enough.intervals["E"][1]
+    assert "the bootstrap resampled 5 trunks" in enough.notes
+    alone = fit(runs.where(np.array([0, 8, 16, 26])), bootstrap=50)
+    assert alone.intervals is None
+    assert any("4 independent rows are too few" in note for note in alone.notes)

@@ -9,6 +9,7 @@ import scalax as sx
 from scalax.errors import ScalaxError
 from scalax.laws.bits import bits_per_byte, nats_per_token
 from scalax.predict.fit_result import Fit
+from scalax.predict.forecast_error import ForecastError
 from scalax.predict.two_step import TwoStep
 
 MOE = {"e": 0.9, "a": 1000.0, "b": 5000.0, "c": 0.4, "d": 10.0, "alpha": 0.4, "beta": 0.4}
@@ -116,3 +117,60 @@ def test_bits_per_byte_compare_tokenisers() -> None:
     )
     with pytest.raises(ScalaxError, match="bytes_per_token"):
         bits_per_byte(1.0, 0.0)
+
+
+RANGES = {"params": [1e7, 1e9], "tokens": [1e9, 1e11], "flops": [6e17, 6e19]}
+COEFFICIENTS = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
+ERROR = ForecastError(6e19, 0.003, 0.004, 0.75, 0.75, 2.0)
+
+
+def test_intervals_widen_outside_the_params_and_tokens_fitted() -> None:
+    fit = Fit("chinchilla", COEFFICIENTS, ranges=RANGES, error=ERROR)
+
+    def width(params: float, tokens: float) -> float:
+        point = fit.predict(params=params, tokens=tokens)
+        return float(np.log(point.high / point.low))
+
+    inside = width(1e8, 1e10)
+    for corner in ((1e9, 1e9), (1e7, 1e11)):
+        assert width(*corner) == pytest.approx(inside, rel=1e-9)
+    assert width(1e10, 1e8) > 1.5 * inside  # the same compute, ten times too large and too short
+    assert width(1e5, 1e10) > width(1e6, 1e10) > inside
+    # Where compute lies further out than params and tokens do, it alone counts, as in rollouts.
+    low, high = ERROR.interval(1.0, 6e21)
+    assert width(2e9, 5e11) == pytest.approx(np.log(high / low), rel=1e-9)
+
+
+def test_reach_tells_of_the_column_that_lies_furthest_out() -> None:
+    fit = Fit("chinchilla", COEFFICIENTS, ranges=RANGES, cautions=["few rows"])
+    assert fit.reach(6e18, 1e8, 1e10) == ["few rows"]
+    assert "10 times the params" in fit.reach(6e19, 1e10, 1e9)[-1]
+    assert "100 times below the tokens" in fit.reach(6e15, 1e8, 1e7)[-1]
+    assert "beyond what the data supports" in fit.reach(6e19, 1e12, 1e9)[-1]
+    assert fit.reach(6e20, 2e9, 5e10)[1:] == ["10 times the compute of the largest run fitted"]
+    assert "6 times below the compute" in fit.reach(1e17)[-1]
+    assert "500 times the params" in fit.reach([6e18, 6e18], [1e8, 5e11], [1e10, 1e10])[-1]
+
+
+def test_an_allocation_repeats_the_cautions_of_its_fit() -> None:
+    said = "identifiability: the data cannot tell A and alpha apart"
+    fit = Fit("chinchilla", COEFFICIENTS, notes=["dropped 2", said], cautions=[said])
+    notes = fit.allocate(1e20).notes
+    assert said in notes
+    assert "dropped 2" not in notes
+
+
+def test_no_split_is_known_where_params_never_varied() -> None:
+    ranges = RANGES | {"params": [1e8, 1e8]}
+    fit = Fit("chinchilla", COEFFICIENTS, ranges=ranges, error=ERROR, split_error=ERROR)
+    found = fit.allocate(1e19)
+    assert found.intervals["params"] is None
+    assert found.intervals["tokens"] is None
+    assert any("params was the same" in note for note in found.notes)
+    varied = Fit("chinchilla", COEFFICIENTS, ranges=RANGES, error=ERROR, split_error=ERROR)
+    assert varied.allocate(1e19).intervals["params"] is not None
+
+
+def test_a_split_below_one_parameter_is_refused() -> None:
+    with pytest.raises(ScalaxError, match="less than one"):
+        Fit("chinchilla", COEFFICIENTS | {"A": 1e-12}).allocate(1e19)
