@@ -13,7 +13,8 @@ from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
 from scalax.runs.table import Runs
 
-FEWEST_CLUSTERS = 5
+FEWEST_CLUSTERS = 2
+_FEW_CLUSTERS = 5
 """Below so many independent rows or trunks, resamples repeat each other and say nothing."""
 _BATCH_VALUES = 120_000  # resamples times rows: what a core keeps in its cache
 
@@ -69,9 +70,11 @@ def clusters_told(runs: Runs) -> tuple[bool, list[str]]:
             what += f" and {alone} rows that share none"
     if len(sizes) < FEWEST_CLUSTERS:
         return False, [
-            f"no bootstrap intervals: {what} are too few to resample; give at least "
-            f"{FEWEST_CLUSTERS}"
+            f"no bootstrap intervals: {what} cannot be resampled; give at least {_FEW_CLUSTERS} "
+            "sizes or runs of their own"
         ]
+    if len(sizes) < _FEW_CLUSTERS:
+        return True, [f"the bootstrap resampled only {what}: its intervals are rough"]
     return True, [f"the bootstrap resampled {what}"] if len(sizes) < len(group) else []
 
 

@@ -153,21 +153,19 @@ def test_rows_of_one_trunk_are_resampled_together():
     assert together != alone
 
 
-def test_four_trunks_are_too_few_for_intervals():
+def test_few_trunks_give_rough_intervals_and_one_gives_none():
     runs = isoflops(noise=0.01).where(np.arange(0, 54, 2))
 
     def over(trunks):
         trunk = np.asarray([f"t{k % trunks}" for k in range(len(runs))], object)
         return fit(runs.with_column("trunk", trunk), bootstrap=50, rollout=True)
 
+    one = over(1)
+    assert one.intervals is None
+    assert one.samples == []
+    assert any("1 trunks cannot be resampled" in note for note in one.notes)
+    assert one.predict(params=1e9, tokens=2e10).low is not None  # by the rollouts
     few = over(4)
-    assert few.intervals is None
-    assert few.samples == []
-    assert any("4 trunks are too few" in note for note in few.notes)
-    assert few.predict(params=1e9, tokens=2e10).low is not None  # by the rollouts
-    enough = over(5)
-    assert enough.intervals["E"][0] < enough.intervals["E"][1]
-    assert "the bootstrap resampled 5 trunks" in enough.notes
-    alone = fit(runs.where(np.array([0, 8, 16, 26])), bootstrap=50)
-    assert alone.intervals is None
-    assert any("4 independent rows are too few" in note for note in alone.notes)
+    assert few.intervals["E"][0] < few.intervals["E"][1]
+    assert any("only 4 trunks: its intervals are rough" in note for note in few.notes)
+    assert "the bootstrap resampled 5 trunks" in over(5).notes
