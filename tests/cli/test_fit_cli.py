@@ -71,6 +71,7 @@ def test_compare_prints_the_ranking():
         (["--law", "chinchilla", "--tie", "alpha=gamma"], "ties"),
         (["--tie", "alpha=beta"], "name a law"),
         (["--law", "chinchila"], "chinchilla"),
+        (["--law", "chinchilla", "--bootstrap", "5", "--seed", "-1"], "seed: expected 0 or more"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(options, said):

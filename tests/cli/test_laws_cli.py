@@ -96,6 +96,7 @@ def test_a_query_imports_neither_jax_nor_scipy() -> None:
         ("predict --law llama3 --params 1e9 --tokens 1e10", "no loss"),
         ("predict --law hoffmann2022 --params 1e9", "expected --tokens"),
         ("predict --law hoffmann2022 --params 1e9 --tokens 1e9 --bytes-per-token 0", "bytes"),
+        ("gain a.csv b.csv --flops 1e20 --seed -1", "--seed"),
         ("laws show llama4", "did you mean 'llama3'"),
     ],
 )
@@ -129,6 +130,9 @@ def test_gain_of_two_tables(tmp_path: Path) -> None:
     exponent = 0.34 * 0.28 / (0.34 + 0.28)
     assert found["multiplier"] == pytest.approx(0.9 ** (-1 / exponent), rel=0.05)
     assert found["low"] < found["multiplier"] < found["high"]
+    itself = answer("gain", old, old, "--flops", "1e20", "--bootstrap", "50")
+    assert itself["multiplier"] == pytest.approx(1.0)
+    assert itself["low"] < 0.9999 < 1.0001 < itself["high"]
     done = run(
         "fit", new, "--law", "chinchilla", "--bootstrap", "50", "--out", str(tmp_path / "new.json")
     )
