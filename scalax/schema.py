@@ -50,7 +50,13 @@ def _worded(errors: list[ErrorDetails], schema: type[BaseModel], where: str) -> 
     key = ""
     for part in path:
         key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
-    place = f"{where}: {key}" if where.endswith(".toml") else f"{where}.{key}" if key else where
+    place = (
+        f"{where}: {key}"
+        if where.endswith((".toml", ".json"))
+        else f"{where}.{key}"
+        if key
+        else where
+    )
     kind = found[0]["type"]
     if kind == "extra_forbidden":
         known = _fields_at(schema, path[:-1])

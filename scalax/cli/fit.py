@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table, warn
 from scalax.errors import ScalaxError
@@ -17,6 +18,21 @@ _EXAMPLES = {
     "--fix": "write --fix E=1.69",
     "--tie": "write --tie alpha=beta",
     "--bound": "write --bound E=1:2",
+}
+# By the name of the parameter: what only the fit of a law reads.
+_PARAMETRIC = {
+    "law": "--law",
+    "weights": "--weights",
+    "delta": "--delta",
+    "bootstrap": "--bootstrap",
+    "seed": "--seed",
+    "level": "--interval",
+    "cost": "--cost",
+    "watch": "--watch",
+    "fixed": "--fix",
+    "ties": "--tie",
+    "bounds": "--bound",
+    "out": "--out",
 }
 
 
@@ -67,7 +83,10 @@ _EXAMPLES = {
 @click.option("--out", metavar="FILE", help="Write the fit here, for predict and allocate.")
 @json_option
 @plugin_option
+@click.pass_context
 def fit(
+    ctx: click.Context,
+    /,
     runs: str,
     law: str,
     out: str | None,
@@ -80,22 +99,31 @@ def fit(
     from scalax.fit.estimate import fit as estimate
 
     if method != "parametric":
+        for name, flag in _PARAMETRIC.items():
+            if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                raise click.UsageError(
+                    f"{flag} means nothing to --method {method}: it fits no law; leave it out", ctx
+                )
         _classical(runs, method, as_json, settings)
         return
     settings["fixed"] = dict(_pair(text, "--fix", _number) for text in settings["fixed"])
     settings["ties"] = [_pair(text, "--tie", str) for text in settings["ties"]]
     settings["bounds"] = dict(_pair(text, "--bound", _range) for text in settings["bounds"])
     if watch:
-        _watch(runs, lambda: estimate(runs, law, rollout=True, **settings), out)
+        _watch(runs, lambda: estimate(runs, law, rollout=True, **settings), out, as_json)
         return
     found = estimate(runs, law, rollout=out is not None, **settings)
     if out:
         found.save(out)
     warn(found.notes)
     if as_json:
-        print_json({k: v for k, v in found.to_json().items() if k not in ("samples", "residuals")})
+        print_json(_record(found))
         return
     _show(found)
+
+
+def _record(found: Fit) -> dict[str, Any]:
+    return {k: v for k, v in found.to_json().items() if k not in ("samples", "residuals")}
 
 
 def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) -> None:
@@ -105,9 +133,13 @@ def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) 
 
     metric = settings["metric"]
     table = read_runs(runs, settings["columns"], metric)
-    found = classical_split(
-        clean(table, metric=metric, drop_worst=settings["drop_worst"]), method, metric
-    )
+    table = clean(table, metric=metric, drop_worst=settings["drop_worst"])
+    if settings["clean"]:
+        from scalax.fit.tidy import tidy
+
+        table = tidy(table, metric)
+    warn(table.notes)
+    found = classical_split(table, method, metric)
     warn(found.notes)
     if as_json:
         print_json(found.to_json())
@@ -118,7 +150,7 @@ def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) 
     )
 
 
-def _watch(runs: str, refit: Callable[[], Fit], out: str | None) -> None:
+def _watch(runs: str, refit: Callable[[], Fit], out: str | None, as_json: bool) -> None:
     from scalax.fit.watch import line, watch
 
     for found in watch(runs, refit, every=2.0):
@@ -127,7 +159,10 @@ def _watch(runs: str, refit: Callable[[], Fit], out: str | None) -> None:
             continue
         if out:
             found.save(out)
-        click.echo(line(found))
+        if as_json:
+            print_json(_record(found))
+        else:
+            click.echo(line(found))
 
 
 def _pair(text: str, option: str, read: Callable[[str], Any]) -> tuple[str, Any]:

@@ -20,7 +20,9 @@ from scalax.predict.fit_result import Fit, read_fit
 @click.option(
     "--bootstrap", default=200, show_default=True, metavar="N", help="Resamples of a runs table."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the resampling.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling."
+)
 @json_option
 @plugin_option
 def gain(
@@ -38,16 +40,21 @@ def gain(
 
     A and B are runs tables, folders of sweeps, or fit.json files, of one held-out data set.
     """
+    import numpy as np
+
     from scalax.predict.gain import gain as compare
 
-    def read(path: str) -> Fit:
+    # A seed for each table: shared draws would cancel in the ratio.
+    seeds = np.random.SeedSequence(seed).generate_state(2).tolist()
+
+    def read(path: str, seed: int) -> Fit:
         if path.endswith(".json"):
             return read_fit(path)
         from scalax.fit.estimate import fit
 
         return fit(path, law, columns=columns, metric=metric, bootstrap=bootstrap, seed=seed)
 
-    found = compare(read(a), read(b), flops)
+    found = compare(read(a, seeds[0]), read(b, seeds[1]), flops)
     if as_json:
         print_json(found.to_json())
         return

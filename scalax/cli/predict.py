@@ -9,7 +9,7 @@ import click
 from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table, warn
 from scalax.cli.choose_fit import chosen, fit_options, given_option, loss_law
 from scalax.errors import ScalaxError
-from scalax.predict.columns import assumptions
+from scalax.predict.columns import assumptions, given_columns
 
 
 @click.command(epilog="Example: scalax predict --law hoffmann2022 --params 70e9 --tokens 1.4e12")
@@ -46,12 +46,14 @@ def predict(
     found: Any = loss_law(chosen(fit_file, law))
     level, reach = found.level, found.reach
     reads = [name for name in found.form.columns if name not in found.form.assumed]
+    # Those that it reads go on as they are; `given_columns` words the refusal of the others.
+    given_columns(found.form, {k: v for k, v in given.items() if k not in found.form.columns})
     if points is not None:
         if params is not None or tokens is not None:
             raise ScalaxError("expected --points or --params and --tokens, got both")
         from scalax.runs.read import read_table, rename
 
-        at: dict[str, Any] = _columns(rename(read_table(points), columns), found.form, given)
+        at: dict[str, Any] = _columns(rename(read_table(points), columns), found, given)
     else:
         at = {"params": params, "tokens": tokens, **given}
         lacking = [f"--{name}" for name in ("params", "tokens") if name in reads and not at[name]]
@@ -84,16 +86,32 @@ def predict(
     table([*shown, f"{level:.0%} interval"], (_row(record, shown) for record in records))
 
 
-def _columns(at: Any, form: Any, given: dict[str, float]) -> dict[str, Any]:
-    """What a table of points holds of what the law reads, with what was given beside it."""
+def _columns(at: Any, fit: Any, given: dict[str, float]) -> dict[str, Any]:
+    """What a table of points holds of what the law reads, with what was given beside it.
+
+    Of params, tokens and flops any two give the third, by the fit's compute rule.
+    """
     from scalax.runs.read import positive_column
 
-    wanted = {*form.columns, "params", "tokens"} - set(given)
-    optional = {*form.assumed, "params", "tokens", "flops"} - (
-        set(form.columns) - set(form.assumed) - {"flops"}
-    )
-    found = {n: positive_column(at, n) for n in sorted(wanted) if n in at or n not in optional}
-    return {**found, **given}
+    form = fit.form
+    sizes = {"params", "tokens", "flops"}
+    needed = set(form.columns) - set(form.assumed)
+    if sum(name in at for name in sizes) >= 2:
+        needed -= sizes
+    wanted = ({*form.columns} | sizes) - set(given)
+    found: dict[str, Any] = {
+        n: positive_column(at, n) for n in sorted(wanted) if n in at or n in needed
+    }
+    found |= given
+    if "flops" in found and "params" in found and "tokens" not in found:
+        x = form.complete({**found, "tokens": 1.0})  # of one token: size alone counts here
+        found["tokens"] = fit.compute.tokens(form.params_computed(x), found["flops"])
+    elif "flops" in found and "tokens" in found and not {"params", "params_active"} & set(found):
+        rule = fit.compute
+        at_one = form.params_computed(form.complete({**found, "params": 1.0}))  # it scales with N
+        per_token = found["flops"] / (rule.coefficient * found["tokens"])
+        found["params"] = per_token ** (1 / rule.exponent) / at_one
+    return found
 
 
 def _row(record: dict[str, Any], shown: list[str]) -> list[str]:

@@ -67,6 +67,7 @@ class FitSettings:
             ("weights", self.weights in WEIGHTS, "flat, compute or flops"),
             ("delta", math.isfinite(self.delta) and self.delta > 0, "a positive number"),
             ("bootstrap", self.bootstrap >= 0, "0 or more"),
+            ("seed", self.seed >= 0, "0 or more"),
             ("level", 0 < self.level < 1, "a share between 0 and 1"),
         ):
             if not fine:

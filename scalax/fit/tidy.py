@@ -6,6 +6,7 @@ Each row dropped is listed with its reason. What any fit must drop is for `scala
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from scalax import registry
 from scalax.errors import ScalaxError
@@ -41,21 +42,22 @@ def tidy(runs: Runs, metric: str = "loss") -> Runs:
 
 def _near_duplicates(runs: Runs, metric: str) -> np.ndarray:
     table = np.log(np.stack([runs[name] for name in ("params", "tokens", "flops", metric)], axis=1))
-    order = np.lexsort(table.T[::-1])
-    bad = np.zeros(len(runs), bool)
-    for place, row in enumerate(order):
-        for other in order[place + 1 :]:
-            if table[other, 0] - table[row, 0] > _SAME:
-                break
-            if np.all(np.abs(table[other] - table[row]) <= _SAME):
-                bad[max(row, other)] = True
+    # Rows of one cell, as wide as the tolerance, agree: all but its first are duplicates. The first
+    # may still agree with an earlier row of a cell beside its own, which a tree finds.
+    _, first = np.unique(np.floor(table / _SAME), axis=0, return_index=True)
+    bad = np.ones(len(runs), bool)
+    bad[first] = False
+    pairs = cKDTree(table[first]).sparse_distance_matrix(
+        cKDTree(table), _SAME, p=np.inf, output_type="ndarray"
+    )
+    bad[first[pairs["i"][pairs["j"] < first[pairs["i"]]]]] = True
     return bad
 
 
 def _off_centre(runs: Runs, metric: str) -> np.ndarray:
     budget, bad = budget_of(runs["flops"]), np.zeros(len(runs), bool)
-    for each in range(int(budget.max()) + 1):
-        rows = np.flatnonzero(budget == each)
+    order = np.argsort(budget, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(budget[order])) + 1):
         if len(rows) < _ISOFLOP_ROWS or np.ptp(np.log(runs["flops"][rows])) > 0.2:
             continue
         best = rows[np.argmin(runs[metric][rows])]

@@ -43,10 +43,15 @@ def line(found: Fit, times: float = 10.0) -> str:
     """How the answer stands, in one line: the split and loss at so many times the largest run.
 
     Args:
-        found: A fit.
+        found: A fit; of a law that splits no budget the line gives the coefficients.
         times: Compute over the largest run fitted.
     """
-    at = found.allocate(times * found.ranges["flops"][1])
+    stands = f"{found.rows} rows, {found.law}: "
+    try:
+        at = found.allocate(times * found.ranges["flops"][1])
+    except ScalaxError:
+        given = (found.coefficients or {}).items()
+        return stands + ", ".join(f"{name} {value:.4g}" for name, value in given)
     spans = at.intervals
 
     def span(name: str, digits: str) -> str:
@@ -54,6 +59,6 @@ def line(found: Fit, times: float = 10.0) -> str:
         return f" ({ends[0]:{digits}} to {ends[1]:{digits}})" if ends else ""
 
     return (
-        f"{found.rows} rows, {found.law}: at {at.flops:.3g} FLOPs N* {at.params:.3g}"
+        f"{stands}at {at.flops:.3g} FLOPs N* {at.params:.3g}"
         f"{span('params', '.3g')}, loss {at.loss:.4g}{span('loss', '.4g')}"
     )

@@ -384,44 +384,52 @@ def fit_from_json(found: Any, *, where: str) -> Fit:
             where=where,
             fix="give a file that scalax fit wrote",
         )
+    from scalax.predict.fit_file import FitFile
+    from scalax.schema import parse
+
+    if "format" in found and found["format"] is not True and found["format"] != FORMAT:
+        raise ScalaxError(
+            f"expected {FORMAT}, got {found['format']!r}",
+            where=f"{where}: format",
+            fix="read it with the scalax that wrote it, or fit again",
+        )
+    parse(FitFile, found, where=where)
     known = {key: found[key] for key in Fit.__dataclass_fields__ if key in found}
-    members = known.get("members") or []
-    if not isinstance(members, list) or not all(isinstance(m, dict) for m in members):
-        raise ScalaxError("expected a list of objects", where=f"{where}: members")
+    members = known.get("members", [])
     if found["law"] == ENSEMBLE:
         if not members:
             raise ScalaxError("expected at least one member", where=f"{where}: members")
         known["coefficients"] = None
     else:
         known["coefficients"] = _coefficients(found["law"], found.get("coefficients"), where)
+        width = len(known["coefficients"])
+        for k, row in enumerate(known.get("samples", [])):
+            if len(row) != width:
+                raise ScalaxError(
+                    f"expected {width} coefficients, got {len(row)}", where=f"{where}: samples[{k}]"
+                )
     known["members"] = [_member(m, f"{where}: members[{k}]") for k, m in enumerate(members)]
-    try:
-        if "compute" in known:
-            known["compute"] = ComputeRule(**known["compute"])
-        for name in ("error", "split_error"):
-            if known.get(name) is not None:
-                known[name] = ForecastError(**known[name])
-        return Fit(**known)
-    except TypeError as error:
-        raise ScalaxError(f"not a fit: {error}", where=where) from None
+    if "compute" in known:
+        known["compute"] = ComputeRule(**known["compute"])
+    for name in ("error", "split_error"):
+        if known.get(name) is not None:
+            known[name] = ForecastError(**known[name])
+    return Fit(**known)
 
 
-def _coefficients(law: Any, given: Any, where: str) -> dict[str, float]:
-    form: Law = registry.get("law", str(law))
-    names = [c.name for c in form.coefficients]
-    if not isinstance(given, Mapping) or set(given) != set(names):
-        raise ScalaxError(f"expected coefficients {', '.join(names)}", where=where)
+def _coefficients(law: str, given: Mapping[str, float] | None, where: str) -> dict[str, float]:
+    form: Law = registry.get("law", law)
+    wanted = {c.name: c for c in form.coefficients}
+    if given is None or set(given) != set(wanted):
+        raise ScalaxError(f"expected coefficients {', '.join(wanted)}", where=where)
     for name, value in given.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if value <= 0 < wanted[name].low:
             raise ScalaxError(
-                f"expected a number, got {value!r}", where=f"{where}: coefficients.{name}"
+                f"expected a positive number, got {value!r}", where=f"{where}: coefficients.{name}"
             )
-    return {name: float(given[name]) for name in names}
+    return {name: float(given[name]) for name in wanted}
 
 
 def _member(given: dict[str, Any], where: str) -> dict[str, Any]:
-    share = given.get("share")
-    if not isinstance(share, int | float) or not 0 <= share <= 1:
-        raise ScalaxError(f"expected a share from 0 to 1, got {share!r}", where=where)
-    coefficients = _coefficients(given.get("law"), given.get("coefficients"), where)
-    return {**given, "share": float(share), "coefficients": coefficients}
+    coefficients = _coefficients(given["law"], given["coefficients"], where)
+    return {"weights": "flat", **given, "coefficients": coefficients}

@@ -16,6 +16,7 @@ import numpy as np
 from scalax.laws.base import Array
 from scalax.predict.columns import assumptions, positive
 from scalax.predict.fit_result import Fit
+from scalax.predict.mixture import Mixture
 
 _DECADES = 12.0
 _MOST_SAMPLES = 1000
@@ -28,7 +29,8 @@ class Gain:
     Attributes:
         multiplier: A's compute over B's at equal loss; above 1 B is better. None where A never
             reaches B's loss within twelve decades.
-        low: Lower end of the interval; None where a fit carries no samples.
+        low: Lower end of the interval; None where a fit carries neither samples nor the error of
+            its forecasts.
         high: Upper end; None also where it is beyond twelve decades.
         level: Nominal coverage of the interval.
         flops: B's budget.
@@ -62,7 +64,8 @@ def gain(a: Fit, b: Fit, flops: float) -> Gain:
         flops: B's training compute, in FLOPs.
 
     Returns:
-        The multiplier, its interval from both fits' samples (drawn independently), and both losses.
+        The multiplier, both losses, and an interval: from the errors of both fits' forecasts where
+        one carries them, else from their samples, drawn independently.
 
     Raises:
         ScalaxError: The budget is not positive, or a law has no loss at a budget.
@@ -77,16 +80,7 @@ def gain(a: Fit, b: Fit, flops: float) -> Gain:
     budget = float(positive("flops", flops))
     target = frontier_loss(b, b.coefficients or {}, budget)
     found = float(_multiplier(a, a.coefficients or {}, target, budget))
-    low = high = None
-    notes = []
-    if a.samples and b.samples:
-        count = min(len(a.samples), len(b.samples), _MOST_SAMPLES)
-        # Resamples of two tables are independent: pairing them in any order will do.
-        drawn_a, drawn_b = (_drawn(fit, count) for fit in (a, b))
-        times = _multiplier(a, drawn_a, frontier_loss(b, drawn_b, budget), budget)
-        tail = (1 - a.level) / 2
-        low, high = np.quantile(times, [tail, 1 - tail], method="nearest").tolist()
-        notes += ["the interval carries the sampling noise of both fits, not the error of a form"]
+    low, high, notes = _interval(a, b, budget, target, found)
     for name, fit in (("A", a), ("B", b)):
         greatest = fit.ranges.get("flops", [0, math.inf])[1]
         if budget > greatest:
@@ -120,11 +114,63 @@ def frontier_loss(fit: Fit, c: Mapping[str, Array], flops: Array) -> Array:
     Raises:
         ScalaxError: The law is neither of params and tokens nor of compute.
     """
+    return fit.form.loss(np, c, _frontier(fit, c, flops))
+
+
+def _frontier(fit: Fit, c: Mapping[str, Array], flops: Array) -> dict[str, Array]:
+    """The columns at the best split of a budget."""
     form = fit.form
     if form.columns == ("flops",):
-        return form.loss(np, c, {"flops": flops})
+        return {"flops": flops}
     params, tokens = form.allocate(c, flops, fit.compute)
-    return form.loss(np, c, form.complete({"params": params, "tokens": tokens}))
+    return form.complete({"params": params, "tokens": tokens})
+
+
+def _interval(
+    a: Fit, b: Fit, flops: float, target: Array, found: float
+) -> tuple[float | None, float | None, list[str]]:
+    """The ends of the multiplier's interval, None where unknown, and what they stand for."""
+    for name, fit in (("A", a), ("B", b)):
+        if fit.error is None and not fit.samples:
+            return None, None, [f"no interval: {name} has neither samples nor errors of rollouts"]
+    if a.error is None and b.error is None:
+        count = min(len(a.samples), len(b.samples), _MOST_SAMPLES)
+        drawn_a, drawn_b = _drawn(a, count), _drawn(b, count)
+        # Two fits by one seed resample the same rows: a shuffle keeps their draws apart.
+        order = np.random.default_rng(0).permutation(count)
+        drawn_b = {name: column[order] for name, column in drawn_b.items()}
+        times = _multiplier(a, drawn_a, frontier_loss(b, drawn_b, flops), flops)
+        tail = (1 - a.level) / 2
+        low, high = np.quantile(times, [tail, 1 - tail], method="nearest").tolist()
+        return (
+            low,
+            high,
+            ["the interval carries the sampling noise of both fits, not the error of a form"],
+        )
+    needed = found * flops if math.isfinite(found) else flops
+    # The two errors are independent: they add in squares.
+    miss = math.hypot(_half_width(a, needed), _half_width(b, flops))
+    low, high = (
+        float(_multiplier(a, a.coefficients or {}, target * math.exp(error), flops))
+        for error in (miss, -miss)
+    )
+    notes = [f"the interval holds where the losses of A and B miss by {miss:.2g} in the logarithm"]
+    if a.level != b.level:
+        notes.append(f"A's intervals are of {a.level:g} coverage, B's of {b.level:g}")
+    return low, high, notes
+
+
+def _half_width(fit: Fit, flops: float) -> float:
+    """Half the interval of the log of a frontier's loss."""
+    if fit.error is not None:
+        spread = 0.0
+        if isinstance(fit.form, Mixture):
+            spread = float(fit.form.spread(_frontier(fit, {}, flops)))
+        return float(fit.error.quantile * fit.error.scale(flops, spread))
+    drawn = _drawn(fit, min(len(fit.samples), _MOST_SAMPLES))
+    tail = (1 - fit.level) / 2
+    low, high = np.nanquantile(np.log(frontier_loss(fit, drawn, flops)), [tail, 1 - tail])
+    return float(high - low) / 2
 
 
 def _multiplier(a: Fit, c: Mapping[str, Array], target: Array, flops: float) -> Array:

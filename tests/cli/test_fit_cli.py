@@ -71,6 +71,12 @@ def test_compare_prints_the_ranking():
         (["--law", "chinchilla", "--tie", "alpha=gamma"], "ties"),
         (["--tie", "alpha=beta"], "name a law"),
         (["--law", "chinchila"], "chinchilla"),
+        (["--method", "isoflop", "--out", "fit.json"], "--out means nothing to --method isoflop"),
+        (["--method", "isoflop", "--law", "auto"], "--law means nothing"),
+        (["--method", "envelope", "--weights", "flops"], "--weights means nothing"),
+        (["--method", "envelope", "--watch"], "--watch means nothing"),
+        (["--method", "isoflop", "--bootstrap", "5"], "--bootstrap means nothing"),
+        (["--law", "chinchilla", "--bootstrap", "5", "--seed", "-1"], "seed: expected 0 or more"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(options, said):
@@ -78,3 +84,42 @@ def test_a_mistake_is_told_in_one_line(options, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_classical_route_cleans_when_asked_to(tmp_path):
+    lines = (DATA / "llama3_isoflops.csv").read_text().splitlines()
+    again = lines[1].replace(",2.508897482921113", ",2.508897482921114")
+    table = tmp_path / "runs.csv"
+    table.write_text("\n".join([*lines, again]))
+    arguments = ["fit", str(table), "--columns", "flops=budget", "--method", "isoflop"]
+    plain, tidied = run(*arguments), run(*arguments, "--clean")
+    assert plain.returncode == tidied.returncode == 0
+    assert "cleaned 1" in tidied.stderr and "cleaned" not in plain.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--law", "chinchilla", "--json"], '"law": "chinchilla"'),
+        (["--law", "power-params"], "power-params: E "),
+    ],
+)
+def test_watch_prints_a_line_a_fit_and_goes_on(options, said, tmp_path):
+    table = tmp_path / "runs.csv"
+    table.write_text((DATA / "llama3_isoflops.csv").read_text().replace("budget", "flops", 1))
+    with subprocess.Popen(
+        [sys.executable, "-m", "scalax", "fit", str(table), "--watch", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as watching:
+        try:
+            first = watching.stdout.readline()
+            assert said in first
+            table.write_text(table.read_text() + "\n")
+            second = watching.stdout.readline()
+            assert said in second
+            if "--json" in options:
+                assert json.loads(first)["rows"] == json.loads(second)["rows"]
+        finally:
+            watching.kill()

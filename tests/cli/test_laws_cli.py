@@ -96,6 +96,8 @@ def test_a_query_imports_neither_jax_nor_scipy() -> None:
         ("predict --law llama3 --params 1e9 --tokens 1e10", "no loss"),
         ("predict --law hoffmann2022 --params 1e9", "expected --tokens"),
         ("predict --law hoffmann2022 --params 1e9 --tokens 1e9 --bytes-per-token 0", "bytes"),
+        ("predict --law hoffmann2022 --params 1e9 --tokens 1e9 --given foo=3", "reads no 'foo'"),
+        ("gain a.csv b.csv --flops 1e20 --seed -1", "--seed"),
         ("laws show llama4", "did you mean 'llama3'"),
     ],
 )
@@ -129,6 +131,9 @@ def test_gain_of_two_tables(tmp_path: Path) -> None:
     exponent = 0.34 * 0.28 / (0.34 + 0.28)
     assert found["multiplier"] == pytest.approx(0.9 ** (-1 / exponent), rel=0.05)
     assert found["low"] < found["multiplier"] < found["high"]
+    itself = answer("gain", old, old, "--flops", "1e20", "--bootstrap", "50")
+    assert itself["multiplier"] == pytest.approx(1.0)
+    assert itself["low"] < 0.9999 < 1.0001 < itself["high"]
     done = run(
         "fit", new, "--law", "chinchilla", "--bootstrap", "50", "--out", str(tmp_path / "new.json")
     )
@@ -156,3 +161,24 @@ def test_points_may_hold_a_laws_other_columns(tmp_path: Path) -> None:
     points.write_text("params,tokens,unique_tokens\n1e9,4e10,4e10\n1e9,4e10,1e9\n")
     once, often = answer("predict", "--law", "muennighoff2023", "--points", str(points))
     assert often["loss"] > once["loss"]
+
+
+def test_points_hold_any_two_of_params_tokens_and_flops(tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    for header, row in (
+        ("params,tokens", "1e9,4e10"),
+        ("params,flops", "1e9,2.4e20"),
+        ("tokens,flops", "4e10,2.4e20"),
+    ):
+        points.write_text(f"{header}\n{row}\n")
+        (found,) = answer("predict", "--law", "hoffmann2022", "--points", str(points))
+        assert found["params"] == pytest.approx(1e9)
+        assert found["tokens"] == pytest.approx(4e10)
+        assert found["flops"] == pytest.approx(2.4e20)
+    # Compute that is given counts, where 6ND would be 2.4e20.
+    points.write_text("params,tokens,flops\n1e9,4e10,3e20\n")
+    (found,) = answer("predict", "--law", "hoffmann2022", "--points", str(points))
+    assert found["flops"] == 3e20
+    points.write_text("params\n1e9\n")
+    done = run("predict", "--law", "hoffmann2022", "--points", str(points))
+    assert done.returncode == 2 and "tokens" in done.stderr

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
 from scalax.fit.estimate import fit
-from scalax.fit.tidy import tidy
+from scalax.fit.tidy import _near_duplicates, tidy
 from scalax.runs.table import Runs
 from tests.fit.tables import isoflops
 
@@ -144,3 +144,18 @@ def test_clean_drops_what_misleads_and_lists_each_row():
     for row in (55, 56, 57):
         assert f"rows {row})" in text
     assert tidy(runs).notes == ()
+
+
+def test_near_duplicates_are_those_that_all_pairs_give():
+    rng = np.random.default_rng(0)
+    log = 1e-3 * rng.uniform(0, 4, size=(400, 4))  # crowded: chains of neighbours, many cells
+    log[100:140] = log[60:100]
+    columns = dict(zip(("params", "tokens", "flops", "loss"), np.exp(log).T, strict=True))
+    runs = Runs.from_columns(columns)
+    seen = np.log(np.stack([runs[name] for name in columns], axis=1))
+    away = np.abs(seen[:, None] - seen[None]).max(axis=2)
+    expected = np.tril(away <= 1e-3, -1).any(axis=1)
+    assert 0.1 < expected.mean() < 0.99
+    np.testing.assert_array_equal(_near_duplicates(runs, "loss"), expected)
+    same = Runs.from_columns({name: np.ones(50_000) for name in columns})
+    assert _near_duplicates(same, "loss").sum() == 49_999

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
 from scalax.predict.fit_result import Fit
+from scalax.predict.forecast_error import ForecastError
 from scalax.predict.gain import gain
 
 BASE = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
@@ -65,7 +66,24 @@ def test_samples_give_an_interval_around_the_truth() -> None:
     assert found.low is not None and found.high is not None
     assert found.low < 4.0 < found.high
     assert any("10 times the compute of A" in note for note in found.notes)
-    assert gain(Fit("chinchilla", BASE), noisy(BASE), 1e21).low is None
+    bare = gain(Fit("chinchilla", BASE), noisy(BASE), 1e21)
+    assert bare.low is None and any("no interval: A has neither" in n for n in bare.notes)
+    one = noisy(BASE)
+    itself = gain(one, one, 1e21)  # resamples by one seed, yet not paired row by row
+    assert itself.low < 0.99 < 1.01 < itself.high
+
+
+def test_errors_of_forecasts_add_in_squares() -> None:
+    # On the frontier L = E + k C^-g, so the compute at a loss follows from the loss alone.
+    error = ForecastError(1e22, noise=0.01, form=0.0, power=1.0, doubt=0.0, quantile=2.0)
+    fit = Fit("power-flops", {"E": 1e-9, "A": 1000.0, "alpha": 0.15}, error=error)
+    found = gain(fit, fit, 1e21)
+    miss = np.sqrt(2) * 0.02
+    assert found.low == pytest.approx(np.exp(-miss / 0.15), rel=1e-6)
+    assert found.high == pytest.approx(np.exp(miss / 0.15), rel=1e-6)
+    samples = [[1e-9, 1000.0, 0.15]] * 10
+    exact = Fit("power-flops", fit.coefficients, samples=samples)
+    assert gain(exact, fit, 1e21).high == pytest.approx(np.exp(0.02 / 0.15), rel=1e-6)
 
 
 def test_a_law_without_a_frontier_is_refused() -> None:
