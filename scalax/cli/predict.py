@@ -70,7 +70,11 @@ def predict(
         found = TwoStep(found, read_fit(metric_file))
     answers = found.predict(**at)
     records = [a.to_json() for a in (answers if isinstance(answers, list) else [answers])]
-    warn(reach(max((record["flops"] or 0.0 for record in records), default=0.0)))
+    sizes = {
+        name: [record[name] for record in records if record[name] is not None] or None
+        for name in ("flops", "params", "tokens")
+    }
+    warn(reach(sizes["flops"] or 0.0, sizes["params"], sizes["tokens"]))
     if bytes_per_token is not None:
         from scalax.laws.bits import bits_per_byte
 
