@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
 
 from scalax.cli.app import json_option, plugin_option, print_json, warn
 from scalax.cli.choose_fit import chosen, fit_options, given_option, loss_law
+from scalax.predict.published_law import PublishedLaw
 
 
 @click.command(
@@ -53,6 +56,11 @@ def allocate(
             target_loss=target_loss,
             given=given,
         )
+        if isinstance(found, PublishedLaw) and found.entry.allocation is not None:
+            rule = (
+                f"the split is the least loss by {found.law}'s law of it, not the paper's own rule"
+            )
+            answer = dataclasses.replace(answer, notes=[rule, *answer.notes])
     elif flops is not None:
         answer = found.allocate(flops, **given)
     else:

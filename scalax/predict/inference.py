@@ -87,9 +87,20 @@ def allocate_with_inference(
             ends = np.nanquantile(found[name], [tail, 1 - tail])
             intervals[name] = [float(end) for end in ends]
     params, tokens = float(best["params"]), float(best["tokens"])
-    if fit.error is not None and flops is not None:
-        there = fit.predict(params=params, tokens=tokens, **problem.given)
-        intervals["loss"] = [there.low, there.high]
+    notes = []
+    if fit.error is not None:
+        if flops is not None and served == 0:
+            intervals = fit.allocate(flops, **problem.given).intervals
+        elif flops is not None:
+            there = fit.predict(params=params, tokens=tokens, **problem.given)
+            intervals["loss"] = [there.low, there.high]
+        if intervals["params"] is None:
+            notes.append(
+                "no interval of params and tokens: the errors that this fit carries are of splits "
+                "of a training budget"
+            )
+        elif served or flops is None:
+            notes.append("the intervals of params and tokens carry sampling noise alone")
     serving, training = float(best["inference_flops"]), float(best["training_flops"])
     answer = Allocation(
         flops=training + serving if flops is None else float(flops),
@@ -102,6 +113,8 @@ def allocate_with_inference(
         law=fit.law,
         notes=[
             f"compute is of training and of {served:g} tokens served at 2 FLOPs a parameter",
+            *notes,
+            *fit.reach(training),
             *assumptions(fit.form, problem.given),
         ],
         inference_tokens=served,

@@ -59,6 +59,15 @@ def test_allocate_counts_inference() -> None:
     assert words.returncode == 0 and "for inference" in words.stdout
 
 
+def test_allocate_says_where_serving_leaves_the_papers_own_rule() -> None:
+    # Kaplan et al.'s printed rule is not the least of their law of the loss.
+    options = ("--flops", "1e23", "--inference-tokens", "0")
+    words = "not the paper's own rule"
+    assert any(words in n for n in answer("allocate", "--law", "kaplan2020", *options)["notes"])
+    found = answer("allocate", "--law", "hoffmann2022", *options)
+    assert not any(words in n for n in found["notes"])
+
+
 def test_a_query_imports_neither_jax_nor_scipy() -> None:
     for arguments in (
         ["allocate", "--law", "hoffmann2022", "--flops", "5.76e23"],

@@ -11,6 +11,7 @@ import scalax as sx
 from scalax.errors import ScalaxError
 from scalax.laws.base import ComputeRule
 from scalax.predict.fit_result import Fit
+from scalax.predict.forecast_error import ForecastError
 from scalax.predict.inference import allocate_with_inference
 
 # The coefficients that Sardana et al. 2023 (arXiv:2401.00448) compute with.
@@ -114,6 +115,25 @@ def test_samples_give_intervals() -> None:
     for name in ("params", "tokens", "loss"):
         low, high = found.intervals[name]
         assert low < getattr(found, name) < high
+
+
+def test_a_fit_with_errors_of_rollouts_gives_its_intervals_or_says_why_not() -> None:
+    error = ForecastError(1e20, noise=0.003, form=0.004, power=1.0, doubt=0.0, quantile=2.0)
+    fit = Fit(
+        "chinchilla",
+        SARDANA.coefficients,
+        ranges={"flops": [1e18, 1e20]},
+        error=error,
+        split_error=error,
+    )
+    plain, unserved = fit.allocate(1e21), allocate_with_inference(fit, 0, flops=1e21)
+    assert unserved.intervals == plain.intervals
+    assert any("10 times the compute of the largest run" in note for note in unserved.notes)
+    served = allocate_with_inference(fit, 1e10, flops=1e21)
+    low, high = served.intervals["loss"]
+    assert low < served.loss < high
+    assert served.intervals["params"] is None
+    assert any("no interval of params and tokens" in note for note in served.notes)
 
 
 @pytest.mark.parametrize(
