@@ -87,5 +87,4 @@ def _is_tag(part: int | str) -> bool:
         part in ("float", "int", "str", "bool", "dict", "grid", "isoflop", "list")
         or part.startswith(("constrained-", "function-"))
         or "[" in part
-        or part[:1].isupper()  # a schema's class
     )

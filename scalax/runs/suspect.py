@@ -35,7 +35,8 @@ def suspicions(runs: Runs, metric: str = "loss") -> list[str]:
     off = np.abs(ratio) > math.log10(_APART)
     if off.any():
         found.append(
-            f"flops is {10 ** float(np.median(ratio[off])):.2g} times 6 x params x tokens in "
+            f"flops is {10 ** min(float(np.median(ratio[off])), 300.0):.2g} times 6 x params x "
+            f"tokens in "
             f"{_rows(runs, off)}: do the three columns share their units, and count one model?"
         )
     if metric != "loss":

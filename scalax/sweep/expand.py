@@ -263,7 +263,7 @@ class _Planner:
             precision=train.precision,
             eval_examples=max(1, -(-train.eval_tokens // self.data.units_per_example)),
             log_every=max(1, steps // _LINES),
-            mesh=train.mesh if train.mesh == "auto" else train.mesh.model_dump(),
+            mesh="auto" if train.mesh == "auto" else {str(k): n for k, n in train.mesh.items()},
         )
 
     def _name(self, params: float, tokens: float | None) -> str:

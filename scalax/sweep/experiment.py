@@ -15,6 +15,7 @@ from scalax.schema import Settings, parse
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
+MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)]]
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
@@ -78,15 +79,6 @@ class Listed(Settings):
     kind: Literal["list"]
     runs: Annotated[list[ListedRun], Field(min_length=1)]
     axes: Axes = Field(default_factory=dict)
-
-
-class MeshSizes(Settings):
-    """``train.mesh``: devices along each axis."""
-
-    data: Annotated[int, Field(ge=1)] = 1
-    fsdp: Annotated[int, Field(ge=1)] = 1
-    tensor: Annotated[int, Field(ge=1)] = 1
-    expert: Annotated[int, Field(ge=1)] = 1
 
 
 class Train(Settings):

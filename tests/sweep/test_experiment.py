@@ -46,7 +46,10 @@ def test_settings_are_overridden_in_toml(experiment: Path) -> None:
         ("fit.law='chinchila'", r"unknown law 'chinchila' — did you mean 'chinchilla'"),
         ("fit.metric='los'", r"does not measure 'los' — did you mean 'loss'"),
         ("fit.law='precision'", r"law 'precision' reads bits_weights.* no run of a sweep measures"),
-        ("train.mesh={foo=1}", r"train\.mesh\.foo: unknown key.*known: data, expert, fsdp, tensor"),
+        (
+            "train.mesh={foo=1}",
+            r"train\.mesh\.foo: expected 'data', 'fsdp', 'tensor' or 'expert', got 'foo'",
+        ),
         ("train.mesh={data=0}", r"train\.mesh\.data: expected greater than or equal to 1, got 0"),
         ("check.params=[1e5, 2e5]", r"check: expected .*equal length"),
         ("sweep.params=[100]", r"no transformer of vocabulary 256 has about 100 parameters"),
