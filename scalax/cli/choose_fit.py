@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from scalax.errors import ScalaxError
-from scalax.predict.fit_result import Fit, published_fit, read_fit
+from scalax.predict.fit_result import Fit, published_fit
 from scalax.predict.published_law import PublishedLaw
+from scalax.predict.read_fit import read_fit
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:

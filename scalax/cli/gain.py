@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from scalax.cli.app import columns_option, json_option, plugin_option, print_json, warn
-from scalax.predict.fit_result import Fit, read_fit
+from scalax.predict.fit_result import Fit
+from scalax.predict.read_fit import read_fit
 
 
 @click.command(epilog="Example: scalax gain old.csv new.csv --flops 1e22")

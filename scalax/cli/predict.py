@@ -64,7 +64,7 @@ def predict(
             )
     warn(assumptions(found.form, {name: v for name, v in at.items() if v is not None}))
     if metric_file is not None:
-        from scalax.predict.fit_result import read_fit
+        from scalax.predict.read_fit import read_fit
         from scalax.predict.two_step import TwoStep
 
         found = TwoStep(found, read_fit(metric_file))

@@ -8,7 +8,7 @@ import numpy as np
 
 from scalax.devices import has_accelerator
 
-TRAINING_SHARE = 0.35
+TRAINING_SHARE = 0.19
 """Of the matrix-product rate measured here, what a small transformer's training step reaches on
 the same cores: python tools/training_share.py out/quickstart."""
 

@@ -14,7 +14,7 @@ from scalax.fit.compare import FORMS, all_members, compare
 from scalax.fit.estimate import fit
 from scalax.fit.residual import Cost
 from scalax.fit.rollout import roll_out
-from scalax.predict.fit_result import read_fit
+from scalax.predict.read_fit import read_fit
 from tests.fit.tables import isoflops, llama3
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from scalax.errors import ScalaxError
 from scalax.laws.base import ComputeRule
-from scalax.predict.fit_result import Fit, read_fit
+from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
+from scalax.predict.read_fit import read_fit
 
 C = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
 ERROR = {"reach": 1e20, "noise": 0.01, "form": 0.01, "power": 1.0, "doubt": 1.0, "quantile": 2.0}
