@@ -58,7 +58,7 @@ def cli() -> None:
     """Scaling laws for machine learning: train sweeps, fit laws, split compute budgets."""
 
 
-def _load_plugins(ctx: click.Context, param: click.Parameter, value: Iterable[str]) -> None:  # noqa: ARG001
+def _load_plugins(_ctx: click.Context, _param: click.Parameter, value: Iterable[str]) -> None:
     from scalax.registry import load_file
 
     for path in value:

@@ -52,7 +52,9 @@ class Text(Dataset):
 
 
 def _matched(pattern: str) -> list[Path]:
-    found = [Path(p) for p in sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))]  # noqa: PTH207
+    # Path.glob takes no absolute pattern.
+    names = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207
+    found = [Path(name) for name in sorted(names)]
     found = [path for path in found if path.is_file()]
     if not found:
         raise ScalaxError("no file matches", where=f"data.files {pattern!r}", fix="check the path")

@@ -224,7 +224,7 @@ def _jets_suffice(objective: Objective) -> bool:
     low, high = objective.bounds()
     try:
         _jet_of(one, np.clip(np.full((1, len(low)), 0.5), low, high))
-    except (AttributeError, TypeError, NotImplementedError):
+    except (AttributeError, TypeError, NotImplementedError):  # JAX tries next, and raises for real
         return False
     return True
 

@@ -52,6 +52,7 @@ _Error = _schema(
 )
 
 
+# A base made at run time from the dataclass is more than a type checker follows.
 class FitFile(
     _schema(  # type: ignore[misc]
         fit_result.Fit,

@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,7 +82,7 @@ class Executor:
         if group.trunk is None:
             for run in group.runs:
                 job = self._job(run.name, run.spec, program)
-                self._finish(run, job, lambda: program.init(first.seed))
+                self._finish(run, job, partial(program.init, first.seed))
             return
         trunk = self._job(
             group.name, group.trunk, program, keep=[run.spec.decay_start for run in group.runs]
@@ -91,7 +92,7 @@ class Executor:
             for run in group.runs:
                 if self.result(run) is None:
                     job = self._job(run.name, run.spec, program)
-                    self._finish(run, job, lambda r=run: self._branch(trunk, r, checkpoints))  # type: ignore[misc]
+                    self._finish(run, job, partial(self._branch, trunk, run, checkpoints))
         finally:
             checkpoints.close()
         shutil.rmtree(trunk.folder / "checkpoints")  # a trunk is no result: its branches are

@@ -185,7 +185,8 @@ def run_prepared(
             executor.execute(group)
             check = _measured(folder, executor, plan, experiment.fit.metric)
         executor.ended()
-        allocation = _allocate(fit, plan)
+        allocation, more = _allocate(fit, plan)
+        notes = [*notes, *more]
         outcome = Outcome(folder, _rows(executor, plan), fit, check, allocation, notes)
         from scalax.report.page import write_report
 
@@ -260,13 +261,14 @@ def _measured(folder: Path, executor: Any, plan: Plan, metric: str) -> list[dict
     return records
 
 
-def _allocate(fit: Fit | None, plan: Plan) -> Allocation | None:
+def _allocate(fit: Fit | None, plan: Plan) -> tuple[Allocation | None, list[str]]:
+    """The split, or why there is none."""
     if fit is None:
-        return None
+        return None, []
     try:
-        return fit.allocate(BEYOND * max(run.flops for run in plan.runs))
-    except ScalaxError:  # a law of one variable splits nothing
-        return None
+        return fit.allocate(BEYOND * max(run.flops for run in plan.runs)), []
+    except ScalaxError as error:  # a law of one variable, say, splits nothing
+        return None, [f"no allocation: {error}"]
 
 
 def _write_resolved(folder: Path, experiment: Experiment) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Outcomes, not errors: their names say so.
+
 
 class Stopped(Exception):  # noqa: N818
     """The run was asked to stop, and has saved where it was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import jax
@@ -83,4 +84,4 @@ def test_a_vocabulary_larger_than_the_model_says_so() -> None:
 
 def test_depth_and_width_grow_together() -> None:
     shapes = [shape_for(n, vocab=256, seq_len=128) for n in (1e5, 1e6, 1e7, 1e8, 1e9)]
-    assert all(a.width < b.width and a.layers < b.layers for a, b in zip(shapes, shapes[1:]))  # noqa: B905, RUF007
+    assert all(a.width < b.width and a.layers < b.layers for a, b in itertools.pairwise(shapes))
