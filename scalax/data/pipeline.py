@@ -6,8 +6,11 @@ epoch is a new permutation. Which host reads which part changes nothing in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -15,6 +18,56 @@ from scalax.data.base import Example, Source
 from scalax.errors import ScalaxError
 
 _EVAL_SEED = 0
+Made = TypeVar("Made")
+
+
+class Ahead(Generic[Made]):
+    """Makes the next batches in a thread of its own, in order, while the last one is trained on.
+
+    Args:
+        batches: Where they come from; read in the thread.
+        make: Done to each in the thread, such as starting its transfer to the devices.
+        count: How many will be asked for; no more are read.
+        depth: Most batches made and not yet taken.
+
+    Raises:
+        Exception: From the iteration, whatever reading or making that batch raised.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Example],
+        make: Callable[[Example], Made],
+        count: int,
+        depth: int = 2,
+    ) -> None:
+        self._batches = itertools.islice(batches, count)
+        self._make, self._left = make, count
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="input")
+        self._coming: deque[Future[Made]] = deque()
+        for _ in range(depth):
+            self._ask()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Made:
+        if not self._coming:
+            raise StopIteration
+        batch = self._coming.popleft().result()
+        self._ask()
+        return batch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask(self) -> None:
+        if self._left:
+            self._left -= 1
+            self._coming.append(self._pool.submit(lambda: self._make(next(self._batches))))
 
 
 def train_batches(

@@ -19,9 +19,10 @@ from scalax.files import write_json
 from scalax.models.base import ModelFamily
 from scalax.sweep.expand import Group, RunPlan
 from scalax.train.checkpoint import Checkpoints
-from scalax.train.loop import Job, advance, evaluate, write_spec
+from scalax.train.loop import Job, advance, conclude, evaluate
 from scalax.train.mesh import make_mesh
 from scalax.train.program import Program, TrainState
+from scalax.train.records import write_spec
 from scalax.train.settings import TrainSpec
 from scalax.train.stopping import Diverged
 
@@ -95,6 +96,7 @@ class Executor:
                     self._finish(run, job, partial(self._branch, trunk, run, checkpoints))
         finally:
             checkpoints.close()
+            conclude(trunk)
         shutil.rmtree(trunk.folder / "checkpoints")  # a trunk is no result: its branches are
 
     def _program(self, spec: TrainSpec) -> Program:
@@ -130,11 +132,14 @@ class Executor:
             state = checkpoints.restore(job.program.abstract())
             state = start() if state is None else state
             state = self._advance(job, state, run.spec.steps, checkpoints)
-            result = {"status": "done", "metrics": evaluate(job, state)}
+            with job.meter.running():
+                result = {"status": "done", "metrics": evaluate(job, state)}
         except Diverged as why:
             result = {"status": "diverged", "why": str(why), "metrics": {}}
         finally:
-            checkpoints.close()
+            with job.meter.running(), job.meter.spent("checkpoint"):
+                checkpoints.close()
+            conclude(job)
         write_json(job.folder / _RESULT, result)
         self.progress.end(run, result)
         self.ended()

@@ -6,9 +6,10 @@ since a batch depends on its step alone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +55,13 @@ class Checkpoints:
         Raises:
             JobError: The disk is full, or cannot be written.
         """
-        try:
+        with self._disk_errors():
             self._manager.wait_until_finished()
             self._prune()
             if step not in self._manager.all_steps():
                 self._manager.save(step, args=ocp.args.StandardSave(_tree(state)))
             if wait:
                 self._manager.wait_until_finished()
-        except OSError as error:
-            raise disk_error(error, self._folder) from error
-        except ValueError as error:  # how TensorStore words what the disk refused
-            full = "No space left" in str(error) or "os_error_code='28'" in str(error)
-            raise JobError(
-                "the disk is full" if full else f"cannot be written: {str(error).splitlines()[0]}",
-                where=str(self._folder),
-                fix="free some space and start the same command again: finished work is kept",
-            ) from error
 
     def restore(self, abstract: TrainState, at_most: int | None = None) -> TrainState | None:
         """The latest state that can be read.
@@ -100,10 +92,29 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._manager.wait_until_finished()
-        self._prune()
-        self._manager.close()
+        """Waits for what is being written.
+
+        Raises:
+            JobError: As `save`.
+        """
+        with self._disk_errors():
+            self._manager.wait_until_finished()
+            self._prune()
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise disk_error(error, self._folder) from error
+        except ValueError as error:  # how TensorStore words what the disk refused
+            full = "No space left" in str(error) or "os_error_code='28'" in str(error)
+            raise JobError(
+                "the disk is full" if full else f"cannot be written: {str(error).splitlines()[0]}",
+                where=str(self._folder),
+                fix="free some space and start the same command again: finished work is kept",
+            ) from error
 
     def _prune(self) -> None:
         for step in self.steps()[:-1]:

@@ -1,35 +1,35 @@
 """Trains one run, from wherever its folder left off to its last step, and scores it.
 
-It owns a run's folder: spec.json, metrics.jsonl (a function of the spec alone), timing.jsonl
-(the clock) and checkpoints. It knows nothing of sweeps, tables or laws.
+The device always has the next step before the last one's measures are fetched, and batches are
+made ahead of it. What a run leaves is written by `records`, `measure` and `checkpoint`; nothing
+here knows of sweeps, tables or laws.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+import jax
 
 from scalax.data.base import OpenDataset
-from scalax.data.pipeline import eval_batches, train_batches
-from scalax.errors import ScalaxError
-from scalax.files import disk_error, flatten, write_json, write_text
+from scalax.data.pipeline import Ahead, eval_batches, train_batches
+from scalax.files import write_json
 from scalax.train.checkpoint import Checkpoints
+from scalax.train.measure import Meter, summarise
 from scalax.train.program import Program, TrainState
+from scalax.train.records import Line, Metrics, Observer, Progress, Shown, Timing, close_all
 from scalax.train.schedule import schedule_values
 from scalax.train.settings import TrainSpec
 from scalax.train.stopping import Diverged, Stopped
 
-
-class Progress(Protocol):
-    """Who is told how a run goes."""
-
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
-        """Called at each line of metrics."""
+IN_FLIGHT = 2
+"""Steps given to the device and not yet done: enough that it never waits for this process."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,11 @@ class Job:
         program: The compiled step for it.
         data: Where batches come from.
         folder: The run's folder.
-        progress: Who is told.
+        progress: Who shows it.
         stop: Asked at each step whether to save and stop.
         checkpoint_seconds: Most seconds of work between checkpoints.
         keep: Steps whose checkpoints must stay: where branches start.
+        meter: The clock of this session.
     """
 
     spec: TrainSpec
@@ -55,39 +56,36 @@ class Job:
     stop: Callable[[], bool]
     checkpoint_seconds: float = 60.0
     keep: Iterable[int] = field(default_factory=tuple)
+    meter: Meter = field(init=False)
+
+    def __post_init__(self) -> None:
+        spec, devices = self.spec, list(self.program.mesh.devices.flat)
+        flops = self.program.family.flops_per_unit(spec.shape) * spec.units_per_step
+        meter = Meter(spec.units_per_step, flops, spec.precision, devices)
+        object.__setattr__(self, "meter", meter)
 
     def open_checkpoints(self) -> Checkpoints:
         """The checkpoints of this run."""
         return Checkpoints(self.folder / "checkpoints", self.keep)
 
+    def open_observers(self, done: int) -> list[Observer]:
+        """Who is told how the run goes on from a step: nobody, on a process that writes nothing."""
+        return [Metrics(self.folder, done), Timing(self.folder), Shown(self.progress)]
 
-def write_spec(folder: Path, spec: dict[str, Any]) -> None:
-    """Writes spec.json, or holds it against the one that is there.
-
-    Raises:
-        ScalaxError: The folder holds a run of other settings; names the first that differs.
-    """
-    file = folder / "spec.json"
-    if not file.is_file():
-        write_json(file, spec)
-        return
-    before = flatten(json.loads(file.read_text(encoding="utf-8")))
-    now = flatten(json.loads(json.dumps(spec)))
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise ScalaxError(
-                f"{key} was {before.get(key)!r} and is now {now.get(key)!r}",
-                where=str(file),
-                fix="give another --out, or the settings it was started with",
-            )
+    def batches(self, done: int, until: int) -> Ahead[dict[str, jax.Array]]:
+        """The batches of steps ``done`` to ``until``: this process's rows of each, being placed."""
+        source = self.data.source("train")
+        batch, seed = self.spec.recipe.batch, self.spec.seed
+        rows = train_batches(source, batch=batch, seed=seed, start=done)
+        return Ahead(rows, self.program.place, count=until - done)
 
 
 def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -> TrainState:
-    """Trains up to a step and leaves a checkpoint there.
+    """Trains up to a step and begins to write a checkpoint there.
 
     Args:
         job: The run.
-        state: Where it stands.
+        state: Where it stands; consumed.
         until: Steps done at the end.
         checkpoints: Of this run.
 
@@ -96,44 +94,31 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
         Stopped: Asked to stop; the state is saved.
         ScalaxError: The disk is full, or a file cannot be written.
     """
-    spec = job.spec
+    meter, schedule = job.meter, schedule_values(job.spec)
     done = int(state.step)
-    schedule = schedule_values(spec)
-    batches = train_batches(
-        job.data.source("train"), batch=spec.recipe.batch, seed=spec.seed, start=done
-    )
-    limit = 2 * math.log(max(2, job.data.spec.classes))
-    _truncate(job.folder / "metrics.jsonl", done)
-    saved = began = time.monotonic()
-    began_at = done
-    try:
-        with (
-            (job.folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
-            (job.folder / "timing.jsonl").open("a", encoding="utf-8") as timing,
-        ):
-            while done < until:
-                state, told = job.program.step(state, next(batches), schedule)
-                done += 1
-                if done % spec.log_every == 0 or done == until:
-                    loss = float(told["loss"])
-                    line: dict[str, float] = {"step": done, "tokens": done * spec.units_per_step}
-                    line |= {name: float(value) for name, value in told.items()}
-                    now = time.monotonic()
-                    rate = (done - began_at) * spec.units_per_step / max(now - began, 1e-9)
-                    _append(metrics, line)
-                    _append(timing, {"step": done, "unix": time.time(), "units_per_second": rate})
-                    job.progress.update(done, loss, rate)
-                    if not loss < limit:  # also true of NaN
-                        raise Diverged(f"loss {loss:g} at step {done}")
-                    if now - saved > job.checkpoint_seconds:
-                        saved = now
-                        checkpoints.save(state, done)
-                if job.stop() and done < until:
-                    checkpoints.save(state, done, wait=True)
-                    raise Stopped
-    except OSError as error:
-        raise disk_error(error, job.folder) from error
-    checkpoints.save(state, done, wait=True)
+    flight: deque[Any] = deque()
+    with meter.running(), job.batches(done, until) as batches, _Teller(job, done) as teller:
+        saved = time.monotonic()
+        while done < until:
+            with meter.spent("input"):
+                batch = next(batches)
+            state, told = job.program.step(state, batch, schedule)
+            done += 1
+            meter.step(done)
+            teller.flush()
+            if done % job.spec.log_every == 0 or done == until:
+                teller.hold(done, told)
+            flight.append(told)
+            if len(flight) > IN_FLIGHT:
+                jax.block_until_ready(flight.popleft())
+            stop = job.stop() and done < until
+            if stop or done == until or time.monotonic() - saved > job.checkpoint_seconds:
+                teller.flush()  # a checkpoint never holds a step whose line could be lost
+                saved = time.monotonic()
+                with meter.spent("checkpoint"):
+                    checkpoints.save(state, done, wait=stop)
+            if stop:
+                raise Stopped
     return state
 
 
@@ -147,35 +132,57 @@ def evaluate(job: Job, state: TrainState) -> dict[str, float]:
     total = 0.0
     batch = job.spec.recipe.batch
     source = job.data.source("eval")
-    for examples in eval_batches(source, batch=batch, examples=job.spec.eval_examples):
-        found, weight = job.program.score(state, examples)
-        sums = {name: sums.get(name, 0.0) + value for name, value in found.items()}
-        total += weight
+    with job.meter.spent("evaluate"):
+        for examples in eval_batches(source, batch=batch, examples=job.spec.eval_examples):
+            found, weight = job.program.score(state, examples)
+            sums = {name: sums.get(name, 0.0) + value for name, value in found.items()}
+            total += weight
     means = {name: value / total for name, value in sums.items()}
     if not math.isfinite(means["loss"]):
         raise Diverged(f"held-out loss {means['loss']}")
     return means
 
 
-def _truncate(file: Path, step: int) -> None:
-    """Drops lines past a checkpoint: they will be written again, the same."""
-    if not file.is_file():
-        return
-    kept, dropped = [], False
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            fine = json.loads(line)["step"] <= step
-        except (ValueError, KeyError, TypeError):  # a line cut short by a kill
-            fine = False
-        kept += [line] if fine else []
-        dropped |= not fine
-    if dropped:
-        write_text(file, "".join(line + "\n" for line in kept))
+def conclude(job: Job) -> None:
+    """Writes what the session took as its last line of timing.jsonl, and performance.json anew."""
+    timing = Timing(job.folder)
+    timing.append(job.meter.timing())
+    timing.close()
+    write_json(job.folder / "performance.json", summarise(timing.lines()))
 
 
-def _append(stream: Any, line: dict[str, Any]) -> None:
-    values = {
-        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()
-    }
-    stream.write(json.dumps(values) + "\n")
-    stream.flush()
+class _Teller:
+    """Holds a step's measures on the device until the next step is under way, then tells them."""
+
+    def __init__(self, job: Job, done: int) -> None:
+        self._job = job
+        self._observers = job.open_observers(done)
+        self._limit = 2 * math.log(max(2, job.data.spec.classes))
+        self._held: tuple[int, dict[str, Any]] | None = None
+
+    def __enter__(self) -> _Teller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close_all(self._observers)
+
+    def hold(self, step: int, told: dict[str, Any]) -> None:
+        """Keeps a step's measures for `flush`."""
+        self._held = step, told
+
+    def flush(self) -> None:
+        """Fetches and tells what is held.
+
+        Raises:
+            Diverged: The loss is no number, or too large.
+        """
+        if self._held is None:
+            return
+        (step, told), self._held = self._held, None
+        values = {name: float(value) for name, value in jax.device_get(told).items()}
+        units = step * self._job.spec.units_per_step
+        line = Line(step, units, values, self._job.meter.timing())
+        for observer in self._observers:
+            observer.line(line)
+        if not values["loss"] < self._limit:  # also true of NaN
+            raise Diverged(f"loss {values['loss']:g} at step {step}")

@@ -112,16 +112,24 @@ class Program:
             self._shardings,
         )
 
+    def place(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Begins to move a batch to the devices; any thread may."""
+        place = batch_sharding(self.mesh)
+        return {
+            name: jax.make_array_from_process_local_data(place, values)
+            for name, values in batch.items()
+        }
+
     def step(
-        self, state: TrainState, batch: Mapping[str, np.ndarray], schedule: Schedule
+        self, state: TrainState, batch: Mapping[str, jax.Array], schedule: Schedule
     ) -> tuple[TrainState, dict[str, Any]]:
-        """One optimiser step; the state given is consumed.
+        """One optimiser step on a batch that `place` gave; the state given is consumed.
 
         Returns:
             The new state, and ``loss``, ``grad_norm`` and ``learning_rate`` as device scalars.
         """
         with self._within():
-            out = self._step(state, self._put(batch), schedule)
+            out = self._step(state, batch, schedule)
             return jax.block_until_ready(out) if serial_calls(self.mesh) else out
 
     def score(
@@ -129,7 +137,7 @@ class Program:
     ) -> tuple[dict[str, float], float]:
         """Sums of a batch's metrics, and the weight they are over."""
         with self._within():
-            sums, weight = jax.device_get(self._score(state.params, state.rest, self._put(batch)))
+            sums, weight = jax.device_get(self._score(state.params, state.rest, self.place(batch)))
         return {name: float(value) for name, value in sums.items()}, float(weight)
 
     def lower_step(self, batch: Mapping[str, Any], schedule: Schedule) -> Any:
@@ -143,13 +151,6 @@ class Program:
         rules = tuple(self.family.rules.items())
         with jax.set_mesh(self.mesh), nnx.logical_axis_rules(rules):
             yield
-
-    def _put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        place = batch_sharding(self.mesh)
-        return {
-            name: jax.make_array_from_process_local_data(place, values)
-            for name, values in batch.items()
-        }
 
 
 def _train_step(

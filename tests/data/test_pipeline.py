@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
 
-from scalax.data.pipeline import eval_batches, train_batches
+from scalax.data.pipeline import Ahead, eval_batches, train_batches
 from scalax.errors import ScalaxError
 
 
@@ -66,3 +67,34 @@ def test_held_out_examples_are_each_scored_once(hosts: int) -> None:
             assert len(batch["n"]) == 8 // hosts
             seen += batch["n"][batch["mask"] > 0].tolist()
     assert sorted(seen) == list(range(30))
+
+
+def test_ahead_gives_the_same_batches_and_reads_no_more_than_asked() -> None:
+    read: list[int] = []
+
+    def numbers() -> Iterator[dict[str, np.ndarray]]:
+        for k in itertools.count():
+            read.append(k)
+            yield {"n": np.asarray(k)}
+
+    with Ahead(numbers(), lambda batch: int(batch["n"]), count=7) as batches:
+        assert next(batches) == 0
+        assert list(batches) == [1, 2, 3, 4, 5, 6]
+    assert read == list(range(7))
+
+
+def test_what_reading_raised_reaches_whoever_asks_for_that_batch() -> None:
+    def broken() -> Iterator[dict[str, np.ndarray]]:
+        yield {"n": np.asarray(0)}
+        raise OSError("the disk went away")
+
+    with Ahead(broken(), lambda batch: int(batch["n"]), count=5) as batches:
+        assert next(batches) == 0
+        with pytest.raises(OSError, match="the disk went away"):
+            next(batches)
+
+
+def test_left_early_no_thread_stays() -> None:
+    with Ahead(train_batches(Numbers(), batch=6, seed=0, start=0), id, count=100) as batches:
+        next(batches)
+    assert not [t for t in threading.enumerate() if t.name.startswith("input")]

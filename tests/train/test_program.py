@@ -45,7 +45,7 @@ def losses(data, steps: int, mesh="auto", precision: str = "f32") -> list[float]
     batches = train_batches(data.source("train"), batch=8, seed=0, start=0)
     found = []
     for batch in itertools.islice(batches, steps):
-        state, told = program.step(state, batch, schedule_values(made))
+        state, told = program.step(state, program.place(batch), schedule_values(made))
         found.append(float(told["loss"]))
     return found
 

@@ -1,0 +1,215 @@
+"""The files that a run leaves while it trains, a JSON object a line, and who else is told.
+
+metrics.jsonl and eval.jsonl are functions of the spec alone: what a kill cut short is dropped and
+written again, the same. timing.jsonl holds the clock and only grows. Nothing here trains.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from scalax.errors import ScalaxError
+from scalax.files import disk_error, flatten, to_json, write_json, write_text
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a step told.
+
+    Attributes:
+        step: Steps done.
+        units: Tokens (or examples) trained on.
+        values: The step's measures by name, such as ``loss`` and ``grad_norm``.
+        timing: What the clock says, as `scalax.train.measure.Meter.timing` gives it.
+    """
+
+    step: int
+    units: int
+    values: Mapping[str, float]
+    timing: Mapping[str, Any]
+
+
+class Observer(Protocol):
+    """Who is told how a run goes."""
+
+    def line(self, line: Line) -> None:
+        """A step's measures."""
+
+    def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
+        """Held-out metrics at a step."""
+
+    def close(self) -> None:
+        """The session ends, well or not."""
+
+
+class Progress(Protocol):
+    """Who shows a person how a run goes."""
+
+    def update(self, step: int, loss: float, units_per_second: float) -> None:
+        """Called at each line of metrics."""
+
+
+class Metrics:
+    """metrics.jsonl and eval.jsonl.
+
+    Args:
+        folder: The run's.
+        done: Steps that the checkpoint holds; lines past it are dropped, to be written again.
+    """
+
+    def __init__(self, folder: Path, done: int) -> None:
+        for name in ("metrics.jsonl", "eval.jsonl"):
+            _truncate(folder / name, done)
+        self._metrics = LineFile(folder / "metrics.jsonl")
+        self._scores = LineFile(folder / "eval.jsonl")
+
+    def line(self, line: Line) -> None:
+        """One line of metrics.jsonl."""
+        self._metrics.append({"step": line.step, "tokens": line.units, **line.values})
+
+    def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
+        """One line of eval.jsonl."""
+        self._scores.append({"step": step, "tokens": units, **metrics})
+
+    def close(self) -> None:
+        """Closes both."""
+        self._metrics.close()
+        self._scores.close()
+
+
+class Timing:
+    """timing.jsonl, which `scalax.train.measure` sums up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "timing.jsonl"
+        self._file = LineFile(self._path)
+
+    def line(self, line: Line) -> None:
+        """One line."""
+        self.append(line.timing)
+
+    def append(self, timing: Mapping[str, Any]) -> None:
+        """One line, as `scalax.train.measure.Meter.timing` gives it."""
+        self._file.append(timing)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines, those of earlier sessions first."""
+        return read_lines(self._path)
+
+    def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
+        """Nothing: what scoring took is in the next line."""
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+class Shown:
+    """Tells a progress bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def line(self, line: Line) -> None:
+        """Moves the bar."""
+        self._progress.update(line.step, line.values["loss"], line.timing["units_per_second"])
+
+    def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
+        """Nothing: a bar shows the training loss."""
+
+    def close(self) -> None:
+        """Nothing: the bar is the sweep's."""
+
+
+class LineFile:
+    """A file of JSON lines that grows; made with its first line.
+
+    Raises:
+        JobError: The disk is full.
+        ScalaxError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: Any = None
+
+    def append(self, values: Mapping[str, Any]) -> None:
+        """Writes one line, at once."""
+        try:
+            if self._stream is None:
+                torn = self._path.is_file() and not _ends_whole(self._path)
+                self._stream = self._path.open("a", encoding="utf-8")
+                self._stream.write("\n" if torn else "")
+            self._stream.write(to_json(dict(values)) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise disk_error(error, self._path) from error
+
+    def close(self) -> None:
+        """Closes what was opened."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines; a line that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    found = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            value = json.loads(text)
+        except ValueError:
+            continue
+        found += [value] if isinstance(value, dict) else []
+    return found
+
+
+def write_spec(folder: Path, spec: dict[str, Any]) -> None:
+    """Writes spec.json, or holds it against the one that is there.
+
+    Raises:
+        ScalaxError: The folder holds a run of other settings; names the first that differs.
+    """
+    file = folder / "spec.json"
+    if not file.is_file():
+        write_json(file, spec)
+        return
+    before = flatten(json.loads(file.read_text(encoding="utf-8")))
+    now = flatten(json.loads(json.dumps(spec)))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise ScalaxError(
+                f"{key} was {before.get(key)!r} and is now {now.get(key)!r}",
+                where=str(file),
+                fix="give another --out, or the settings it was started with",
+            )
+
+
+def close_all(observers: Iterable[Observer]) -> None:
+    """Closes every one."""
+    for observer in observers:
+        observer.close()
+
+
+def _truncate(file: Path, step: int) -> None:
+    """Drops lines past a checkpoint: they will be written again, the same."""
+    if not file.is_file():
+        return
+    kept = [line for line in read_lines(file) if line.get("step", step + 1) <= step]
+    text = "".join(to_json(line) + "\n" for line in kept)
+    if text != file.read_text(encoding="utf-8"):
+        write_text(file, text)
+
+
+def _ends_whole(file: Path) -> bool:
+    with file.open("rb") as stream:
+        if stream.seek(0, 2) == 0:
+            return True
+        stream.seek(-1, 2)
+        return stream.read(1) == b"\n"
