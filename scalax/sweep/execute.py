@@ -53,6 +53,7 @@ class Executor:
         progress: Who is told.
         stop: Asked at each step whether to save and stop.
         checkpoint_seconds: Most seconds of work between checkpoints.
+        keep_checkpoints: How many stay of each run: with two there is one to go back to.
         ended: Called when a run's result is on disk.
     """
 
@@ -62,6 +63,7 @@ class Executor:
     progress: SweepProgress
     stop: Callable[[], bool]
     checkpoint_seconds: float
+    keep_checkpoints: int
     ended: Callable[[], None]
     _programs: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
 
@@ -168,6 +170,7 @@ class Executor:
             stop=self.stop,
             checkpoint_seconds=self.checkpoint_seconds,
             keep=keep or (),
+            latest=self.keep_checkpoints,
         )
 
     def _place(self, name: str) -> Path:

@@ -98,6 +98,7 @@ class Train(Settings):
     mesh: Auto | MeshSizes = "auto"
     eval_tokens: Annotated[int, Field(ge=1)] = 262_144
     checkpoint_seconds: Positive = 60.0
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
 
 
 class FitSection(Settings):

@@ -173,6 +173,7 @@ def run_prepared(
             progress=reporter,
             stop=stop,
             checkpoint_seconds=experiment.train.checkpoint_seconds,
+            keep_checkpoints=experiment.train.keep_checkpoints,
             ended=lambda: write_runs(folder / "runs.csv", _rows(executor, plan)),
         )
         reporter.start(plan)

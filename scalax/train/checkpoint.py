@@ -1,15 +1,19 @@
 """Checkpoints of one run: Orbax writes them in the background, and one damaged is passed over.
 
-A checkpoint holds parameters, optimiser state and step; the input position follows from the step,
-since a batch depends on its step alone.
+A checkpoint holds every array of the training state; beside them checkpoint.json says what they
+are, where the input stood and the sum of every file. That file is written last, so that without it
+a checkpoint is not whole; with it, flipped bytes are found, which Orbax restores silently.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,13 @@ import jax
 import orbax.checkpoint as ocp
 
 from scalax.errors import JobError
-from scalax.files import disk_error
+from scalax.files import disk_error, write_json
 from scalax.train.program import TrainState
 
 # What Orbax's threads log as errors, with tracebacks, they also raise; it is told once, from there.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+ABOUT = "checkpoint.json"
 
 
 class Checkpoints:
@@ -29,66 +35,69 @@ class Checkpoints:
 
     Args:
         folder: Where they lie; made on the first save.
-        keep: Steps never deleted; of the others, only the latest stays.
+        keep: Steps never deleted.
+        latest: How many of the others stay: with two there is one to go back to.
     """
 
-    def __init__(self, folder: Path, keep: Iterable[int] = ()) -> None:
-        self._folder, self._keep = folder.resolve(), frozenset(keep)
+    def __init__(self, folder: Path, keep: Iterable[int] = (), latest: int = 2) -> None:
+        self._folder, self._keep, self._latest = folder.resolve(), frozenset(keep), latest
         options = ocp.CheckpointManagerOptions(
             create=False, enable_async_checkpointing=True, cleanup_tmp_directories=True
         )
         folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._sealing: Future[None] | None = None
 
     def steps(self) -> list[int]:
-        """Steps of the whole checkpoints, ascending."""
+        """Steps of the checkpoints there, whole or damaged, ascending."""
         return sorted(self._manager.all_steps())
 
-    def save(self, state: TrainState, step: int, *, wait: bool = False) -> None:
-        """Begins to write a checkpoint; the one before is deleted once it is whole.
+    def save(
+        self, state: TrainState, step: int, about: dict[str, Any], *, wait: bool = False
+    ) -> None:
+        """Begins to write a checkpoint, once the one before is on disk; then deletes older ones.
 
         Args:
             state: What to save.
             step: Steps done.
+            about: What else to go on from, such as the position of the input, as JSON values.
             wait: Whether to return only when it is on disk.
 
         Raises:
             JobError: The disk is full, or cannot be written.
         """
         with self._disk_errors():
-            self._manager.wait_until_finished()
-            self._prune()
+            self._settle()
             if step not in self._manager.all_steps():
                 self._manager.save(step, args=ocp.args.StandardSave(_tree(state)))
+                self._sealing = self._pool.submit(self._seal, step, {"step": step, **about})
             if wait:
-                self._manager.wait_until_finished()
+                self._settle()
 
     def restore(self, abstract: TrainState, at_most: int | None = None) -> TrainState | None:
-        """The latest state that can be read.
+        """The latest state that is whole.
+
+        Those that are damaged, or later than asked for, are deleted: they are trained again.
 
         Args:
-            abstract: Shapes, dtypes and shardings to restore into.
+            abstract: Shapes, dtypes and shardings to restore into, on any mesh.
             at_most: No step after this one; None for any.
 
         Returns:
             The state, or None where there is none.
+
+        Raises:
+            JobError: One under way cannot be written.
         """
+        with self._disk_errors():
+            self._settle()
         for found in reversed(self.steps()):
-            if at_most is not None and found > at_most:
-                continue
-            try:
-                args = ocp.args.StandardRestore(_tree(abstract))
-                tree = self._manager.restore(found, args=args)
-            except Exception as error:  # whatever damage raises, an earlier one may be whole
-                text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                warnings.warn(
-                    f"{self._folder}: checkpoint {found} cannot be read ({text}); "
-                    "going back to the one before it",
-                    stacklevel=2,
-                )
-                self._manager.delete(found)
-                continue
-            return jax.tree.unflatten(jax.tree.structure(abstract), tree["leaves"])
+            if at_most is None or found <= at_most:
+                state = self._read(found, abstract)
+                if state is not None:
+                    return state
+            self._manager.delete(found)
         return None
 
     def close(self) -> None:
@@ -97,10 +106,44 @@ class Checkpoints:
         Raises:
             JobError: As `save`.
         """
-        with self._disk_errors():
-            self._manager.wait_until_finished()
-            self._prune()
+        try:
+            with self._disk_errors():
+                self._settle()
+        finally:
+            self._pool.shutdown()
             self._manager.close()
+
+    def _settle(self) -> None:
+        """Waits until the checkpoint under way is whole, then deletes those not kept."""
+        if self._sealing is not None:
+            sealing, self._sealing = self._sealing, None
+            sealing.result()
+        for step in [s for s in self.steps() if s not in self._keep][: -self._latest]:
+            self._manager.delete(step)
+
+    def _seal(self, step: int, about: dict[str, Any]) -> None:
+        """Writes checkpoint.json when all files of a checkpoint are on disk."""
+        self._manager.wait_until_finished()
+        if jax.process_index() == 0:
+            folder = self._folder / str(step)
+            write_json(folder / ABOUT, {**about, "files": _sums(folder)})
+
+    def _read(self, step: int, abstract: TrainState) -> TrainState | None:
+        wrong = _damage(self._folder / str(step))
+        if wrong is None:
+            try:
+                args = ocp.args.StandardRestore(_tree(abstract))
+                leaves = self._manager.restore(step, args=args)["leaves"]
+                return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+            except Exception as error:  # whatever damage raises, an earlier one may be whole
+                told = str(error).splitlines()
+                wrong = f"{type(error).__name__}: {told[0] if told else ''}"
+        warnings.warn(
+            f"{self._folder}: checkpoint {step} cannot be used ({wrong}); "
+            "going back to the one before it",
+            stacklevel=3,
+        )
+        return None
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -116,10 +159,31 @@ class Checkpoints:
                 fix="free some space and start the same command again: finished work is kept",
             ) from error
 
-    def _prune(self) -> None:
-        for step in self.steps()[:-1]:
-            if step not in self._keep:
-                self._manager.delete(step)
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with the files of a checkpoint; None where each is as it was written."""
+    try:
+        files = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError:
+        return "it was not finished"
+    except (ValueError, KeyError, TypeError):
+        return f"{ABOUT} is damaged"
+    there = _sums(folder)
+    if there == files:
+        return None
+    changed = sorted(n for n in files.keys() | there.keys() if files.get(n) != there.get(n))
+    return f"{changed[0]} is not as it was written"
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file but our own, by its path in the checkpoint."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != ABOUT:
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            found[path.relative_to(folder).as_posix()] = digest
+    return found
 
 
 def _tree(state: TrainState) -> dict[str, list[Any]]:

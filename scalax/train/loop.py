@@ -45,6 +45,7 @@ class Job:
         stop: Asked at each step whether to save and stop.
         checkpoint_seconds: Most seconds of work between checkpoints.
         keep: Steps whose checkpoints must stay: where branches start.
+        latest: How many other checkpoints stay.
         meter: The clock of this session.
     """
 
@@ -56,6 +57,7 @@ class Job:
     stop: Callable[[], bool]
     checkpoint_seconds: float = 60.0
     keep: Iterable[int] = field(default_factory=tuple)
+    latest: int = 2
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class Job:
 
     def open_checkpoints(self) -> Checkpoints:
         """The checkpoints of this run."""
-        return Checkpoints(self.folder / "checkpoints", self.keep)
+        return Checkpoints(self.folder / "checkpoints", self.keep, self.latest)
 
     def open_observers(self, done: int) -> list[Observer]:
         """Who is told how the run goes on from a step: nobody, on a process that writes nothing."""
@@ -116,7 +118,7 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
                 teller.flush()  # a checkpoint never holds a step whose line could be lost
                 saved = time.monotonic()
                 with meter.spent("checkpoint"):
-                    checkpoints.save(state, done, wait=stop)
+                    checkpoints.save(state, done, _about(job, done), wait=stop)
             if stop:
                 raise Stopped
     return state
@@ -149,6 +151,15 @@ def conclude(job: Job) -> None:
     timing.append(job.meter.timing())
     timing.close()
     write_json(job.folder / "performance.json", summarise(timing.lines()))
+
+
+def _about(job: Job, done: int) -> dict[str, Any]:
+    """What else a run goes on from: the seed of all that is random, and where the input stands."""
+    first = done * job.spec.recipe.batch
+    return {
+        "random": {"seed": job.spec.seed},
+        "input": {"seed": job.spec.seed, "next_example": first, "data": job.spec.data},
+    }
 
 
 class _Teller:
