@@ -114,10 +114,11 @@ class Checkpoints:
             self._manager.close()
 
     def _settle(self) -> None:
-        """Waits until the checkpoint under way is whole, then deletes those not kept."""
-        if self._sealing is not None:
-            sealing, self._sealing = self._sealing, None
-            sealing.result()
+        """Waits until the checkpoint under way is whole; only then deletes those not kept."""
+        if self._sealing is None:
+            return
+        sealing, self._sealing = self._sealing, None
+        sealing.result()
         for step in [s for s in self.steps() if s not in self._keep][: -self._latest]:
             self._manager.delete(step)
 
