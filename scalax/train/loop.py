@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from scalax.data.pipeline import eval_batches, train_batches
 from scalax.errors import ScalaxError
 from scalax.files import disk_error, flatten, write_json, write_text
 from scalax.train.checkpoint import Checkpoints
+from scalax.train.hosts import Hosts
 from scalax.train.program import Program, TrainState
 from scalax.train.schedule import schedule_values
 from scalax.train.settings import TrainSpec
@@ -45,6 +47,7 @@ class Job:
         stop: Asked at each step whether to save and stop.
         checkpoint_seconds: Most seconds of work between checkpoints.
         keep: Steps whose checkpoints must stay: where branches start.
+        hosts: The processes that train it together.
     """
 
     spec: TrainSpec
@@ -55,6 +58,7 @@ class Job:
     stop: Callable[[], bool]
     checkpoint_seconds: float = 60.0
     keep: Iterable[int] = field(default_factory=tuple)
+    hosts: Hosts = field(default_factory=Hosts)
 
     def open_checkpoints(self) -> Checkpoints:
         """The checkpoints of this run."""
@@ -100,16 +104,21 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
     done = int(state.step)
     schedule = schedule_values(spec)
     batches = train_batches(
-        job.data.source("train"), batch=spec.recipe.batch, seed=spec.seed, start=done
+        job.data.source("train"),
+        batch=spec.recipe.batch,
+        seed=spec.seed,
+        start=done,
+        rows=job.program.rows,
     )
     limit = 2 * math.log(max(2, job.data.spec.classes))
-    _truncate(job.folder / "metrics.jsonl", done)
+    if job.hosts.first:
+        _truncate(job.folder / "metrics.jsonl", done)
     saved = began = time.monotonic()
     began_at = done
     try:
         with (
-            (job.folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
-            (job.folder / "timing.jsonl").open("a", encoding="utf-8") as timing,
+            _file(job, "metrics.jsonl").open("a", encoding="utf-8") as metrics,
+            _file(job, "timing.jsonl").open("a", encoding="utf-8") as timing,
         ):
             while done < until:
                 state, told = job.program.step(state, next(batches), schedule)
@@ -125,10 +134,10 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
                     job.progress.update(done, loss, rate)
                     if not loss < limit:  # also true of NaN
                         raise Diverged(f"loss {loss:g} at step {done}")
-                    if now - saved > job.checkpoint_seconds:
+                    if job.hosts.agree(now - saved > job.checkpoint_seconds):
                         saved = now
                         checkpoints.save(state, done)
-                if job.stop() and done < until:
+                if job.hosts.stop_asked(job.stop()) and done < until:
                     checkpoints.save(state, done, wait=True)
                     raise Stopped
     except OSError as error:
@@ -147,7 +156,9 @@ def evaluate(job: Job, state: TrainState) -> dict[str, float]:
     total = 0.0
     batch = job.spec.recipe.batch
     source = job.data.source("eval")
-    for examples in eval_batches(source, batch=batch, examples=job.spec.eval_examples):
+    for examples in eval_batches(
+        source, batch=batch, examples=job.spec.eval_examples, rows=job.program.rows
+    ):
         found, weight = job.program.score(state, examples)
         sums = {name: sums.get(name, 0.0) + value for name, value in found.items()}
         total += weight
@@ -155,6 +166,11 @@ def evaluate(job: Job, state: TrainState) -> dict[str, float]:
     if not math.isfinite(means["loss"]):
         raise Diverged(f"held-out loss {means['loss']}")
     return means
+
+
+def _file(job: Job, name: str) -> Path:
+    """A file that process 0 writes; the others write the same into nothing."""
+    return job.folder / name if job.hosts.first else Path(os.devnull)
 
 
 def _truncate(file: Path, step: int) -> None:
