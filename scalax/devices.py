@@ -11,7 +11,12 @@ _GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 
 def has_accelerator() -> bool:
     """Whether a TPU's or GPU's device files are there; jax is not asked."""
-    return any(Path(path).exists() for path in _TPU_FILES + _GPU_FILES)
+    return has_tpu() or any(Path(path).exists() for path in _GPU_FILES)
+
+
+def has_tpu() -> bool:
+    """Whether a TPU's device files are there; jax is not asked."""
+    return any(Path(path).exists() for path in _TPU_FILES)
 
 
 def prepare() -> None:

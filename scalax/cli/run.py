@@ -22,22 +22,39 @@ from scalax.cli.app import is_terminal, json_option, plugin_option, print_json, 
     metavar="SECTION.KEY=VALUE",
     help="Change one setting, its value in TOML; may be given again.",
 )
+@click.option(
+    "--coordinator",
+    metavar="HOST:PORT",
+    help="On several hosts: a free port of process 0. Cloud TPU, GKE and SLURM need none of these.",
+)
+@click.option("--process-id", type=int, metavar="I", help="Which process this is, from 0.")
+@click.option("--num-processes", type=int, metavar="N", help="How many there are.")
 @click.option("--dry-run", is_flag=True, help="Check the file and print the plan; train nothing.")
 @json_option
 @plugin_option
 def run(
-    experiment: str, out: str | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool
+    experiment: str,
+    out: str | None,
+    overrides: tuple[str, ...],
+    coordinator: str | None,
+    process_id: int | None,
+    num_processes: int | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Train the sweep that EXPERIMENT states, fit it, test the forecast, write a report.
 
-    Started again on the same folder it goes on where it stopped.
+    Started again on the same folder it goes on where it stopped. On several hosts give the same
+    command on each: they train every run together.
     """
     from scalax.report.outcome import outcome_lines
     from scalax.sweep.progress import Bars, Lines
     from scalax.sweep.run import prepare, run_prepared
     from scalax.sweep.words import plan_json, plan_rows, plan_summary
+    from scalax.train.cluster import cluster_of
     from scalax.train.stopping import Stopped
 
+    cluster = cluster_of(coordinator, process_id, num_processes)
     prepared = prepare(experiment, overrides)
     plan = prepared.plan
     if dry_run:
@@ -47,19 +64,22 @@ def run(
             table(*plan_rows(plan))
             click.echo(plan_summary(plan))
         return
-    say(plan_summary(plan))
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda which, frame: _ask(asked, which))
     reporter = Bars() if is_terminal() else Lines()
     try:
-        outcome = run_prepared(prepared, out, reporter=reporter, stop=lambda: bool(asked))
+        outcome = run_prepared(
+            prepared, out, reporter=reporter, stop=lambda: bool(asked), cluster=cluster
+        )
     except Stopped:
         say(f"stopped and saved; the same command goes on: scalax run {experiment}")
-        sys.exit(128 + asked[0])
+        sys.exit(128 + (asked[0] if asked else signal.SIGTERM))  # or another host was told
     finally:
         if isinstance(reporter, Bars):
             reporter.close()
+    if outcome is None:  # process 0 tells
+        return
     warn(outcome.notes)
     if as_json:
         print_json(outcome.to_json())

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
 from scalax.data.base import Example, Source
-from scalax.errors import ScalaxError
 
 _EVAL_SEED = 0
 Made = TypeVar("Made")
@@ -71,7 +70,12 @@ class Ahead(Generic[Made]):
 
 
 def train_batches(
-    source: Source, *, batch: int, seed: int, start: int, hosts: int = 1, host: int = 0
+    source: Source,
+    *,
+    batch: int,
+    seed: int,
+    start: int,
+    rows: Sequence[int] | np.ndarray | None = None,
 ) -> Iterator[Example]:
     """Endless training batches.
 
@@ -80,33 +84,22 @@ def train_batches(
         batch: Examples in a batch over all hosts.
         seed: Of the shuffling, below 2**32.
         start: The step of the first batch to give.
-        hosts: How many hosts read.
-        host: Which of them this is.
+        rows: Which rows of each batch to read, as this host's devices need them; None for all.
 
     Yields:
-        This host's part of each batch: features [batch / hosts, ...] and ``mask``, all ones.
-
-    Raises:
-        ScalaxError: The batch does not divide among the hosts.
+        Those rows of each batch: features [rows, ...] and ``mask``, all ones.
     """
     import grain
 
-    if batch % hosts:
-        raise ScalaxError(
-            f"a batch of {batch} does not divide among {hosts} hosts",
-            where="train.batch",
-            fix=f"give a multiple of {hosts}",
-        )
     endless = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
-    mine = batch // hosts
-    # Host h takes rows [h * mine, (h + 1) * mine) of each batch.
+    mine = [int(row) for row in (range(batch) if rows is None else rows)]
+    ones = np.ones(len(mine), np.float32)
     for step in range(start, 2**62):
-        first = step * batch + host * mine
-        yield _stack([endless[first + k] for k in range(mine)], mine)
+        yield {**_stack([endless[step * batch + row] for row in mine]), "mask": ones}
 
 
 def eval_batches(
-    source: Source, *, batch: int, examples: int, hosts: int = 1, host: int = 0
+    source: Source, *, batch: int, examples: int, rows: Sequence[int] | np.ndarray | None = None
 ) -> Iterator[Example]:
     """A fixed set of held-out examples, the same for every run and seed.
 
@@ -114,8 +107,7 @@ def eval_batches(
         source: The held-out examples.
         batch: Examples in a batch over all hosts.
         examples: How many to give; all of them where there are fewer.
-        hosts: How many hosts read.
-        host: Which of them this is.
+        rows: Which rows of each batch to read; None for all.
 
     Yields:
         As `train_batches`; the last batch is filled up with examples of mask 0.
@@ -124,13 +116,12 @@ def eval_batches(
 
     fixed = grain.MapDataset.source(source).seed(_EVAL_SEED).shuffle()
     count = min(examples, len(source))
-    mine = batch // hosts
+    mine = np.arange(batch) if rows is None else np.asarray(rows)
     for first in range(0, count, batch):
-        start = first + host * mine
-        rows = [fixed[min(start + k, count - 1)] for k in range(mine)]
-        yield _stack(rows, max(0, min(mine, count - start)))
+        wanted = first + mine
+        read = _stack([fixed[int(k)] for k in np.minimum(wanted, count - 1)])
+        yield {**read, "mask": (wanted < count).astype(np.float32)}
 
 
-def _stack(rows: list[Any], real: int) -> Example:
-    stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return {**stacked, "mask": (np.arange(len(rows)) < real).astype(np.float32)}
+def _stack(rows: list[Any]) -> Example:
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

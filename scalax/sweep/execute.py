@@ -19,8 +19,10 @@ from scalax.files import write_json
 from scalax.models.base import ModelFamily
 from scalax.sweep.expand import Group, RunPlan
 from scalax.train.checkpoint import Checkpoints
+from scalax.train.hosts import Hosts
 from scalax.train.loop import Job, advance, conclude, evaluate
 from scalax.train.mesh import make_mesh
+from scalax.train.place import usable_devices
 from scalax.train.program import Program, TrainState
 from scalax.train.records import write_spec
 from scalax.train.settings import TrainSpec
@@ -55,6 +57,7 @@ class Executor:
         checkpoint_seconds: Most seconds of work between checkpoints.
         keep_checkpoints: How many stay of each run: with two there is one to go back to.
         ended: Called when a run's result is on disk.
+        hosts: The processes that train each run together; only the first writes results.
     """
 
     folder: Path
@@ -65,6 +68,7 @@ class Executor:
     checkpoint_seconds: float
     keep_checkpoints: int
     ended: Callable[[], None]
+    hosts: Hosts = field(default_factory=Hosts)
     _programs: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
 
     def result(self, run: RunPlan) -> dict[str, Any] | None:
@@ -78,7 +82,8 @@ class Executor:
             Stopped: Asked to stop; all is saved.
             ScalaxError: A folder holds other settings, or the disk fails.
         """
-        if all(self.result(run) is not None for run in group.runs):
+        done = self.hosts.agree([self.result(run) is not None for run in group.runs])
+        if all(done):
             return
         first = group.runs[0].spec
         program = self._program(first)
@@ -92,19 +97,21 @@ class Executor:
         )
         checkpoints = trunk.open_checkpoints()
         try:
-            for run in group.runs:
-                if self.result(run) is None:
+            for run, ended in zip(group.runs, done, strict=True):
+                if not ended:
                     job = self._job(run.name, run.spec, program)
                     self._finish(run, job, partial(self._branch, trunk, run, checkpoints))
         finally:
             checkpoints.close()
             conclude(trunk)
-        shutil.rmtree(trunk.folder / "checkpoints")  # a trunk is no result: its branches are
+        if self.hosts.first:
+            shutil.rmtree(trunk.folder / "checkpoints")  # a trunk is no result: its branches are
 
     def _program(self, spec: TrainSpec) -> Program:
         """The compiled step, shared by runs that differ in seed, schedule or learning rate alone:
         those are arguments of it."""
-        mesh = make_mesh(spec.mesh, spec.recipe.batch)
+        batch = spec.recipe.batch
+        mesh = make_mesh(spec.mesh, batch, usable_devices(spec.mesh, batch))
         recipe = replace(spec.recipe, learning_rate=1.0, warmup=0.0)
         key = spec.shape, recipe, spec.precision, mesh
         if key not in self._programs:
@@ -115,7 +122,7 @@ class Executor:
 
     def _branch(self, trunk: Job, run: RunPlan, checkpoints: Checkpoints) -> TrainState:
         """The trunk's state where a run leaves it, trained on from its latest checkpoint."""
-        if self._read(trunk.folder) is not None:
+        if self.hosts.agree(self._read(trunk.folder) is not None):
             raise Diverged("its trunk diverged")
         start = run.spec.decay_start
         state = checkpoints.restore(trunk.program.abstract(), at_most=start)
@@ -123,7 +130,7 @@ class Executor:
         try:
             return self._advance(trunk, state, start, checkpoints)
         except Diverged as why:
-            write_json(trunk.folder / _RESULT, {"status": "diverged", "why": str(why)})
+            self._write(trunk, {"status": "diverged", "why": str(why)})
             raise
 
     def _finish(self, run: RunPlan, job: Job, start: Callable[[], TrainState]) -> None:
@@ -142,9 +149,14 @@ class Executor:
             with job.meter.running(), job.meter.spent("checkpoint"):
                 checkpoints.close()
             conclude(job)
-        write_json(job.folder / _RESULT, result)
+        self._write(job, result)
         self.progress.end(run, result)
-        self.ended()
+        if self.hosts.first:
+            self.ended()
+
+    def _write(self, job: Job, result: dict[str, Any]) -> None:
+        """One process writes a result, for all of them."""
+        self.hosts.on_first(lambda: write_json(job.folder / _RESULT, result))
 
     def _advance(
         self, job: Job, state: TrainState, until: int, checkpoints: Checkpoints
@@ -160,7 +172,7 @@ class Executor:
         self, name: str, spec: TrainSpec, program: Program, keep: list[int] | None = None
     ) -> Job:
         folder = self._place(name)
-        write_spec(folder, {"name": name, **spec.to_json()})
+        self.hosts.on_first(lambda: write_spec(folder, {"name": name, **spec.to_json()}))
         return Job(
             spec=spec,
             program=program,
@@ -171,6 +183,7 @@ class Executor:
             checkpoint_seconds=self.checkpoint_seconds,
             keep=keep or (),
             latest=self.keep_checkpoints,
+            hosts=self.hosts,
         )
 
     def _place(self, name: str) -> Path:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from scalax.sweep.expand import Plan, RunPlan
+from scalax.sweep.words import plan_summary
 
 
 class Reporter(Protocol):
@@ -62,7 +63,8 @@ class Lines(Quiet):
         self._unit = "tokens"
 
     def start(self, plan: Plan) -> None:
-        """Notes how many runs there are."""
+        """Says what there is to do."""
+        self._console.print(plan_summary(plan))
         self._total, self._unit = len(plan.runs), plan.data.unit
 
     def end(self, run: RunPlan, result: dict[str, Any]) -> None:

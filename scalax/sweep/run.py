@@ -5,7 +5,9 @@ check the file -> train -> fit -> forecast -> train the check runs -> compare ->
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalax import registry
 from scalax.data.base import OpenDataset
@@ -31,6 +33,10 @@ from scalax.runs.write import write_runs
 from scalax.sweep.expand import Plan, RunPlan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
 from scalax.sweep.progress import Quiet, Reporter
+from scalax.train.cluster import Cluster
+
+if TYPE_CHECKING:
+    from scalax.train.hosts import Hosts
 
 BEYOND = 10
 """The allocation reported is for this many times the compute of the largest run trained."""
@@ -134,7 +140,7 @@ def run_experiment(
     *,
     reporter: Reporter | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> Outcome | None:
     """Runs an experiment, or goes on with one.
 
     Args:
@@ -143,6 +149,9 @@ def run_experiment(
         overrides: ``section.key=value`` each.
         reporter: Who is told how it goes.
         stop: Asked at each step whether to save and stop.
+
+    Returns:
+        What it came to; None on every process but the first of a job of several.
 
     Raises:
         ScalaxError: The experiment is wrong, or the folder holds another one.
@@ -154,46 +163,86 @@ def run_experiment(
 
 
 def run_prepared(
-    prepared: Prepared, out: str | Path | None, *, reporter: Reporter, stop: Callable[[], bool]
-) -> Outcome:
-    """Runs what `prepare` gave; see `run_experiment`."""
+    prepared: Prepared,
+    out: str | Path | None,
+    *,
+    reporter: Reporter,
+    stop: Callable[[], bool],
+    cluster: Cluster | None = None,
+) -> Outcome | None:
+    """Runs what `prepare` gave; see `run_experiment`.
+
+    Args:
+        prepared: The experiment.
+        out: Its folder.
+        reporter: Who is told how it goes, on process 0.
+        stop: Asked at each step whether to save and stop.
+        cluster: The processes of this job, where the environment does not name them.
+    """
     from scalax.devices import prepare as prepare_devices
 
     prepare_devices()
+    from scalax.train.hosts import joined
+
+    folder = Path(out) if out is not None else Path("out") / prepared.experiment.name
+    with joined(cluster) as hosts:
+        hosts.same("the experiment", _digest(prepared, folder))
+        with contextlib.ExitStack() as held:
+            hosts.on_first(lambda: held.enter_context(_held(folder)))
+            hosts.on_first(lambda: _write_resolved(folder, prepared.experiment))
+            hosts.sees(folder / "experiment.toml")
+            told = reporter if hosts.first else Quiet()
+            return _run_steps(prepared, folder, hosts, told, stop)
+
+
+def _run_steps(
+    prepared: Prepared, folder: Path, hosts: Hosts, reporter: Reporter, stop: Callable[[], bool]
+) -> Outcome | None:
+    """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
     from scalax.sweep.execute import Executor
 
     experiment, plan = prepared.experiment, prepared.plan
-    folder = Path(out) if out is not None else Path("out") / experiment.name
-    with _held(folder):
-        _write_resolved(folder, experiment)
-        executor = Executor(
-            folder=folder,
-            family=prepared.family,
-            data=prepared.data,
-            progress=reporter,
-            stop=stop,
-            checkpoint_seconds=experiment.train.checkpoint_seconds,
-            keep_checkpoints=experiment.train.keep_checkpoints,
-            ended=lambda: write_runs(folder / "runs.csv", _rows(executor, plan)),
-        )
-        reporter.start(plan)
-        for group in plan.groups:
-            executor.execute(group)
+    executor = Executor(
+        folder=folder,
+        family=prepared.family,
+        data=prepared.data,
+        progress=reporter,
+        stop=stop,
+        checkpoint_seconds=experiment.train.checkpoint_seconds,
+        keep_checkpoints=experiment.train.keep_checkpoints,
+        ended=lambda: write_runs(folder / "runs.csv", _rows(executor, plan)),
+        hosts=hosts,
+    )
+    reporter.start(plan)
+    for group in plan.groups:
+        executor.execute(group)
+    fit: Fit | None = None
+    notes: list[str] = []
+    check: list[dict[str, Any]] = []
+    if hosts.first:
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
         check = _forecast(folder, fit, plan)
-        for group in plan.checks:
-            executor.execute(group)
+    for group in plan.checks:
+        executor.execute(group)
+        if hosts.first:
             check = _measured(folder, executor, plan, experiment.fit.metric)
-        executor.ended()
-        allocation, more = _allocate(fit, plan)
-        notes = [*notes, *more]
-        outcome = Outcome(folder, _rows(executor, plan), fit, check, allocation, notes)
-        from scalax.report.page import write_report
+    if not hosts.first:
+        return None
+    executor.ended()
+    allocation, more = _allocate(fit, plan)
+    outcome = Outcome(folder, _rows(executor, plan), fit, check, allocation, [*notes, *more])
+    from scalax.report.page import write_report
 
-        write_report(outcome.out, outcome.to_json(), fit, plan.data.unit, experiment.fit.metric)
-        reporter.finish(outcome.to_json())
+    write_report(outcome.out, outcome.to_json(), fit, plan.data.unit, experiment.fit.metric)
+    reporter.finish(outcome.to_json())
     return outcome
+
+
+def _digest(prepared: Prepared, folder: Path) -> str:
+    """What every process of a job must have been given alike."""
+    told = [prepared.experiment.to_toml(), prepared.data.spec.fingerprint, str(folder)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
 def _rows(executor: Any, plan: Plan) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ import orbax.checkpoint as ocp
 
 from scalax.errors import JobError
 from scalax.files import disk_error, write_json
+from scalax.train.hosts import Hosts
 from scalax.train.program import TrainState
 
 # What Orbax's threads log as errors, with tracebacks, they also raise; it is told once, from there.
@@ -37,10 +38,18 @@ class Checkpoints:
         folder: Where they lie; made on the first save.
         keep: Steps never deleted.
         latest: How many of the others stay: with two there is one to go back to.
+        hosts: The processes that write them together; the first seals and verifies.
     """
 
-    def __init__(self, folder: Path, keep: Iterable[int] = (), latest: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keep: Iterable[int] = (),
+        latest: int = 2,
+        hosts: Hosts | None = None,
+    ) -> None:
         self._folder, self._keep, self._latest = folder.resolve(), frozenset(keep), latest
+        self._hosts = hosts or Hosts()
         options = ocp.CheckpointManagerOptions(
             create=False, enable_async_checkpointing=True, cleanup_tmp_directories=True
         )
@@ -125,12 +134,12 @@ class Checkpoints:
     def _seal(self, step: int, about: dict[str, Any]) -> None:
         """Writes checkpoint.json when all files of a checkpoint are on disk."""
         self._manager.wait_until_finished()
-        if jax.process_index() == 0:
+        if self._hosts.first:
             folder = self._folder / str(step)
             write_json(folder / ABOUT, {**about, "files": _sums(folder)})
 
     def _read(self, step: int, abstract: TrainState) -> TrainState | None:
-        wrong = _damage(self._folder / str(step))
+        wrong = self._hosts.on_first(lambda: _damage(self._folder / str(step)))
         if wrong is None:
             try:
                 args = ocp.args.StandardRestore(_tree(abstract))

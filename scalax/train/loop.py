@@ -21,6 +21,7 @@ from scalax.data.base import OpenDataset
 from scalax.data.pipeline import Ahead, eval_batches, train_batches
 from scalax.files import write_json
 from scalax.train.checkpoint import Checkpoints
+from scalax.train.hosts import Hosts
 from scalax.train.measure import Meter, summarise
 from scalax.train.program import Program, TrainState
 from scalax.train.records import Line, Metrics, Observer, Progress, Shown, Timing, close_all
@@ -30,6 +31,9 @@ from scalax.train.stopping import Diverged, Stopped
 
 IN_FLIGHT = 2
 """Steps given to the device and not yet done: enough that it never waits for this process."""
+
+ASK_EVERY = 8
+"""Steps after which several processes agree whether to save: asking each step would cost."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Job:
         checkpoint_seconds: Most seconds of work between checkpoints.
         keep: Steps whose checkpoints must stay: where branches start.
         latest: How many other checkpoints stay.
+        hosts: The processes that train it together; the first writes its files.
         meter: The clock of this session.
     """
 
@@ -58,6 +63,7 @@ class Job:
     checkpoint_seconds: float = 60.0
     keep: Iterable[int] = field(default_factory=tuple)
     latest: int = 2
+    hosts: Hosts = field(default_factory=Hosts)
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,18 +74,21 @@ class Job:
 
     def open_checkpoints(self) -> Checkpoints:
         """The checkpoints of this run."""
-        return Checkpoints(self.folder / "checkpoints", self.keep, self.latest)
+        return Checkpoints(self.folder / "checkpoints", self.keep, self.latest, self.hosts)
 
     def open_observers(self, done: int) -> list[Observer]:
         """Who is told how the run goes on from a step: nobody, on a process that writes nothing."""
+        if not self.hosts.first:
+            return []
         return [Metrics(self.folder, done), Timing(self.folder), Shown(self.progress)]
 
     def batches(self, done: int, until: int) -> Ahead[dict[str, jax.Array]]:
         """The batches of steps ``done`` to ``until``: this process's rows of each, being placed."""
         source = self.data.source("train")
         batch, seed = self.spec.recipe.batch, self.spec.seed
-        rows = train_batches(source, batch=batch, seed=seed, start=done)
-        return Ahead(rows, self.program.place, count=until - done)
+        rows = self.program.rows
+        read = train_batches(source, batch=batch, seed=seed, start=done, rows=rows)
+        return Ahead(read, self.program.place, count=until - done)
 
 
 def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -> TrainState:
@@ -113,8 +122,8 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
             flight.append(told)
             if len(flight) > IN_FLIGHT:
                 jax.block_until_ready(flight.popleft())
-            stop = job.stop() and done < until
-            if stop or done == until or time.monotonic() - saved > job.checkpoint_seconds:
+            stop = job.hosts.stop_asked(job.stop()) and done < until
+            if stop or done == until or _due(job, done, saved):
                 teller.flush()  # a checkpoint never holds a step whose line could be lost
                 saved = time.monotonic()
                 with meter.spent("checkpoint"):
@@ -134,9 +143,10 @@ def evaluate(job: Job, state: TrainState) -> dict[str, float]:
     total = 0.0
     batch = job.spec.recipe.batch
     source = job.data.source("eval")
+    rows, examples = job.program.rows, job.spec.eval_examples
     with job.meter.spent("evaluate"):
-        for examples in eval_batches(source, batch=batch, examples=job.spec.eval_examples):
-            found, weight = job.program.score(state, examples)
+        for held_out in eval_batches(source, batch=batch, examples=examples, rows=rows):
+            found, weight = job.program.score(state, held_out)
             sums = {name: sums.get(name, 0.0) + value for name, value in found.items()}
             total += weight
     means = {name: value / total for name, value in sums.items()}
@@ -147,10 +157,20 @@ def evaluate(job: Job, state: TrainState) -> dict[str, float]:
 
 def conclude(job: Job) -> None:
     """Writes what the session took as its last line of timing.jsonl, and performance.json anew."""
+    if not job.hosts.first:
+        return
     timing = Timing(job.folder)
     timing.append(job.meter.timing())
     timing.close()
     write_json(job.folder / "performance.json", summarise(timing.lines()))
+
+
+def _due(job: Job, done: int, saved: float) -> bool:
+    """Whether a checkpoint is; several processes follow the first one's clock."""
+    here = time.monotonic() - saved > job.checkpoint_seconds
+    if job.hosts.count == 1:
+        return here
+    return done % ASK_EVERY == 0 and bool(job.hosts.agree(here))
 
 
 def _about(job: Job, done: int) -> dict[str, Any]:

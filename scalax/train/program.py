@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from scalax.models.base import ModelFamily
 from scalax.shapes.base import Recipe
 from scalax.train.mesh import batch_sharding, serial_calls, where_it_divides
 from scalax.train.optimizer import make_optimizer
+from scalax.train.place import put, rows_here
 from scalax.train.schedule import Schedule, learning_rate
 
 _DTYPES = {"f32": jnp.float32, "bf16": jnp.bfloat16}
@@ -97,6 +98,11 @@ class Program:
         assign("_step", jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)))
         assign("_score", jax.jit(score, out_shardings=replicated))
 
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The rows of each batch that this process must give; all of them on a lone one."""
+        return rows_here(self.mesh, self.recipe.batch)
+
     def init(self, seed: int) -> TrainState:
         """A fresh state, sharded from creation."""
         with self._within():
@@ -113,12 +119,9 @@ class Program:
         )
 
     def place(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Begins to move a batch to the devices; any thread may."""
-        place = batch_sharding(self.mesh)
-        return {
-            name: jax.make_array_from_process_local_data(place, values)
-            for name, values in batch.items()
-        }
+        """Begins to move `rows` of a batch to the devices; any thread may."""
+        place, batch_size = batch_sharding(self.mesh), self.recipe.batch
+        return {name: put(place, batch_size, self.rows, values) for name, values in batch.items()}
 
     def step(
         self, state: TrainState, batch: Mapping[str, jax.Array], schedule: Schedule
