@@ -48,6 +48,19 @@ class ModelFamily(abc.ABC):
                 architecture comes near the size.
         """
 
+    def size(self, options: Mapping[str, Any], data: DataSpec) -> float | None:
+        """The size that the options fix by themselves, for ``params = "auto"`` in a sweep.
+
+        Args:
+            options: The family's own keys of ``[model]``.
+            data: What the model will read and predict.
+
+        Returns:
+            A target that `shape` meets exactly; None where the options leave the size open.
+        """
+        del options, data
+        return None
+
     @abc.abstractmethod
     def counts(self, shape: Any) -> Counts:
         """Exact parameter counts."""

@@ -8,24 +8,36 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from scalax.errors import ScalaxError
 from scalax.models.base import ModelFamily
 from scalax.schema import Settings, parse
 from scalax.shapes import transformer as shapes
 from scalax.shapes.base import Counts, DataSpec, Recipe
-from scalax.shapes.transformer import TransformerShape
+from scalax.shapes.transformer import Fixed, TransformerShape
 
 
 class _Options(Settings):
     mlp: str = Field("gated", pattern="^(gated|plain)$")
     tied: bool = False
     kv_groups: int = Field(1, ge=1)
+    width: int | None = Field(None, ge=1)
+    layers: int | None = Field(None, ge=1)
+    heads: int | None = Field(None, ge=1)
+    head_dim: int | None = Field(None, ge=1)
+    hidden: int | None = Field(None, ge=1)
+
+    @property
+    def fixed(self) -> Fixed:
+        return Fixed(self.width, self.layers, self.heads, self.head_dim, self.hidden)
 
 
 class Transformer(ModelFamily):
     """Pre-norm RMSNorm, rotary positions, gated or plain MLP, grouped-query attention.
 
     Options of ``[model]``: ``mlp`` = "gated" or "plain", ``tied`` (the head shares the embedding),
-    ``kv_groups`` (query heads to a key-value head).
+    ``kv_groups`` (query heads to a key-value head); and ``width`` (= heads x head_dim), ``layers``,
+    ``heads``, ``head_dim`` and ``hidden`` (width of the MLP), each fixed where it is given, the
+    others searched to meet the size asked for.
     """
 
     name: ClassVar[str] = "transformer"
@@ -43,10 +55,17 @@ class Transformer(ModelFamily):
 
     def shape(self, params: float, options: Mapping[str, Any], data: DataSpec) -> TransformerShape:
         """The transformer of a target size; see `ModelFamily.shape`."""
-        parsed = parse(_Options, options, where="model")
-        if "tokens" not in data.features:
-            from scalax.errors import ScalaxError
+        return self._shape(params, parse(_Options, options, where="model"), data)
 
+    def size(self, options: Mapping[str, Any], data: DataSpec) -> float | None:
+        """The size that ``width`` and ``layers`` come to; None without both of them."""
+        parsed = parse(_Options, options, where="model")
+        if parsed.width is None or parsed.layers is None:
+            return None
+        return float(self.counts(self._shape(None, parsed, data)).params)
+
+    def _shape(self, params: float | None, options: _Options, data: DataSpec) -> TransformerShape:
+        if "tokens" not in data.features:
             raise ScalaxError(
                 f"needs data with a feature 'tokens'; {data.name} has {', '.join(data.features)}",
                 where=f"model.family {self.name!r}",
@@ -56,9 +75,10 @@ class Transformer(ModelFamily):
             params,
             vocab=data.classes,
             seq_len=data.units_per_example,
-            gated=parsed.mlp == "gated",
-            tied=parsed.tied,
-            kv_groups=parsed.kv_groups,
+            gated=options.mlp == "gated",
+            tied=options.tied,
+            kv_groups=options.kv_groups,
+            fixed=options.fixed,
         )
 
     def counts(self, shape: TransformerShape) -> Counts:

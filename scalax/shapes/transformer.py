@@ -12,6 +12,17 @@ from typing import Literal
 from scalax.errors import ScalaxError
 from scalax.shapes.base import Counts
 
+_MOST = 32768
+_USUAL_HEADS = (
+    # from width, below width, width of a head
+    (8, 64, 8),
+    (64, 256, 16),
+    (256, 512, 32),
+    (512, 2048, 64),
+    (2048, _MOST, 128),
+)
+_HEAD_DIMS = (*range(8, 64, 8), *range(64, 257, 16))
+
 
 @dataclass(frozen=True)
 class TransformerShape:
@@ -99,14 +110,38 @@ def flops_per_token(
     return 3 * forward_flops_per_token(shape, attention)
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """What a user fixes of a shape; None leaves it to the search. Widths are heads x head_dim.
+
+    Attributes:
+        width: Width of the residual stream.
+        layers: Blocks.
+        heads: Query heads.
+        head_dim: Width of a head.
+        hidden: Width of the MLP.
+    """
+
+    width: int | None = None
+    layers: int | None = None
+    heads: int | None = None
+    head_dim: int | None = None
+    hidden: int | None = None
+
+    def __str__(self) -> str:
+        given = {k: v for k, v in vars(self).items() if v is not None}
+        return ", ".join(f"{name} {value}" for name, value in given.items())
+
+
 def shape_for(
-    params: float,
+    params: float | None,
     *,
     vocab: int,
     seq_len: int,
     gated: bool = True,
     tied: bool = False,
     kv_groups: int = 1,
+    fixed: Fixed | None = None,
 ) -> TransformerShape:
     """The shape of a target size: all parameters within 10 % of it, width to depth as usual.
 
@@ -116,27 +151,33 @@ def shape_for(
     as it does over published families (GPT-3, table 2.1 of arXiv:2005.14165: 64 to 128).
 
     Args:
-        params: Target for all parameters.
+        params: Target for all parameters; None for the size that ``fixed`` comes to, which must
+            hold a width and layers.
         vocab: Size of the vocabulary.
         seq_len: Tokens in a sequence.
         gated: Whether the MLP is gated.
         tied: Whether the head shares the embedding.
         kv_groups: Query heads to a key-value head.
+        fixed: What is not searched.
 
     Raises:
-        ScalaxError: No shape of this vocabulary comes within 10 %.
+        ScalaxError: No shape of this vocabulary comes within 10 %, or what is fixed contradicts
+            itself.
 
     Example:
         >>> counts(shape_for(1e8, vocab=32000, seq_len=1024)).params
         100039104
+        >>> shape_for(1e8, vocab=32000, seq_len=1024, fixed=Fixed(layers=24)).width
+        448
     """
+    fixed = fixed or Fixed()
     best: tuple[float, TransformerShape] | None = None
     nearest: tuple[float, int] | None = None
-    for head_dim, heads in _widths(kv_groups):
+    for head_dim, heads in _widths(kv_groups, fixed):
         width = head_dim * heads
-        if vocab * width * (1 if tied else 2) > 1.1 * params:
+        if params is not None and vocab * width * (1 if tied else 2) > 1.1 * params:
             break
-        for layers in _layers(params, width, gated):
+        for layers in _layers(params, width, gated, fixed):
             shape = TransformerShape(
                 vocab=vocab,
                 width=width,
@@ -144,12 +185,15 @@ def shape_for(
                 heads=heads,
                 kv_heads=heads // kv_groups,
                 head_dim=head_dim,
-                hidden=_hidden(width, gated),
+                hidden=fixed.hidden or _hidden(width, gated),
                 gated=gated,
                 tied=tied,
                 seq_len=seq_len,
             )
-            shape = _with_hidden_for(shape, params)
+            if params is None:
+                return shape
+            if fixed.hidden is None:
+                shape = _with_hidden_for(shape, params)
             count = counts(shape).params
             miss = abs(math.log(count / params))
             if nearest is None or miss < nearest[0]:
@@ -163,10 +207,14 @@ def shape_for(
                 best = (cost, shape)
     if best is None:
         hint = f"the nearest has {nearest[1]:,}" if nearest else "the vocabulary alone is larger"
+        told = f" with {fixed}" if str(fixed) else ""
         raise ScalaxError(
-            f"no transformer of vocabulary {vocab} has about {params:,.0f} parameters: {hint}",
+            f"no transformer of vocabulary {vocab}{told} has about {params:,.0f} parameters: "
+            f"{hint}",
             where="model",
-            fix="ask for another size" + ("" if tied else ", or tied = true"),
+            fix="ask for another size"
+            + ("" if tied else ", or tied = true")
+            + (f", or leave out one of {fixed}" if told else ""),
         )
     return best[1]
 
@@ -181,18 +229,64 @@ def _with_hidden_for(shape: TransformerShape, params: float) -> TransformerShape
     return replace(shape, hidden=max(step, hidden))
 
 
-def _widths(kv_groups: int) -> list[tuple[int, int]]:
+def _widths(kv_groups: int, fixed: Fixed) -> list[tuple[int, int]]:
     """Head widths and numbers of heads, by growing width; heads are wider in wider models."""
+    if fixed.heads is not None and fixed.heads % kv_groups:
+        raise ScalaxError(
+            f"{fixed.heads} heads are not whole groups of {kv_groups}",
+            where="model.kv_groups",
+            fix="give a divisor of heads",
+        )
+    if fixed.width is not None:
+        return [_heads_of(fixed.width, kv_groups, fixed)]
+    if fixed.heads is not None:
+        dims = [fixed.head_dim] if fixed.head_dim is not None else _HEAD_DIMS
+        return [(dim, fixed.heads) for dim in dims]
+    if fixed.head_dim is not None:
+        return [
+            (fixed.head_dim, heads)
+            for heads in range(kv_groups, _MOST // fixed.head_dim, kv_groups)
+        ]
     found = []
-    for head_dim, least, most in ((8, 8, 64), (16, 64, 256), (32, 256, 512), (64, 512, 2048)):
+    for least, most, head_dim in _USUAL_HEADS:
         found += [(head_dim, width // head_dim) for width in range(least, most, head_dim)]
-    found += [(128, width // 128) for width in range(2048, 32768, 128)]
     return [(dim, heads) for dim, heads in found if heads % kv_groups == 0]
 
 
-def _layers(params: float, width: int, gated: bool) -> range:
-    block = 4 * width * width + (3 if gated else 2) * width * _hidden(width, gated)
+def _heads_of(width: int, kv_groups: int, fixed: Fixed) -> tuple[int, int]:
+    """Head width and heads of a given width: the usual head width, or the next that divides it."""
+    if fixed.heads is not None:
+        dims = [fixed.head_dim or width // fixed.heads]
+    elif fixed.head_dim is not None:
+        dims = [fixed.head_dim]
+    else:
+        usual = next((dim for _, most, dim in _USUAL_HEADS if width < most), 128)
+        dims = sorted(_HEAD_DIMS, key=lambda dim: abs(math.log(dim / usual)))
+    for dim in dims:
+        heads = fixed.heads or width // dim
+        if dim * heads == width and heads and heads % kv_groups == 0:
+            return dim, heads
+    told = Fixed(heads=fixed.heads, head_dim=fixed.head_dim)
+    shares = f"{told}" if str(told) else "heads of 8 to 256"
+    raise ScalaxError(
+        f"a width of {width} is not made up of {shares}"
+        + (f" in groups of {kv_groups}" if kv_groups > 1 else "")
+        + ": width = heads x head_dim",
+        where="model.width",
+        fix="change one of them, or leave one out",
+    )
+
+
+def _layers(params: float | None, width: int, gated: bool, fixed: Fixed) -> range:
+    if fixed.layers is not None:
+        return range(fixed.layers, fixed.layers + 1)
+    assert params is not None  # without a target, layers are given
+    block = 4 * width * width + (3 if gated else 2) * width * (
+        fixed.hidden or _hidden(width, gated)
+    )
     most = min(256, int(1.2 * params / block) + 1)
+    if fixed.width is not None:  # the size is met by depth alone
+        return range(1, most + 1)
     ideal = width / _ideal_ratio(width)
     return range(max(1, int(ideal / 4)), max(1, min(most, int(4 * ideal) + 1)) + 1)
 

@@ -15,7 +15,7 @@ from scalax.laws.base import ComputeRule
 from scalax.models.base import ModelFamily
 from scalax.schema import parse
 from scalax.shapes.base import Counts, DataSpec, Recipe
-from scalax.sweep.experiment import Experiment, Grid, IsoFlop, Listed, Train
+from scalax.sweep.experiment import Experiment, Grid, IsoFlop, Listed, ListedRun, Train
 from scalax.train.settings import TrainSpec
 
 _LINES = 100  # of metrics a run
@@ -169,20 +169,41 @@ class _Planner:
         sweep = self.experiment.sweep
         if isinstance(sweep, Grid):
             counts = sorted(sweep.tokens)
+            sizes = [self._size()] if sweep.params == "auto" else sweep.params
             if self.experiment.train.schedule == "wsd":
-                return [self._trunk(params, counts) for params in sweep.params]
-            return [self.alone(n, d) for n in sweep.params for d in counts]
+                return [self._trunk(params, counts) for params in sizes]
+            return [self.alone(n, d) for n in sizes for d in counts]
         if isinstance(sweep, IsoFlop):
             pairs = zip(sweep.flops, sweep.params, strict=True)
             return [self._at_budget(n, flops) for flops, sizes in pairs for n in sizes]
         assert isinstance(sweep, Listed)
-        return [self.alone(run.params, run.tokens) for run in sweep.runs]
+        return [self._listed(run) for run in sweep.runs]
 
     def alone(self, params: float, tokens: float, role: str = "fit") -> Group:
         shape = self._shape(params)
         spec = self._spec(shape, tokens, longest=tokens, shortest=tokens)
         run = self._plan(params, tokens, spec, trunk=None, before=0, role=role)
         return Group(run.name, None, (run,))
+
+    def _listed(self, run: ListedRun) -> Group:
+        model = self.experiment.model.model_copy(update=run.model)
+        planner = replace(
+            self,
+            experiment=self.experiment.model_copy(update={"model": model}),
+            axes={**self.axes, **run.model},
+        )
+        params = planner._size() if run.params == "auto" else run.params
+        return planner.alone(params, run.tokens)
+
+    def _size(self) -> float:
+        size = self.family.size(self.experiment.model.options, self.data)
+        if size is None:
+            raise ScalaxError(
+                f"the {self.family.name} of [model] has no one size",
+                where="sweep.params",
+                fix="give the sizes, or fix the shape in [model] (a transformer: width and layers)",
+            )
+        return size
 
     def _at_budget(self, params: float, flops: float) -> Group:
         per_token = self.family.flops_per_unit(self._shape(params))

@@ -43,10 +43,10 @@ class Model(_Open):
 
 
 class Grid(Settings):
-    """``[sweep]`` of every size with every token count."""
+    """``[sweep]`` of every size with every token count; ``auto``: the size that [model] fixes."""
 
     kind: Literal["grid"]
-    params: Positives
+    params: Positives | Auto
     tokens: Positives
     axes: Axes = Field(default_factory=dict)
 
@@ -67,10 +67,17 @@ class IsoFlop(Settings):
 
 
 class ListedRun(Settings):
-    """One run of a list."""
+    """One run of a list; ``auto``: the size that [model] fixes, with the keys given here."""
 
-    params: Positive
+    params: Positive | Auto = "auto"
     tokens: Positive
+    model: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_family(self) -> ListedRun:
+        if "family" in self.model:
+            raise ValueError("keys of one family: that of [model]")
+        return self
 
 
 class Listed(Settings):
@@ -183,8 +190,8 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
 
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
+    path = _key_path(key)
+    if not equals or not path:
         raise ScalaxError(
             f"expected section.key=value, got {override!r}",
             where="--set",
@@ -203,6 +210,19 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise ScalaxError(f"{part} is not a section", where=f"--set {key}")
     values[path[-1]] = value
+
+
+def _key_path(key: str) -> list[str]:
+    """The parts of a dotted TOML key, quoted ones whole; none where it is no key."""
+    try:
+        found: Any = tomllib.loads(f"{key} = true")
+    except tomllib.TOMLDecodeError:
+        return []
+    path = []
+    while isinstance(found, dict) and len(found) == 1:
+        ((part, found),) = found.items()
+        path.append(part)
+    return path if found is True else []
 
 
 def _one_of_each(values: Mapping[str, Any], where: str) -> None:

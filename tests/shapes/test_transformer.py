@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scalax.errors import ScalaxError
 from scalax.models.decoder import Decoder, next_token_sums
 from scalax.shapes.transformer import (
+    Fixed,
     TransformerShape,
     counts,
     flops_per_token,
@@ -85,3 +86,30 @@ def test_a_vocabulary_larger_than_the_model_says_so() -> None:
 def test_depth_and_width_grow_together() -> None:
     shapes = [shape_for(n, vocab=256, seq_len=128) for n in (1e5, 1e6, 1e7, 1e8, 1e9)]
     assert all(a.width < b.width and a.layers < b.layers for a, b in itertools.pairwise(shapes))
+
+
+@pytest.mark.parametrize(
+    "fixed",
+    [
+        Fixed(width=96),
+        Fixed(layers=5),
+        Fixed(heads=6),
+        Fixed(head_dim=24),
+        Fixed(hidden=200),
+        Fixed(width=112, layers=3, heads=7),
+    ],
+)
+def test_what_is_fixed_stays_and_the_rest_meets_the_size(fixed: Fixed) -> None:
+    shape = shape_for(5e5, vocab=256, seq_len=128, fixed=fixed)
+    given = {name: value for name, value in vars(fixed).items() if value is not None}
+    assert {name: getattr(shape, name) for name in given} == given
+    assert counts(shape).params == pytest.approx(5e5, rel=0.1)
+    assert shape.heads * shape.head_dim == shape.width
+
+
+@given(st.integers(1, 32), st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+def test_the_size_of_a_given_width_and_depth_is_met_exactly(eighths: int, layers: int) -> None:
+    fixed = Fixed(width=8 * eighths, layers=layers)
+    alone = shape_for(None, vocab=256, seq_len=128, fixed=fixed)
+    assert shape_for(counts(alone).params, vocab=256, seq_len=128, fixed=fixed) == alone

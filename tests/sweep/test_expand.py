@@ -56,8 +56,44 @@ def test_axes_multiply_the_sweep_and_name_their_column(experiment: Path) -> None
     assert all(r.spec.recipe.learning_rate == r.axes["learning_rate"] for r in found.fitted)
 
 
-def test_cosine_and_constant_runs_stand_alone(experiment: Path) -> None:
+SWEEPS = {
+    "grid": [],
+    "isoflop": ['sweep={kind="isoflop", flops=[1e9, 2e9], params=[[9e3, 14e3], [9e3, 14e3]]}'],
+    "list": ['sweep={kind="list", runs=[{params=9e3, tokens=4e3}, {params=14e3, tokens=4e3}]}'],
+}
+
+
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_cosine_and_constant_runs_stand_alone(experiment: Path, kind: str) -> None:
     for schedule in ("cosine", "constant"):
-        found = plan(experiment, f'train.schedule="{schedule}"')
-        assert [len(group.runs) for group in found.groups] == [1] * 4
+        found = plan(experiment, f'train.schedule="{schedule}"', *SWEEPS[kind])
+        assert [len(group.runs) for group in found.groups] == [1] * len(found.fitted)
+        assert {run.spec.schedule for run in found.fitted} == {schedule}
         assert all(run.spec.decay_start == run.spec.steps for run in found.fitted)
+
+
+def test_a_shape_given_in_the_file_sets_the_size(experiment: Path) -> None:
+    found = plan(
+        experiment, "model.layers=2", 'sweep.params="auto"', 'sweep.axes."model.width"=[16, 32]'
+    )
+    shapes = [(run.spec.shape.width, run.spec.shape.layers) for run in found.fitted]
+    assert shapes == [(16, 2)] * 2 + [(32, 2)] * 2
+    assert all(run.target_params == run.counts.params for run in found.fitted)
+
+
+def test_listed_runs_may_each_have_a_shape(experiment: Path) -> None:
+    found = plan(
+        experiment,
+        'sweep={kind="list", runs=[{tokens=4e3, model={width=16, layers=3}}, '
+        "{params=2e4, tokens=4e3, model={layers=1}}]}",
+    )
+    first, second = (run.spec.shape for run in found.fitted)
+    assert (first.width, first.layers, second.layers) == (16, 3, 1)
+    assert found.fitted[1].counts.params == pytest.approx(2e4, rel=0.1)
+
+
+def test_every_part_of_the_recipe_can_be_given(experiment: Path) -> None:
+    given = {"batch": 4, "learning_rate": 0.003, "beta2": 0.98, "weight_decay": 0.01, "warmup": 0.2}
+    found = plan(experiment, *(f"train.{name}={value}" for name, value in given.items()))
+    for run in found.fitted:
+        assert {name: getattr(run.spec.recipe, name) for name in given} == given

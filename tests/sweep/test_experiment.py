@@ -57,6 +57,20 @@ def test_settings_are_overridden_in_toml(experiment: Path) -> None:
         ("sweep.tokens=[8000, 8001]", r"come out the same"),
         ("sweep.axes.lr=[1, 2]", r"sweep\.axes\.lr: unknown setting"),
         ("sweep.axes.learning_rate=[0.1, -1]", r"train\.learning_rate: expected"),
+        ('sweep.params="auto"', r"sweep\.params: the transformer of \[model\] has no one size"),
+        ("model.layers=9", r"no transformer of vocabulary 256 with layers 9 has about 14,000"),
+        (
+            "model={family='transformer', width=96, heads=4, head_dim=16}",
+            r"model\.width: a width of 96 is not made up of heads 4, head_dim 16",
+        ),
+        (
+            "model={family='transformer', heads=3, kv_groups=2}",
+            r"model\.kv_groups: 3 heads are not whole groups of 2",
+        ),
+        (
+            "sweep={kind='list', runs=[{tokens=4e3, model={family='convnet'}}]}",
+            r"sweep\.runs\[0\]: expected keys of one family",
+        ),
         ("seed=-1", r"seed: expected .*greater than or equal to 0"),
         ("seed", r"--set: expected section\.key=value, got 'seed'"),
         ("name=my sweep", r"--set name: expected a TOML value, got 'my sweep'"),
