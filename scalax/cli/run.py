@@ -29,6 +29,14 @@ from scalax.cli.app import is_terminal, json_option, plugin_option, print_json, 
 )
 @click.option("--process-id", type=int, metavar="I", help="Which process this is, from 0.")
 @click.option("--num-processes", type=int, metavar="N", help="How many there are.")
+@click.option(
+    "--profile", metavar="START:STOP", help="Trace these steps of the first run that has them."
+)
+@click.option(
+    "--compile-cache",
+    metavar="DIR|gs://",
+    help="Where compiled steps are kept for the next start; scalax's cache by default.",
+)
 @click.option("--dry-run", is_flag=True, help="Check the file and print the plan; train nothing.")
 @json_option
 @plugin_option
@@ -39,6 +47,8 @@ def run(
     coordinator: str | None,
     process_id: int | None,
     num_processes: int | None,
+    profile: str | None,
+    compile_cache: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -52,8 +62,10 @@ def run(
     from scalax.sweep.run import prepare, run_prepared
     from scalax.sweep.words import plan_json, plan_rows, plan_summary
     from scalax.train.cluster import cluster_of
+    from scalax.train.profile import Profile
     from scalax.train.stopping import Stopped
 
+    asked_profile = None if profile is None else Profile.parse(profile)
     cluster = cluster_of(coordinator, process_id, num_processes)
     prepared = prepare(experiment, overrides)
     plan = prepared.plan
@@ -70,7 +82,13 @@ def run(
     reporter = Bars() if is_terminal() else Lines()
     try:
         outcome = run_prepared(
-            prepared, out, reporter=reporter, stop=lambda: bool(asked), cluster=cluster
+            prepared,
+            out,
+            reporter=reporter,
+            stop=lambda: bool(asked),
+            cluster=cluster,
+            profile=asked_profile,
+            compile_cache=compile_cache,
         )
     except Stopped:
         say(f"stopped and saved; the same command goes on: scalax run {experiment}")

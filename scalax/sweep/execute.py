@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from scalax.train.hosts import Hosts
 from scalax.train.loop import Job, advance, conclude, evaluate
 from scalax.train.mesh import make_mesh
 from scalax.train.place import usable_devices
+from scalax.train.profile import Profile
 from scalax.train.program import Program, TrainState
 from scalax.train.records import write_spec
 from scalax.train.settings import TrainSpec
@@ -57,6 +58,8 @@ class Executor:
         checkpoint_seconds: Most seconds of work between checkpoints.
         keep_checkpoints: How many stay of each run: with two there is one to go back to.
         ended: Called when a run's result is on disk.
+        writers: Who else is told: names of `scalax.train.writers`.
+        profile: Which steps are traced.
         hosts: The processes that train each run together; only the first writes results.
     """
 
@@ -68,6 +71,8 @@ class Executor:
     checkpoint_seconds: float
     keep_checkpoints: int
     ended: Callable[[], None]
+    writers: Sequence[str] = ()
+    profile: Profile = field(default_factory=Profile)
     hosts: Hosts = field(default_factory=Hosts)
     _programs: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
 
@@ -183,6 +188,8 @@ class Executor:
             checkpoint_seconds=self.checkpoint_seconds,
             keep=keep or (),
             latest=self.keep_checkpoints,
+            writers=self.writers,
+            profile=self.profile if self.hosts.first else Profile(),
             hosts=self.hosts,
         )
 

@@ -284,6 +284,9 @@ class _Planner:
             precision=train.precision,
             eval_examples=max(1, -(-train.eval_tokens // self.data.units_per_example)),
             log_every=max(1, steps // _LINES),
+            eval_every=(
+                None if train.eval_every == "none" else max(1, round(train.eval_every / per_step))
+            ),
             mesh="auto" if train.mesh == "auto" else {str(k): n for k, n in train.mesh.items()},
         )
 

@@ -37,6 +37,8 @@ from scalax.train.cluster import Cluster
 
 if TYPE_CHECKING:
     from scalax.train.hosts import Hosts
+from scalax.train.profile import Profile
+from scalax.train.writers import check_writers
 
 BEYOND = 10
 """The allocation reported is for this many times the compute of the largest run trained."""
@@ -104,6 +106,7 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
     """
     experiment = read_experiment(path, overrides)
     family: ModelFamily = registry.get("model", experiment.model.family)
+    check_writers(experiment.train.writers)
     FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
     data: OpenDataset = registry.get("dataset", name).open(name, experiment.data.options)
@@ -169,6 +172,8 @@ def run_prepared(
     reporter: Reporter,
     stop: Callable[[], bool],
     cluster: Cluster | None = None,
+    profile: Profile | None = None,
+    compile_cache: str | None = None,
 ) -> Outcome | None:
     """Runs what `prepare` gave; see `run_experiment`.
 
@@ -178,25 +183,40 @@ def run_prepared(
         reporter: Who is told how it goes, on process 0.
         stop: Asked at each step whether to save and stop.
         cluster: The processes of this job, where the environment does not name them.
+        profile: Steps to trace.
+        compile_cache: Where compiled steps are kept, as `keep_compiled` takes it.
+
+    Raises:
+        ScalaxError: As `run_experiment`; or no run has the steps to trace.
     """
     from scalax.devices import prepare as prepare_devices
 
     prepare_devices()
+    from scalax.train.compile_cache import keep_compiled
     from scalax.train.hosts import joined
+
+    profile = profile or Profile()
+    profile.check(max(run.spec.steps for run in prepared.plan.runs))
 
     folder = Path(out) if out is not None else Path("out") / prepared.experiment.name
     with joined(cluster) as hosts:
+        keep_compiled(compile_cache)
         hosts.same("the experiment", _digest(prepared, folder))
         with contextlib.ExitStack() as held:
             hosts.on_first(lambda: held.enter_context(_held(folder)))
             hosts.on_first(lambda: _write_resolved(folder, prepared.experiment))
             hosts.sees(folder / "experiment.toml")
             told = reporter if hosts.first else Quiet()
-            return _run_steps(prepared, folder, hosts, told, stop)
+            return _run_steps(prepared, folder, hosts, told, stop, profile)
 
 
 def _run_steps(
-    prepared: Prepared, folder: Path, hosts: Hosts, reporter: Reporter, stop: Callable[[], bool]
+    prepared: Prepared,
+    folder: Path,
+    hosts: Hosts,
+    reporter: Reporter,
+    stop: Callable[[], bool],
+    profile: Profile,
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
     from scalax.sweep.execute import Executor
@@ -211,6 +231,8 @@ def _run_steps(
         checkpoint_seconds=experiment.train.checkpoint_seconds,
         keep_checkpoints=experiment.train.keep_checkpoints,
         ended=lambda: write_runs(folder / "runs.csv", _rows(executor, plan)),
+        writers=experiment.train.writers,
+        profile=profile,
         hosts=hosts,
     )
     reporter.start(plan)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from scalax.files import write_json
 from scalax.train.checkpoint import Checkpoints
 from scalax.train.hosts import Hosts
 from scalax.train.measure import Meter, summarise
+from scalax.train.profile import Profile
 from scalax.train.program import Program, TrainState
 from scalax.train.records import Line, Metrics, Observer, Progress, Shown, Timing, close_all
 from scalax.train.schedule import schedule_values
 from scalax.train.settings import TrainSpec
 from scalax.train.stopping import Diverged, Stopped
+from scalax.train.writers import open_writer
 
 IN_FLIGHT = 2
 """Steps given to the device and not yet done: enough that it never waits for this process."""
@@ -50,6 +52,8 @@ class Job:
         checkpoint_seconds: Most seconds of work between checkpoints.
         keep: Steps whose checkpoints must stay: where branches start.
         latest: How many other checkpoints stay.
+        writers: Who else is told: names of `scalax.train.writers`.
+        profile: Which steps are traced.
         hosts: The processes that train it together; the first writes its files.
         meter: The clock of this session.
     """
@@ -63,6 +67,8 @@ class Job:
     checkpoint_seconds: float = 60.0
     keep: Iterable[int] = field(default_factory=tuple)
     latest: int = 2
+    writers: Sequence[str] = ()
+    profile: Profile = field(default_factory=Profile)
     hosts: Hosts = field(default_factory=Hosts)
     meter: Meter = field(init=False)
 
@@ -80,7 +86,8 @@ class Job:
         """Who is told how the run goes on from a step: nobody, on a process that writes nothing."""
         if not self.hosts.first:
             return []
-        return [Metrics(self.folder, done), Timing(self.folder), Shown(self.progress)]
+        others = [open_writer(name, self.folder, done) for name in self.writers]
+        return [Metrics(self.folder, done), Timing(self.folder), Shown(self.progress), *others]
 
     def batches(self, done: int, until: int) -> Ahead[dict[str, jax.Array]]:
         """The batches of steps ``done`` to ``until``: this process's rows of each, being placed."""
@@ -108,11 +115,17 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
     meter, schedule = job.meter, schedule_values(job.spec)
     done = int(state.step)
     flight: deque[Any] = deque()
-    with meter.running(), job.batches(done, until) as batches, _Teller(job, done) as teller:
+    with (
+        meter.running(),
+        job.batches(done, until) as batches,
+        _Teller(job, done) as teller,
+        job.profile.watch(job.folder) as before_step,
+    ):
         saved = time.monotonic()
         while done < until:
             with meter.spent("input"):
                 batch = next(batches)
+            before_step(done, flight)
             state, told = job.program.step(state, batch, schedule)
             done += 1
             meter.step(done)
@@ -122,6 +135,8 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
             flight.append(told)
             if len(flight) > IN_FLIGHT:
                 jax.block_until_ready(flight.popleft())
+            if job.spec.eval_every and done % job.spec.eval_every == 0 and done < job.spec.steps:
+                teller.score(done, evaluate(job, state))
             stop = job.hosts.stop_asked(job.stop()) and done < until
             if stop or done == until or _due(job, done, saved):
                 teller.flush()  # a checkpoint never holds a step whose line could be lost
@@ -200,6 +215,11 @@ class _Teller:
     def hold(self, step: int, told: dict[str, Any]) -> None:
         """Keeps a step's measures for `flush`."""
         self._held = step, told
+
+    def score(self, step: int, metrics: dict[str, float]) -> None:
+        """Tells held-out metrics."""
+        for observer in self._observers:
+            observer.score(step, step * self._job.spec.units_per_step, metrics)
 
     def flush(self) -> None:
         """Fetches and tells what is held.

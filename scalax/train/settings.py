@@ -31,6 +31,7 @@ class TrainSpec:
         eval_examples: Held-out examples scored at the end.
         log_every: Steps between lines of metrics.jsonl.
         mesh: ``auto``, or devices along each axis.
+        eval_every: Steps between lines of eval.jsonl; None scores at the end alone.
     """
 
     family: str
@@ -47,6 +48,7 @@ class TrainSpec:
     eval_examples: int
     log_every: int
     mesh: Mapping[str, int] | Literal["auto"] = field(default="auto")
+    eval_every: int | None = None
 
     @property
     def units(self) -> int:

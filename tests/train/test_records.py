@@ -1,0 +1,83 @@
+"""What a run leaves beside its result: lines that survive a kill, and where its time went."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scalax.errors import ScalaxError
+from scalax.train.measure import summarise
+from scalax.train.profile import Profile
+from scalax.train.records import Line, LineFile, Metrics, read_lines
+
+
+def line(step: int) -> Line:
+    return Line(step, 10 * step, {"loss": 1 / 3 + step}, {})
+
+
+def test_lines_past_the_checkpoint_are_written_again_the_same(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path, 0)
+    for step in (1, 2, 3):
+        metrics.line(line(step))
+        metrics.score(step, 10 * step, {"loss": 0.1 * step})
+    metrics.close()
+    whole = [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "eval.jsonl")]
+    with (tmp_path / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 4, "lo')  # cut short by a kill
+    metrics = Metrics(tmp_path, 1)
+    for step in (2, 3):
+        metrics.line(line(step))
+        metrics.score(step, 10 * step, {"loss": 0.1 * step})
+    metrics.close()
+    assert [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "eval.jsonl")] == whole
+
+
+def test_a_line_cut_short_spoils_no_other(tmp_path: Path) -> None:
+    (tmp_path / "timing.jsonl").write_text('{"step": 1}\n{"step": 2, "sec')
+    file = LineFile(tmp_path / "timing.jsonl")
+    file.append({"step": 3})
+    file.close()
+    assert read_lines(tmp_path / "timing.jsonl") == [{"step": 1}, {"step": 3}]
+
+
+def session(name: float, steps: int, seconds: float, **spent: float) -> dict[str, object]:
+    parts = dict.fromkeys(["compile", "input", "checkpoint", "evaluate"], 0.0) | spent
+    return {
+        "session": name, "steps": steps, "units": 100 * steps, "flops": 1e6 * steps,
+        "seconds": seconds, **{f"{part}_seconds": value for part, value in parts.items()},
+        "memory_bytes": 1000 * steps, "device": "Imaginary v9", "devices": 2, "precision": "f32",
+    }  # fmt: skip
+
+
+def test_sessions_of_a_run_are_added_up() -> None:
+    # By hand: a killed session of 10 s, 4 of them compiling; one of 5 s, 1 of them evaluating.
+    lines = [
+        session(1.0, 5, 6.0, compile=4.0),
+        session(1.0, 30, 10.0, compile=4.0, checkpoint=0.5),
+        session(2.0, 20, 5.0, evaluate=1.0, input=0.25),
+    ]
+    found = summarise(lines)
+    assert found["sessions"] == 2
+    assert found["seconds"] == 15
+    assert found["steps"] == 50
+    assert found["units_per_second"] == pytest.approx(5000 / (6 + 4))
+    assert found["flops_per_second"] == pytest.approx(5e7 / (6 + 4))
+    assert found["compile_seconds"] == 4
+    assert found["checkpoint_seconds"] == 0.5
+    assert found["memory_bytes"] == 30_000
+    assert found["utilisation"] is None  # no such chip is known
+    assert json.dumps(found)
+
+
+@pytest.mark.parametrize("text", ["", "5", "5:5", "9:3", "a:b", "-1:4"])
+def test_a_profile_that_cannot_be_says_what_to_write(text: str) -> None:
+    with pytest.raises(ScalaxError, match="expected START:STOP") as error:
+        Profile.parse(text)
+    assert "--profile 10:15" in str(error.value)
+
+
+def test_a_profile_past_the_end_is_refused_before_training() -> None:
+    with pytest.raises(ScalaxError, match="ends after 100 steps"):
+        Profile.parse("90:110").check(100)
