@@ -118,10 +118,10 @@ class Executor:
         batch = spec.recipe.batch
         mesh = make_mesh(spec.mesh, batch, usable_devices(spec.mesh, batch))
         recipe = replace(spec.recipe, learning_rate=1.0, warmup=0.0)
-        key = spec.shape, recipe, spec.precision, mesh
+        key = spec.shape, recipe, spec.precision, mesh, spec.skip_spikes
         if key not in self._programs:
             self._programs[key] = Program(
-                self.family, spec.shape, spec.recipe, spec.precision, mesh
+                self.family, spec.shape, spec.recipe, spec.precision, mesh, spec.skip_spikes
             )
         return self._programs[key]
 

@@ -284,6 +284,7 @@ class _Planner:
             precision=train.precision,
             eval_examples=max(1, -(-train.eval_tokens // self.data.units_per_example)),
             log_every=max(1, steps // _LINES),
+            skip_spikes=None if train.skip_spikes == "none" else train.skip_spikes,
             eval_every=(
                 None if train.eval_every == "none" else max(1, round(train.eval_every / per_step))
             ),

@@ -104,6 +104,7 @@ class Train(Settings):
     precision: Literal["f32", "bf16"] = "f32"
     mesh: Auto | MeshSizes = "auto"
     eval_tokens: Annotated[int, Field(ge=1)] = 262_144
+    skip_spikes: Positive | Literal["none"] = "none"
     eval_every: Positive | Literal["none"] = "none"
     checkpoint_seconds: Positive = 60.0
     writers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)

@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scalax.models.base import ModelFamily
 from scalax.shapes.base import Recipe
+from scalax.train import spikes
 from scalax.train.mesh import batch_sharding, serial_calls, where_it_divides
 from scalax.train.optimizer import make_optimizer
 from scalax.train.place import put, rows_here
@@ -36,12 +37,14 @@ class TrainState(NamedTuple):
         rest: What else the module keeps, such as running statistics, an ``nnx.State``.
         optimizer: Optax state.
         step: Steps done, int32.
+        history: Of the gradient norm, where spikes are skipped; else empty.
     """
 
     params: Any
     rest: Any
     optimizer: Any
     step: Any
+    history: Any = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,7 @@ class Program:
         recipe: Hyperparameters; only the optimiser's part is compiled in.
         precision: ``f32`` or ``bf16``.
         mesh: Where it runs.
+        skip_spikes: Deviations of the log gradient norm beyond which a batch is skipped.
     """
 
     family: ModelFamily
@@ -61,6 +65,7 @@ class Program:
     recipe: Recipe
     precision: str
     mesh: Mesh
+    skip_spikes: float | None = None
     _graph: Any = field(init=False, repr=False)
     _shardings: TrainState = field(init=False, repr=False)
     _create: Any = field(init=False, repr=False)
@@ -75,7 +80,9 @@ class Program:
             rngs = nnx.Rngs(jax.random.key(seed))
             module = self.family.build(self.shape, rngs=rngs, dtype=dtype)
             params, rest = nnx.state(module, nnx.Param, ...)
-            return TrainState(params, rest, optimizer.init(params), jnp.zeros((), jnp.int32))
+            history = () if self.skip_spikes is None else spikes.fresh()
+            moments = optimizer.init(params)
+            return TrainState(params, rest, moments, jnp.zeros((), jnp.int32), history)
 
         with self._within():
             module = nnx.eval_shape(
@@ -89,7 +96,7 @@ class Program:
             )
             shardings = _state_shardings(optimizer, placed, jax.eval_shape(create, 0), self.mesh)
         replicated = NamedSharding(self.mesh, PartitionSpec())
-        step = partial(_train_step, self.family, graph, optimizer)
+        step = partial(_train_step, self.family, graph, optimizer, self.skip_spikes)
         score = partial(_score_batch, self.family, graph)
         assign = partial(object.__setattr__, self)
         assign("_graph", graph)
@@ -160,6 +167,7 @@ def _train_step(
     family: ModelFamily,
     graph: Any,
     optimizer: optax.GradientTransformation,
+    skip_spikes: float | None,
     state: TrainState,
     batch: Mapping[str, jax.Array],
     schedule: Schedule,
@@ -174,7 +182,13 @@ def _train_step(
     rate = learning_rate(schedule, state.step)
     params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
     told = {"loss": loss, "grad_norm": optax.tree.norm(gradient), "learning_rate": rate}
-    return TrainState(params, rest, moments, state.step + 1), told
+    after = TrainState(params, rest, moments, state.step + 1, state.history)
+    if skip_spikes is None:
+        return after, told
+    spike, history = spikes.judge(state.history, told["grad_norm"], skip_spikes)
+    after = jax.tree.map(lambda new, old: jnp.where(spike, old, new), after, state)
+    told["skipped"] = history.skipped
+    return after._replace(step=state.step + 1, history=history), told
 
 
 def _score_batch(
@@ -198,4 +212,5 @@ def _state_shardings(
         params,
         transform_non_params=lambda _: whole,
     )
-    return TrainState(params, rest, moments, whole)
+    history = jax.tree.map(lambda _: whole, shapes.history)
+    return TrainState(params, rest, moments, whole, history)

@@ -31,6 +31,7 @@ class TrainSpec:
         eval_examples: Held-out examples scored at the end.
         log_every: Steps between lines of metrics.jsonl.
         mesh: ``auto``, or devices along each axis.
+        skip_spikes: Deviations of the log gradient norm beyond which a batch is skipped, or None.
         eval_every: Steps between lines of eval.jsonl; None scores at the end alone.
     """
 
@@ -48,6 +49,7 @@ class TrainSpec:
     eval_examples: int
     log_every: int
     mesh: Mapping[str, int] | Literal["auto"] = field(default="auto")
+    skip_spikes: float | None = None
     eval_every: int | None = None
 
     @property

@@ -18,6 +18,7 @@ from scalax.train.mesh import make_mesh
 from scalax.train.program import Program
 from scalax.train.schedule import learning_rate, schedule_values
 from scalax.train.settings import TrainSpec
+from scalax.train.spikes import WARMUP
 
 FAMILY = Transformer()
 RECIPE = Recipe(batch=8, learning_rate=0.01)
@@ -76,6 +77,25 @@ def test_bf16_keeps_master_weights_and_learns_alike(data) -> None:
     ours, full = losses(data, 30, precision="bf16"), losses(data, 30)
     assert np.mean(np.abs(np.subtract(ours, full))) < 0.05
     assert ours != full
+
+
+def test_a_batch_far_outside_the_history_is_skipped_and_counted(data) -> None:
+    made = spec(data)
+    program = Program(FAMILY, made.shape, RECIPE, "f32", make_mesh("auto", 8), skip_spikes=4.0)
+    state = program.init(0)
+    batches = train_batches(data.source("train"), batch=8, seed=0, start=0)
+    for batch in itertools.islice(batches, WARMUP + 10):
+        state, told = program.step(state, program.place(batch), schedule_values(made))
+    assert float(told["skipped"]) == 0
+    before = jax.device_get((state.params, state.optimizer))
+    foreign = {"tokens": np.full((8, 33), 200, np.int32), "mask": np.ones(8, np.float32)}
+    state, told = program.step(state, program.place(foreign), schedule_values(made))
+    assert float(told["skipped"]) == 1
+    assert int(state.step) == WARMUP + 11
+    jax.tree.map(np.testing.assert_array_equal, before, (state.params, state.optimizer))
+    state, told = program.step(state, program.place(next(batches)), schedule_values(made))
+    assert float(told["skipped"]) == 1
+    assert not np.array_equal(jax.tree.leaves(before)[0], jax.tree.leaves(state.params)[0])
 
 
 @pytest.mark.parametrize(
