@@ -104,12 +104,18 @@ class Executor:
     def _program(self, spec: TrainSpec) -> Program:
         """The compiled step, shared by runs that differ in seed, schedule or learning rate alone:
         those are arguments of it."""
-        mesh = make_mesh(spec.mesh, spec.recipe.batch)
+        mesh = make_mesh(spec.mesh, spec.recipe.batch // spec.accumulate)
         recipe = replace(spec.recipe, learning_rate=1.0, warmup=0.0)
         key = spec.shape, recipe, spec.precision, mesh
         if key not in self._programs:
             self._programs[key] = Program(
-                self.family, spec.shape, spec.recipe, spec.precision, mesh
+                self.family,
+                spec.shape,
+                spec.recipe,
+                spec.precision,
+                mesh,
+                recompute=spec.recompute,
+                accumulate=spec.accumulate,
             )
         return self._programs[key]
 

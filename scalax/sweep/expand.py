@@ -260,6 +260,12 @@ class _Planner:
     def _spec(self, shape: Any, tokens: float, longest: float, shortest: float) -> TrainSpec:
         train = self.experiment.train
         recipe = self._recipe(shape, longest)
+        if recipe.batch % train.accumulate:
+            raise ScalaxError(
+                f"a batch of {recipe.batch} does not divide into {train.accumulate} parts",
+                where="train.accumulate",
+                fix="give a divisor of the batch",
+            )
         per_step = recipe.batch * self.data.units_per_example
         steps = round(tokens / per_step)
         if steps < 1:
@@ -285,6 +291,8 @@ class _Planner:
             eval_examples=max(1, -(-train.eval_tokens // self.data.units_per_example)),
             log_every=max(1, steps // _LINES),
             mesh="auto" if train.mesh == "auto" else {str(k): n for k, n in train.mesh.items()},
+            recompute=train.recompute,
+            accumulate=train.accumulate,
         )
 
     def _name(self, params: float, tokens: float | None) -> str:
