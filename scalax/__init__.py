@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Allocation": "scalax.predict.answers:Allocation",
     "Coefficient": "scalax.laws.base:Coefficient",
+    "Compute": "scalax.models.compute:Compute",
     "ComputeRule": "scalax.laws.base:ComputeRule",
     "Counts": "scalax.shapes.base:Counts",
     "DataSpec": "scalax.shapes.base:DataSpec",
@@ -77,6 +78,7 @@ _PUBLIC = {
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
     "compare": "scalax.fit.compare:compare",
+    "constrain": "scalax.models.compute:constrain",
     "fit": "scalax.fit.estimate:fit",
     "gain": "scalax.predict.gain:gain",
     "load_plugin": "scalax.registry:load_file",
@@ -93,6 +95,7 @@ __version__ = "0.1.0"
 __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Allocation",
     "Coefficient",
+    "Compute",
     "ComputeRule",
     "Counts",
     "DataSpec",
@@ -116,6 +119,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "__version__",
     "allocate_with_inference",
     "compare",
+    "constrain",
     "fit",
     "gain",
     "load_plugin",

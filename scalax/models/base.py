@@ -10,6 +10,7 @@ import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from scalax.models.compute import Compute
 from scalax.shapes.base import Counts, DataSpec, Recipe
 
 
@@ -20,7 +21,7 @@ class ModelFamily(abc.ABC):
         name: What a user writes.
         title: One line for a listing.
         rules: Logical axis names of parameters to mesh axes (data, fsdp, tensor, expert), or None
-            for an axis that is never divided.
+            for an axis that is never divided. ``batch``, that of examples, is always there.
         metrics: What `sums` gives; any of them can be fitted.
         interface: Version of this interface that it was written for.
     """
@@ -74,13 +75,13 @@ class ModelFamily(abc.ABC):
         """Hyperparameters for a size and an amount of training data in units."""
 
     @abc.abstractmethod
-    def build(self, shape: Any, *, rngs: Any, dtype: Any) -> Any:
+    def build(self, shape: Any, *, rngs: Any, compute: Compute) -> Any:
         """The module.
 
         Args:
             shape: What `shape` gave.
             rngs: A ``flax.nnx.Rngs``.
-            dtype: The jax dtype to compute in; parameters are float32.
+            compute: The dtype to compute in (parameters are float32), and what to recompute.
 
         Returns:
             A ``flax.nnx.Module`` whose parameters carry logical axis names from ``rules``.

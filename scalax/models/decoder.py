@@ -7,6 +7,7 @@ normalisation statistics and the loss in float32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from scalax.models.attention import attend
+from scalax.models.compute import Compute, constrain
+from scalax.models.cross_entropy import summed_cross_entropy
 from scalax.shapes.transformer import TransformerShape
 
 _EPSILON = 1e-6
@@ -41,10 +45,15 @@ class Matrix(nnx.Module):
         self.inputs, self.dtype = inputs, dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Contracts the last ``inputs`` axes of x with the first of the kernel."""
-        return jnp.tensordot(
-            x.astype(self.dtype), self.kernel[...].astype(self.dtype), axes=self.inputs
-        )
+        """Contracts the last ``inputs`` axes of x with the first of the kernel.
+
+        As one product of two matrices: with more axes, XLA transposes activations on a CPU.
+        """
+        kernel = self.kernel[...].astype(self.dtype)
+        outer, outputs = x.shape[: x.ndim - self.inputs], kernel.shape[self.inputs :]
+        rows, columns = math.prod(outer), math.prod(outputs)
+        flat = x.astype(self.dtype).reshape(rows, -1) @ kernel.reshape(-1, columns)
+        return flat.reshape(*outer, *outputs)
 
 
 class RMSNorm(nnx.Module):
@@ -91,13 +100,14 @@ class Attention(nnx.Module):
 
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         """Attends, each position to itself and those before it."""
-        turn = rotary(x_BxLxD.shape[1], self.query.kernel.shape[-1])
-        q_BxLxHxK = rotate(self.query(x_BxLxD), turn)
-        k_BxLxHxK = rotate(self.key(x_BxLxD), turn)
-        mixed = jax.nn.dot_product_attention(
-            q_BxLxHxK, k_BxLxHxK, self.value(x_BxLxD), is_causal=True
+        qkv = (self.query(x_BxLxD), self.key(x_BxLxD), self.value(x_BxLxD))
+        q_BxHxLxK, k_BxGxLxK, v_BxGxLxK = (jnp.swapaxes(part, 1, 2) for part in qkv)
+        width = q_BxHxLxK.shape[-1]
+        turn = rotary(x_BxLxD.shape[1], width)
+        mixed_BxHxLxK = attend(
+            rotate(q_BxHxLxK, turn), rotate(k_BxGxLxK, turn), v_BxGxLxK, scale=width**-0.5
         )
-        return self.out(mixed)
+        return self.out(jnp.swapaxes(mixed_BxHxLxK, 1, 2))
 
 
 class Mlp(nnx.Module):
@@ -150,18 +160,20 @@ class Block(nnx.Module):
 class Decoder(nnx.Module):
     """The language model: tokens [B, L] to logits [B, L, V].
 
+    The blocks' parameters are stacked on a leading axis, one slice a layer.
+
     Args:
         shape: The architecture.
         rngs: For the initial parameters.
-        dtype: To compute in.
+        compute: How to compute.
     """
 
-    def __init__(self, shape: TransformerShape, *, rngs: nnx.Rngs, dtype: Any) -> None:
-        s = shape
+    def __init__(self, shape: TransformerShape, *, rngs: nnx.Rngs, compute: Compute) -> None:
+        s, dtype = shape, compute.dtype
         init = nnx.initializers.truncated_normal(_EMBED_STD if s.tied else 1.0)
         table = init(rngs.params(), (s.vocab, s.width), jnp.float32)
         self.embedding = nnx.Param(table, out_sharding=("vocab", "embed"), eager_sharding=False)
-        self.blocks = nnx.List([Block(s, rngs, dtype=dtype) for _ in range(s.layers)])
+        self.blocks = _stacked(s, rngs, dtype)
         self.norm = RMSNorm(s.width, dtype=dtype)
         self.head = (
             None
@@ -175,17 +187,39 @@ class Decoder(nnx.Module):
                 dtype=dtype,
             )
         )
-        self.dtype = dtype
+        self.vocab, self.compute = s.vocab, compute
 
     def __call__(self, tokens_BxL: jax.Array) -> jax.Array:
         """Logits of the next token at each position."""
-        x_BxLxD = self.embedding[...].astype(self.dtype)[tokens_BxL]
-        for block in self.blocks:
-            x_BxLxD = block(x_BxLxD)
-        x_BxLxD = self.norm(x_BxLxD)
-        if self.head is None:
-            return x_BxLxD @ self.embedding[...].astype(self.dtype).T
-        return self.head(x_BxLxD)
+        return self.logits(self.hidden(tokens_BxL))
+
+    def hidden(self, tokens_BxL: jax.Array) -> jax.Array:
+        """Normalised activations [B, L, D] after the last block."""
+        table = self.embedding[...].astype(self.compute.dtype)
+        graph, stacked = nnx.split(self.blocks)
+
+        def block(x_BxLxD: jax.Array, params: Any) -> jax.Array:
+            return constrain(nnx.merge(graph, params)(x_BxLxD), "batch", None, None)
+
+        x_BxLxD = constrain(table[tokens_BxL], "batch", None, None)
+        return self.norm(self.compute.layers(block, x_BxLxD, stacked))
+
+    def logits(self, x_BxLxD: jax.Array) -> jax.Array:
+        """The head: activations [B, L, D] to logits [B, L, V]."""
+        if self.head is not None:
+            return self.head(x_BxLxD)
+        flat = x_BxLxD.reshape(-1, x_BxLxD.shape[-1]) @ self.embedding[...].astype(x_BxLxD.dtype).T
+        return flat.reshape(*x_BxLxD.shape[:-1], self.vocab)
+
+
+def _stacked(shape: TransformerShape, rngs: nnx.Rngs, dtype: Any) -> Block:
+    """All blocks as one whose parameters have a leading axis ``layers``."""
+
+    def make(rngs: nnx.Rngs) -> Block:
+        return Block(shape, rngs, dtype=dtype)
+
+    stacked = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
+    return nnx.split_rngs(splits=shape.layers)(stacked)(rngs)
 
 
 def rotary(length: int, head_dim: int) -> tuple[jax.Array, jax.Array]:
@@ -195,12 +229,12 @@ def rotary(length: int, head_dim: int) -> tuple[jax.Array, jax.Array]:
     return jnp.cos(angles), jnp.sin(angles)
 
 
-def rotate(x_BxLxHxK: jax.Array, turn: tuple[jax.Array, jax.Array]) -> jax.Array:
+def rotate(x_BxHxLxK: jax.Array, turn: tuple[jax.Array, jax.Array]) -> jax.Array:
     """Turns each pair (k, k + K / 2) by its position's angle."""
-    cos, sin = (part[None, :, None, :] for part in turn)
-    first, second = jnp.split(x_BxLxHxK.astype(jnp.float32), 2, axis=-1)
+    cos, sin = turn
+    first, second = jnp.split(x_BxHxLxK.astype(jnp.float32), 2, axis=-1)
     turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return turned.astype(x_BxLxHxK.dtype)
+    return turned.astype(x_BxHxLxK.dtype)
 
 
 def next_token_sums(
@@ -216,9 +250,8 @@ def next_token_sums(
         ``{"loss": sum}`` and the number of tokens it is over, float32.
     """
     tokens = batch["tokens"]
-    logits = module(tokens[:, :-1]).astype(jnp.float32)
     targets = tokens[:, 1:]
-    picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    nats = jax.nn.logsumexp(logits, axis=-1) - picked
     weight = batch["mask"].astype(jnp.float32)
-    return {"loss": jnp.sum(nats * weight[:, None])}, jnp.sum(weight) * targets.shape[1]
+    x_BxLxD = module.hidden(tokens[:, :-1])
+    nats = summed_cross_entropy(module.logits, x_BxLxD, targets, weight, module.vocab)
+    return {"loss": nats}, jnp.sum(weight) * targets.shape[1]

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from scalax.errors import ScalaxError
 from scalax.models.base import ModelFamily
+from scalax.models.compute import Compute
 from scalax.schema import Settings, parse
 from scalax.shapes import transformer as shapes
 from scalax.shapes.base import Counts, DataSpec, Recipe
@@ -105,11 +106,11 @@ class Transformer(ModelFamily):
             learning_rate=min(0.02, 0.32 * params**-0.713 * units**0.307),
         )
 
-    def build(self, shape: TransformerShape, *, rngs: Any, dtype: Any) -> Any:
+    def build(self, shape: TransformerShape, *, rngs: Any, compute: Compute) -> Any:
         """The module; see `scalax.models.decoder.Decoder`."""
         from scalax.models.decoder import Decoder
 
-        return Decoder(shape, rngs=rngs, dtype=dtype)
+        return Decoder(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         """Summed next-token cross-entropy in nats, over the tokens predicted."""

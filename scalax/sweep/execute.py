@@ -115,13 +115,21 @@ class Executor:
     def _program(self, spec: TrainSpec) -> Program:
         """The compiled step, shared by runs that differ in seed, schedule or learning rate alone:
         those are arguments of it."""
-        batch = spec.recipe.batch
+        batch = spec.recipe.batch // spec.accumulate
         mesh = make_mesh(spec.mesh, batch, usable_devices(spec.mesh, batch))
         recipe = replace(spec.recipe, learning_rate=1.0, warmup=0.0)
-        key = spec.shape, recipe, spec.precision, mesh, spec.skip_spikes
+        how = spec.recompute, spec.accumulate, spec.skip_spikes
+        key = spec.shape, recipe, spec.precision, mesh, how
         if key not in self._programs:
             self._programs[key] = Program(
-                self.family, spec.shape, spec.recipe, spec.precision, mesh, spec.skip_spikes
+                self.family,
+                spec.shape,
+                spec.recipe,
+                spec.precision,
+                mesh,
+                recompute=spec.recompute,
+                accumulate=spec.accumulate,
+                skip_spikes=spec.skip_spikes,
             )
         return self._programs[key]
 

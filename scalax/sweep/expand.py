@@ -260,6 +260,12 @@ class _Planner:
     def _spec(self, shape: Any, tokens: float, longest: float, shortest: float) -> TrainSpec:
         train = self.experiment.train
         recipe = self._recipe(shape, longest)
+        if recipe.batch % train.accumulate:
+            raise ScalaxError(
+                f"a batch of {recipe.batch} does not divide into {train.accumulate} parts",
+                where="train.accumulate",
+                fix="give a divisor of the batch",
+            )
         per_step = recipe.batch * self.data.units_per_example
         steps = round(tokens / per_step)
         if steps < 1:
@@ -289,6 +295,8 @@ class _Planner:
                 None if train.eval_every == "none" else max(1, round(train.eval_every / per_step))
             ),
             mesh="auto" if train.mesh == "auto" else {str(k): n for k, n in train.mesh.items()},
+            recompute=train.recompute,
+            accumulate=train.accumulate,
         )
 
     def _name(self, params: float, tokens: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scalax.errors import ScalaxError
+from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -103,6 +104,8 @@ class Train(Settings):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.2
     precision: Literal["f32", "bf16"] = "f32"
     mesh: Auto | MeshSizes = "auto"
+    recompute: Recompute = "none"
+    accumulate: Annotated[int, Field(ge=1)] = 1
     eval_tokens: Annotated[int, Field(ge=1)] = 262_144
     skip_spikes: Positive | Literal["none"] = "none"
     eval_every: Positive | Literal["none"] = "none"

@@ -19,10 +19,11 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scalax.models.base import ModelFamily
+from scalax.models.compute import Compute, Recompute
 from scalax.shapes.base import Recipe
 from scalax.train import spikes
-from scalax.train.mesh import batch_sharding, serial_calls, where_it_divides
-from scalax.train.optimizer import make_optimizer
+from scalax.train.mesh import BATCH_AXES, batch_sharding, serial_calls, where_it_divides
+from scalax.train.optimizer import make_optimizer, matrices
 from scalax.train.place import put, rows_here
 from scalax.train.schedule import Schedule, learning_rate
 
@@ -58,6 +59,8 @@ class Program:
         precision: ``f32`` or ``bf16``.
         mesh: Where it runs.
         skip_spikes: Deviations of the log gradient norm beyond which a batch is skipped.
+        recompute: What the backward pass computes again: see `scalax.models.compute.Compute`.
+        accumulate: Parts that a batch is computed in, one after another, their gradients summed.
     """
 
     family: ModelFamily
@@ -66,6 +69,8 @@ class Program:
     precision: str
     mesh: Mesh
     skip_spikes: float | None = None
+    recompute: Recompute = "none"
+    accumulate: int = 1
     _graph: Any = field(init=False, repr=False)
     _shardings: TrainState = field(init=False, repr=False)
     _create: Any = field(init=False, repr=False)
@@ -73,12 +78,11 @@ class Program:
     _score: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        optimizer = make_optimizer(self.recipe)
-        dtype = _DTYPES[self.precision]
+        compute = Compute(_DTYPES[self.precision], self.recompute)
 
         def create(seed: Any) -> TrainState:
             rngs = nnx.Rngs(jax.random.key(seed))
-            module = self.family.build(self.shape, rngs=rngs, dtype=dtype)
+            module = self.family.build(self.shape, rngs=rngs, compute=compute)
             params, rest = nnx.state(module, nnx.Param, ...)
             history = () if self.skip_spikes is None else spikes.fresh()
             moments = optimizer.init(params)
@@ -86,9 +90,10 @@ class Program:
 
         with self._within():
             module = nnx.eval_shape(
-                lambda: self.family.build(self.shape, rngs=nnx.Rngs(0), dtype=dtype)
+                lambda: self.family.build(self.shape, rngs=nnx.Rngs(0), compute=compute)
             )
             graph, abstract, _ = nnx.split(module, nnx.Param, ...)
+            optimizer = make_optimizer(self.recipe, matrices(abstract))
             placed = jax.tree.map(
                 lambda place, leaf: where_it_divides(place, leaf.shape),
                 nnx.get_named_sharding(abstract, self.mesh),
@@ -96,7 +101,9 @@ class Program:
             )
             shardings = _state_shardings(optimizer, placed, jax.eval_shape(create, 0), self.mesh)
         replicated = NamedSharding(self.mesh, PartitionSpec())
-        step = partial(_train_step, self.family, graph, optimizer, self.skip_spikes)
+        step = partial(
+            _train_step, self.family, graph, optimizer, self.accumulate, self.skip_spikes
+        )
         score = partial(_score_batch, self.family, graph)
         assign = partial(object.__setattr__, self)
         assign("_graph", graph)
@@ -158,7 +165,7 @@ class Program:
     @contextlib.contextmanager
     def _within(self) -> Iterator[None]:
         """The mesh and the family's axis names, as creating parameters needs them."""
-        rules = tuple(self.family.rules.items())
+        rules = (*self.family.rules.items(), ("batch", BATCH_AXES))
         with jax.set_mesh(self.mesh), nnx.logical_axis_rules(rules):
             yield
 
@@ -167,17 +174,13 @@ def _train_step(
     family: ModelFamily,
     graph: Any,
     optimizer: optax.GradientTransformation,
+    accumulate: int,
     skip_spikes: float | None,
     state: TrainState,
     batch: Mapping[str, jax.Array],
     schedule: Schedule,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    def mean_loss(params: Any) -> tuple[jax.Array, Any]:
-        module = nnx.merge(graph, params, state.rest)
-        sums, weight = family.sums(module, batch)
-        return sums["loss"] / weight, nnx.state(module, nnx.Not(nnx.Param))
-
-    (loss, rest), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    loss, gradient, rest = _mean_gradient(family, graph, accumulate, state, batch)
     updates, moments = optimizer.update(gradient, state.optimizer, state.params)
     rate = learning_rate(schedule, state.step)
     params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
@@ -189,6 +192,49 @@ def _train_step(
     after = jax.tree.map(lambda new, old: jnp.where(spike, old, new), after, state)
     told["skipped"] = history.skipped
     return after._replace(step=state.step + 1, history=history), told
+
+
+def _mean_gradient(
+    family: ModelFamily,
+    graph: Any,
+    accumulate: int,
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+) -> tuple[jax.Array, Any, Any]:
+    """The mean loss of a batch, its gradient, and what else the module keeps."""
+
+    def summed(params: Any, rest: Any, part: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        module = nnx.merge(graph, params, rest)
+        sums, weight = family.sums(module, part)
+        return sums["loss"], (weight, nnx.state(module, nnx.Not(nnx.Param)))
+
+    def one(rest: Any, part: Any) -> tuple[Any, Any]:
+        (total, (weight, rest)), gradient = jax.value_and_grad(summed, has_aux=True)(
+            state.params, rest, part
+        )
+        return rest, (total, weight, gradient)
+
+    if accumulate == 1:
+        rest, found = one(state.rest, batch)
+    else:
+
+        def add(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], None]:
+            rest, found = one(carry[0], part)
+            return (rest, jax.tree.map(jnp.add, carry[1], found)), None
+
+        zero = jnp.zeros((), jnp.float32)
+        empty = (zero, zero, jax.tree.map(jnp.zeros_like, state.params))
+        (rest, found), _ = jax.lax.scan(add, (state.rest, empty), _parts(batch, accumulate))
+    total, weight, gradient = found
+    return total / weight, jax.tree.map(lambda g: g / weight, gradient), rest
+
+
+def _parts(batch: Mapping[str, jax.Array], count: int) -> dict[str, jax.Array]:
+    """The batch in parts [count, batch / count, ...], each device's examples staying with it."""
+    return {
+        name: jnp.swapaxes(leaf.reshape(leaf.shape[0] // count, count, *leaf.shape[1:]), 0, 1)
+        for name, leaf in batch.items()
+    }
 
 
 def _score_batch(

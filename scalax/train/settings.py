@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from scalax.models.compute import Recompute
 from scalax.shapes.base import Recipe
 
 Schedule = Literal["wsd", "cosine", "constant"]
@@ -33,6 +34,8 @@ class TrainSpec:
         mesh: ``auto``, or devices along each axis.
         skip_spikes: Deviations of the log gradient norm beyond which a batch is skipped, or None.
         eval_every: Steps between lines of eval.jsonl; None scores at the end alone.
+        recompute: What the backward pass computes again: see `scalax.models.compute.Compute`.
+        accumulate: Parts that a batch is computed in, one after another.
     """
 
     family: str
@@ -51,6 +54,8 @@ class TrainSpec:
     mesh: Mapping[str, int] | Literal["auto"] = field(default="auto")
     skip_spikes: float | None = None
     eval_every: int | None = None
+    recompute: Recompute = "none"
+    accumulate: int = 1
 
     @property
     def units(self) -> int:
@@ -58,7 +63,6 @@ class TrainSpec:
         return self.steps * self.units_per_step
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values, without the mesh: a run may resume on other devices."""
+        """The record as JSON values, without how it is computed: a run may resume elsewhere."""
         values = asdict(self)
-        del values["mesh"]
-        return values
+        return {k: v for k, v in values.items() if k not in ("mesh", "recompute", "accumulate")}

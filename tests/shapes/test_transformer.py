@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
+from scalax.models.compute import Compute
 from scalax.models.decoder import Decoder, next_token_sums
 from scalax.shapes.transformer import (
     Fixed,
@@ -39,7 +40,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("shape", VARIANTS)
 def test_counts_are_those_of_the_real_parameter_tree(shape: TransformerShape) -> None:
-    module = nnx.eval_shape(lambda: Decoder(shape, rngs=nnx.Rngs(0), dtype=jnp.float32))
+    module = nnx.eval_shape(lambda: Decoder(shape, rngs=nnx.Rngs(0), compute=Compute(jnp.float32)))
     leaves = jax.tree.leaves(nnx.state(module, nnx.Param))
     assert counts(shape).params == sum(math.prod(leaf.shape) for leaf in leaves)
     assert counts(shape).params_embedding == shape.vocab * shape.width
@@ -47,7 +48,7 @@ def test_counts_are_those_of_the_real_parameter_tree(shape: TransformerShape) ->
 
 @pytest.mark.parametrize("shape", VARIANTS)
 def test_flops_are_those_of_the_traced_training_step(shape: TransformerShape) -> None:
-    graph, params = nnx.split(Decoder(shape, rngs=nnx.Rngs(0), dtype=jnp.float32))
+    graph, params = nnx.split(Decoder(shape, rngs=nnx.Rngs(0), compute=Compute(jnp.float32)))
     batch = {"tokens": jnp.zeros((3, shape.seq_len + 1), jnp.int32), "mask": jnp.ones(3)}
 
     def loss(values: nnx.State) -> jax.Array:

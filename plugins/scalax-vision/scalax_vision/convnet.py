@@ -86,11 +86,11 @@ class ConvNet(sx.ModelFamily):
             beta2=0.99,
         )
 
-    def build(self, shape: ConvShape, *, rngs: Any, dtype: Any) -> Any:
+    def build(self, shape: ConvShape, *, rngs: Any, compute: sx.Compute) -> Any:
         """The module; see `scalax_vision.module.Net`."""
         from scalax_vision.module import Net
 
-        return Net(shape, rngs=rngs, dtype=dtype)
+        return Net(shape, rngs=rngs, dtype=compute.dtype)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         """Summed cross-entropy in nats, right and wrong answers, over the examples."""

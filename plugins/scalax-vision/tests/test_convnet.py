@@ -42,13 +42,15 @@ CASES = [(8600, MNIST), (50_000, MNIST), (3000, DIGITS), (40_000, DIGITS), (2e5,
 @functools.cache
 def module_of(shape):
     with placed():
-        return FAMILY.build(shape, rngs=nnx.Rngs(0), dtype=jnp.float32)
+        return FAMILY.build(shape, rngs=nnx.Rngs(0), compute=sx.Compute(jnp.float32))
 
 
 def abstract_of(shape):
     """The module without its values: what needs no compiler."""
     with placed():
-        return nnx.eval_shape(lambda: FAMILY.build(shape, rngs=nnx.Rngs(0), dtype=jnp.float32))
+        return nnx.eval_shape(
+            lambda: FAMILY.build(shape, rngs=nnx.Rngs(0), compute=sx.Compute(jnp.float32))
+        )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,137 @@
+"""Measures the trainer against a plain one: JSON on standard output.
+
+    python tools/bench_train.py               all rows, some minutes on two cores
+    python tools/bench_train.py --only tokens rows whose names hold a word
+
+Each row is {name, reference, ours, ratio, target, met}; ratio above 1 means ours is better. The
+speed rows alternate short stretches of both sides, each in a process of its own as its users would
+have it, and compare medians. met is null where it could not be measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from scalax import devices
+
+devices.prepare()
+
+import numpy as np  # noqa: E402
+
+from scalax.models.transformer import Transformer  # noqa: E402
+from scalax.shapes.base import Recipe  # noqa: E402
+from scalax.shapes.transformer import TransformerShape  # noqa: E402
+from scalax.train.mesh import make_mesh  # noqa: E402
+from scalax.train.program import Program  # noqa: E402
+
+HERE = Path(__file__).parent
+VOCAB, LENGTH, BATCH = 256, 128, 16
+SIZES = (
+    # width, layers, heads, steps a stretch, times as fast as the reference
+    (64, 2, 4, 30, 2.5),
+    (128, 4, 4, 8, 1.6),
+    (256, 6, 4, 3, 1.3),
+)
+STRETCHES = 9
+
+
+def tokens_per_second(width: int, layers: int, heads: int, steps: int, target: float) -> Any:
+    """The plain step and the trainer's, in turn."""
+    command = [sys.executable, HERE / "plain_step.py", width, layers, heads]
+    with subprocess.Popen(
+        list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as plain:
+        assert plain.stdin and plain.stdout
+        params = int(plain.stdout.readline())
+
+        def reference(steps: int) -> float:
+            plain.stdin.write(f"{steps}\n")
+            plain.stdin.flush()
+            return float(plain.stdout.readline())
+
+        ours = _Ours(width, layers, heads)
+        assert ours.params == params, "the two sides are not one model"
+        sides = {"reference": reference, "ours": ours.seconds}
+        for side in sides.values():
+            side(3)  # compiles, and fills caches
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(STRETCHES):
+            for name, side in sides.items():
+                seconds[name].append(side(steps))
+        plain.stdin.close()
+    rate = {n: BATCH * LENGTH / statistics.median(found) for n, found in seconds.items()}
+    ratio = rate["ours"] / rate["reference"]
+    return _row(
+        f"tokens/s, {width} wide x {layers} layers, {params:,} params, {ours.where}",
+        rate["reference"],
+        rate["ours"],
+        ratio,
+        target,
+        ratio >= target,
+    )
+
+
+class _Ours:
+    """The trainer's step, as a run takes it."""
+
+    def __init__(self, width: int, layers: int, heads: int) -> None:
+        family = Transformer()
+        shape = TransformerShape(
+            vocab=VOCAB, width=width, layers=layers, heads=heads, kv_heads=heads,
+            head_dim=width // heads, hidden=4 * width, gated=False, tied=True, seq_len=LENGTH,
+        )  # fmt: skip
+        mesh = make_mesh("auto", BATCH)
+        recipe = Recipe(batch=BATCH, learning_rate=1e-3)
+        self.program = Program(family, shape, recipe, "f32", mesh)
+        self.params = family.counts(shape).params
+        self.where = f"{mesh.size} {mesh.devices.flat[0].platform} devices"
+        self._state = self.program.init(0)
+        names = ("peak", "warmup", "decay_start", "steps", "cosine")
+        self._schedule = dict(zip(names, map(np.float32, (1e-3, 1, 1e9, 1e9, 0)), strict=True))
+        draw = np.random.default_rng(0)
+        shapes = (BATCH, LENGTH + 1)
+        self._tokens = [draw.integers(0, VOCAB, shapes, dtype=np.int32) for _ in range(4)]
+
+    def seconds(self, steps: int) -> float:
+        """Seconds a step."""
+        mask, began = np.ones(BATCH, np.float32), time.perf_counter()
+        told: dict[str, Any] = {}
+        for k in range(steps):
+            batch = self.program.place({"tokens": self._tokens[k % 4], "mask": mask})
+            self._state, told = self.program.step(self._state, batch, self._schedule)
+        float(told["loss"])
+        return (time.perf_counter() - began) / steps
+
+
+def _row(
+    name: str, reference: Any, ours: Any, ratio: float | None, target: Any, met: bool | None
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "reference": reference,
+        "ours": ours,
+        "ratio": ratio,
+        "target": target,
+        "met": met,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="a word that the names of the rows hold")
+    only = parser.parse_args().only
+    rows = []
+    if only in "tokens/s":
+        rows += [tokens_per_second(*size) for size in SIZES]
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
