@@ -24,6 +24,8 @@ _READERS = {
     ".parquet": "parquet",
 }
 _EXPECTED = "a .csv, .jsonl or .parquet file, or the folder of a sweep"
+_MOST = 1e100
+"""Beyond it, and below its inverse, products of columns leave the range of a float."""
 
 
 def read_runs(
@@ -149,7 +151,7 @@ def _fill(runs: Runs, given: list[str]) -> Runs:
 
 
 def positive_column(runs: Runs, name: str, but_not: np.ndarray | None = None) -> np.ndarray:
-    """A column as positive finite floats.
+    """A column as positive floats whose products stay finite.
 
     Args:
         runs: A table.
@@ -164,7 +166,7 @@ def positive_column(runs: Runs, name: str, but_not: np.ndarray | None = None) ->
         numbers = np.asarray([_number(v) for v in values], float)
     else:
         numbers = values.astype(float)
-    bad = ~(np.isfinite(numbers) & (numbers > 0))
+    bad = ~((numbers >= 1 / _MOST) & (numbers <= _MOST))
     if but_not is not None:
         numbers = np.where(bad & but_not, np.nan, numbers)
         bad &= ~but_not
@@ -172,9 +174,10 @@ def positive_column(runs: Runs, name: str, but_not: np.ndarray | None = None) ->
         row = int(np.argmax(bad))
         more = f" (and {int(bad.sum()) - 1} more rows)" if bad.sum() > 1 else ""
         found = values[row]
+        near = f" of {1 / _MOST:g} to {_MOST:g}" if 0 < numbers[row] < np.inf else ""
         shown = "nothing" if found is None or found != found else repr(found)
         raise ScalaxError(
-            f"expected a positive number, got {shown}{more}",
+            f"expected a positive number{near}, got {shown}{more}",
             where=f"{runs.source}: row {int(runs.lines[row])}, {name}",
             fix="mend or remove the row, or set its status to diverged",
         )
