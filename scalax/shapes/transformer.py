@@ -168,7 +168,7 @@ def shape_for(
         >>> counts(shape_for(1e8, vocab=32000, seq_len=1024)).params
         100039104
         >>> shape_for(1e8, vocab=32000, seq_len=1024, fixed=Fixed(layers=24)).width
-        448
+        480
     """
     fixed = fixed or Fixed()
     best: tuple[float, TransformerShape] | None = None
