@@ -34,7 +34,9 @@ def summed_cross_entropy(
 
     def some(x: jax.Array, targets: jax.Array) -> jax.Array:
         logits = head(x).astype(jnp.float32)
-        picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+        # A comparison, not a look-up: its derivative is no scatter, and it may be divided over V.
+        chosen = targets[..., None] == jnp.arange(vocab)
+        picked = jnp.sum(jnp.where(chosen, logits, 0), axis=-1)
         nats = jax.nn.logsumexp(logits, axis=-1) - picked
         return jnp.sum(nats * weight_B[:, None])
 

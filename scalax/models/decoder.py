@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from scalax.models.attention import attend
@@ -52,8 +53,31 @@ class Matrix(nnx.Module):
         kernel = self.kernel[...].astype(self.dtype)
         outer, outputs = x.shape[: x.ndim - self.inputs], kernel.shape[self.inputs :]
         rows, columns = math.prod(outer), math.prod(outputs)
-        flat = x.astype(self.dtype).reshape(rows, -1) @ kernel.reshape(-1, columns)
+        flat = _product(x.astype(self.dtype).reshape(rows, -1), kernel.reshape(-1, columns))
         return flat.reshape(*outer, *outputs)
+
+
+@jax.custom_vjp
+def _product(x_RxI: jax.Array, k_IxO: jax.Array) -> jax.Array:
+    """A product of matrices whose derivative lies as the kernel does, [I, O].
+
+    The one that jax derives is its transpose: on a CPU, a strided copy of all parameters.
+    """
+    return x_RxI @ k_IxO
+
+
+def _product_forward(x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return x @ w, (x, w)
+
+
+def _product_backward(
+    kept: tuple[jax.Array, jax.Array], d_out: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, w = kept
+    return d_out @ w.T, x.T @ d_out
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 class RMSNorm(nnx.Module):
@@ -222,14 +246,18 @@ def _stacked(shape: TransformerShape, rngs: nnx.Rngs, dtype: Any) -> Block:
     return nnx.split_rngs(splits=shape.layers)(stacked)(rngs)
 
 
-def rotary(length: int, head_dim: int) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines of rotary positions (Su et al. 2021), each [L, K / 2], float32."""
-    rates = _ROTARY_BASE ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-    angles = jnp.arange(length, dtype=jnp.float32)[:, None] * rates
-    return jnp.cos(angles), jnp.sin(angles)
+def rotary(length: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines of rotary positions (Su et al. 2021), each [L, K / 2], float32.
+
+    They are constants of the program: left to it, XLA fuses them into what uses them, and works
+    them out again for each example and head.
+    """
+    rates = _ROTARY_BASE ** (-np.arange(0, head_dim, 2) / head_dim)
+    angles = np.arange(length)[:, None] * rates
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
-def rotate(x_BxHxLxK: jax.Array, turn: tuple[jax.Array, jax.Array]) -> jax.Array:
+def rotate(x_BxHxLxK: jax.Array, turn: tuple[np.ndarray, np.ndarray]) -> jax.Array:
     """Turns each pair (k, k + K / 2) by its position's angle."""
     cos, sin = turn
     first, second = jnp.split(x_BxHxLxK.astype(jnp.float32), 2, axis=-1)
