@@ -6,10 +6,12 @@ epoch is a new permutation. Which host reads which part changes nothing in it.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Thread
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -67,6 +69,11 @@ class Ahead(Generic[Made]):
         if self._left:
             self._left -= 1
             self._coming.append(self._pool.submit(lambda: self._make(next(self._batches))))
+
+
+def load_ahead() -> None:
+    """Begins to import what reads batches, in a thread, while the first step is compiled."""
+    Thread(target=importlib.import_module, args=("grain",), name="load", daemon=True).start()
 
 
 def train_batches(

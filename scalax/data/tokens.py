@@ -68,18 +68,23 @@ class TokenDataset:
 
 
 class TokenWindows:
-    """Windows of a token file: window i starts at token i * seq_len and overlaps by one."""
+    """Windows of a token file: window i starts at token i * seq_len and overlaps by one.
+
+    They are read, not mapped: pages of a mapped file count as the process's memory, and random
+    windows would in time touch all of them.
+    """
 
     def __init__(self, path: Path, seq_len: int) -> None:
         self._path, self._seq_len = path, seq_len
-        self._tokens = np.memmap(path, dtype=np.uint8, mode="r")
+        self._file = path.open("rb", buffering=0)
+        self._tokens = path.stat().st_size
 
     def __len__(self) -> int:
-        return windows(len(self._tokens), self._seq_len)
+        return windows(self._tokens, self._seq_len)
 
     def __getitem__(self, index: int) -> Example:
-        start = index * self._seq_len
-        return {"tokens": self._tokens[start : start + self._seq_len + 1].astype(np.int32)}
+        read = os.pread(self._file.fileno(), self._seq_len + 1, index * self._seq_len)
+        return {"tokens": np.frombuffer(read, np.uint8).astype(np.int32)}
 
     def __repr__(self) -> str:
         return f"TokenWindows({self._path.name}, {self._seq_len})"

@@ -219,8 +219,10 @@ def _run_steps(
     profile: Profile,
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
+    from scalax.data.pipeline import load_ahead
     from scalax.sweep.execute import Executor
 
+    load_ahead()
     experiment, plan = prepared.experiment, prepared.plan
     executor = Executor(
         folder=folder,
