@@ -9,7 +9,7 @@ EXTRAS := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),dev$(c
 INSTALLED := $(VENV)/.installed
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart install test test-slow lint bench bench-fit clean
+.PHONY: quickstart install test test-slow lint bench bench-fit bench-train clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/scalax run experiments/quickstart.toml
@@ -36,10 +36,13 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m 'slow or not slow'
 
-bench: bench-fit
+bench: bench-fit bench-train
 
 bench-fit: $(INSTALLED)
 	@$(BIN)/python tools/bench_fit.py
+
+bench-train: $(INSTALLED)
+	@$(BIN)/python tools/bench_train.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache out

@@ -1,0 +1,186 @@
+"""Rows of bench_train.py about whole `scalax run` processes: what a run loses, and what it takes.
+
+Each row starts the command as a user would, in a folder and a cache of its own, and reads what the
+run says of itself: timing.jsonl and performance.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench_rows import row
+
+MIB = 2**20
+CHECKPOINTED_SECONDS = 80
+"""Enough for one checkpoint at the default interval of 60 s, and the one at the end."""
+ROWS_OF_TEXT = (50_000, 5_000_000)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One `scalax run`.
+
+    Attributes:
+        first_step_seconds: From the start of the process to the first step's line.
+        peak_bytes: The most resident memory of the process, packing and compiling among it.
+        performance: performance.json of each run and trunk.
+    """
+
+    first_step_seconds: float
+    peak_bytes: int
+    performance: list[dict[str, Any]]
+
+    def share(self, part: str) -> float:
+        """Of the time spent training (compiling and evaluating apart), that lost to a part."""
+        lost = sum(float(found[f"{part}_seconds"]) for found in self.performance)
+        return lost / sum(
+            float(found["seconds"] - found["compile_seconds"] - found["evaluate_seconds"])
+            for found in self.performance
+        )
+
+
+def input_wait() -> Iterator[dict[str, Any]]:
+    """Waiting for batches: the embedded data, the quickstart's smallest and largest models."""
+    for params in (20_000, 160_000):
+        with _place() as folder:
+            ran = _run(folder, _experiment(_STDLIB, params, 600_000))
+        share = ran.share("input")
+        name = f"input pipeline: share of step time waited, {params:,} params"
+        yield row(name, None, share, None, 0.02, share < 0.02)
+
+
+def checkpoint_cost() -> Iterator[dict[str, Any]]:
+    """Training held up by checkpoints at the default interval, five million parameters."""
+    with _place() as folder:
+        experiment = _experiment(_STDLIB, 5_000_000, 10**9)
+        ran = _run(folder, experiment, stop_after=CHECKPOINTED_SECONDS)
+    share = ran.share("checkpoint")
+    name = "checkpoints: share of wall time, one each 60 s, 5 M params"
+    yield row(name, None, share, None, 0.02, share < 0.02)
+
+
+def start() -> Iterator[dict[str, Any]]:
+    """From the start of the process to the first step, compiled steps being cached."""
+    with _place() as folder:
+        experiment = _experiment(_STDLIB, 20_000, 100_000)
+        _run(folder, experiment)
+        seconds = min(_run(folder, experiment).first_step_seconds for _ in range(2))
+    name = "start to first step, seconds, compile cache warm, smallest model"
+    yield row(name, None, seconds, None, 6.0, seconds < 6)
+
+
+def resident_memory() -> Iterator[dict[str, Any]]:
+    """The most resident memory with 5 M rows of text, against 50 k rows."""
+    peaks = []
+    for count in ROWS_OF_TEXT:
+        with _place() as folder:
+            _write_rows(folder / "rows.jsonl", count)
+            data = f'dataset = "text"\nfiles = ["{folder}/rows.jsonl"]'
+            peaks.append(_run(folder, _experiment(data, 20_000, 200_000)).peak_bytes / MIB)
+    few, many = peaks
+    name = "resident memory, MiB, 5 M rows against 50 k"
+    yield row(name, few, many, few / many, "within 50 MiB", many - few < 50)
+
+
+ROWS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+    "input pipeline": input_wait,
+    "checkpoints": checkpoint_cost,
+    "start": start,
+    "resident memory": resident_memory,
+}
+_STDLIB = 'dataset = "stdlib"'
+
+
+def _experiment(data: str, params: int, tokens: int) -> str:
+    return f"""
+[data]
+{data}
+seq_len = 128
+
+[model]
+family = "transformer"
+tied = true
+
+[sweep]
+kind = "grid"
+params = [{params}]
+tokens = [{tokens}]
+"""
+
+
+@contextmanager
+def _place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="scalax-bench-") as folder:
+        yield Path(folder)
+
+
+def _run(folder: Path, experiment: str, stop_after: float | None = None) -> Ran:
+    """Runs an experiment in a process of its own, with its cache in the folder."""
+    (folder / "experiment.toml").write_text(experiment)
+    out = Path(tempfile.mkdtemp(dir=folder, prefix="out-"))
+    command = [sys.executable, "-m", "scalax", "run", folder / "experiment.toml", "--out", out]
+    # The cache is this folder's, so that packing is part of what is measured.
+    kept = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    began = time.time()
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            list(map(str, command)),
+            stdout=log,
+            stderr=log,
+            env={**kept, "SCALAX_CACHE": str(folder / "cache")},
+        ) as process,
+    ):
+        if stop_after is not None:
+            while not list(out.glob("runs/*/timing.jsonl")) and process.poll() is None:
+                time.sleep(0.1)
+            time.sleep(stop_after)
+            process.send_signal(signal.SIGTERM)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != (0 if stop_after is None else 143):
+        raise SystemExit((folder / "log").read_text())
+    first = min(
+        json.loads(file.read_text().splitlines()[0])["unix"]
+        for file in out.glob("runs/*/timing.jsonl")
+    )
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    found = [json.loads(file.read_text()) for file in out.glob("runs/*/performance.json")]
+    return Ran(first - began, peak, found)
+
+
+def _write_rows(file: Path, count: int) -> None:
+    """Short rows of words, all different."""
+    draw = random.Random(0)
+    words = [
+        "a",
+        "law",
+        "of",
+        "loss",
+        "needs",
+        "many",
+        "small",
+        "runs",
+        "and",
+        "one",
+        "honest",
+        "guess",
+        "at",
+        "the",
+        "next",
+    ]
+    with file.open("w", encoding="utf-8") as out:
+        for k in range(count):
+            out.write(f'{{"text": "{k} {draw.choice(words)} {draw.choice(words)}"}}\n')
