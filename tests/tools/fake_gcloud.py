@@ -29,6 +29,7 @@ case $word in
 esac
 """
 PYTHON = f"""#!/bin/bash
+echo "$@" >> "$FAKE/installed"
 mkdir -p venv/bin && cat > venv/bin/scalax <<'END' && chmod +x venv/bin/scalax
 {SCALAX}END
 """

@@ -141,7 +141,7 @@ _EPILOG = "After -- come more arguments of scalax run: -- --profile 10:15"
 @click.option(
     "--poll",
     type=click.FloatRange(0, min_open=True),
-    default=30,
+    default=60,
     show_default=True,
     help="Seconds between two looks.",
 )

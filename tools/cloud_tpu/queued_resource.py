@@ -22,6 +22,7 @@ _ALIVE = [
     "--ssh-flag=-oServerAliveCountMax=4",
     "--ssh-flag=-oConnectTimeout=20",
 ]
+_RUNS = 'kill -0 "$(cat pid 2>/dev/null)" 2>/dev/null'
 Command = list[str]
 
 
@@ -113,14 +114,14 @@ class Job:
         ]
 
     def install(self, node: str) -> Command:
-        """Installs scalax there."""
+        """Installs scalax on every worker that does not run it already."""
         wheel, uv = local_wheel(self.package), "python3 -m uv"
         package = f"./{wheel.name}[tpu]" if wheel else self.package
         return self._on_workers(
             node,
-            f"cd {self.name} && python3 -m pip install --quiet --user uv"
+            f"cd {self.name} && {{ {_RUNS} || {{ python3 -m pip install --quiet --user uv"
             f" && {uv} venv --quiet --allow-existing --python {PYTHON} venv"
-            f" && {uv} pip install --quiet --python venv/bin/python {shlex.quote(package)}",
+            f" && {uv} pip install --quiet --python venv/bin/python {shlex.quote(package)}; }}; }}",
         )
 
     def start(self, node: str) -> Command:
@@ -130,8 +131,7 @@ class Job:
         script = f"trap : TERM; PYTHONUNBUFFERED=1 venv/bin/{run}; echo $? > code"
         return self._on_workers(
             node,
-            f"cd {self.name} || exit; "
-            'if kill -0 "$(cat pid 2>/dev/null)" 2>/dev/null; then echo already running; exit; fi; '
+            f"cd {self.name} || exit; if {_RUNS}; then echo already running; exit; fi; "
             f"rm -f code; nohup setsid bash -c {shlex.quote(script)} > log 2>&1 < /dev/null & "
             "echo $! > pid",
         )
@@ -140,7 +140,7 @@ class Job:
         """Shows the log until the run ends, and ends with its exit code; 3 if it left none."""
         return self._on_workers(
             node,
-            f'cd {self.name} && tail -n +1 -s 0.2 -f --pid="$(cat pid)" log; '
+            f'cd {self.name} && tail -n +1 -f --pid="$(cat pid)" log; '
             'exit "$(cat code 2>/dev/null || echo 3)"',
         )
 
