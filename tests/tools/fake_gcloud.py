@@ -69,6 +69,9 @@ def main(arguments: list[str]) -> int:
 def request(verb: str, rest: list[str]) -> int:
     """Creates, describes or deletes the queued resource."""
     waits = WORLD / "waits"
+    if (WORLD / "locked out").is_file():
+        print("ERROR: PERMISSION_DENIED: log in first", file=sys.stderr)
+        return 1
     if verb == "create":
         if (WORLD / "refuse").is_file():
             print("ERROR: RESOURCE_EXHAUSTED: quota", file=sys.stderr)

@@ -175,7 +175,7 @@ def test_an_interrupted_watch_leaves_the_job_and_can_be_taken_up_again(world: Wo
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does
     _, err = first.communicate(timeout=30)
     assert first.returncode == 130
-    assert "the job goes on" in err
+    assert "request and job go on" in err
     assert "still billed" in err
     second = world.start(*world.arguments())
     time.sleep(0.5)
@@ -203,6 +203,14 @@ def test_a_refused_request_shows_what_google_said(world: World) -> None:
     assert done.returncode == 3
     assert "RESOURCE_EXHAUSTED" in done.stderr
     assert world.requests() == ["create"]
+
+
+def test_no_answer_is_not_taken_for_no_slice(world: World) -> None:
+    (world.fake / "locked out").touch()
+    done = world.run()
+    assert done.returncode == 3
+    assert "no answer in 5 tries: ERROR: PERMISSION_DENIED: log in first" in done.stderr
+    assert world.requests() == []
 
 
 def test_odd_names_and_values_arrive_as_they_were_given(world: World, tmp_path: Path) -> None:
@@ -327,7 +335,8 @@ def test_the_commands_of_the_guide_are_taken(world: World) -> None:
         ({"--out": "out/mine"}, "--out: expected gs://BUCKET/FOLDER, got 'out/mine'"),
         ({"--out": "gs://bucket"}, "--out: expected gs://BUCKET/FOLDER"),
         ({"--name": "My_Sweep"}, "small letters, digits or hyphens, got 'My_Sweep'"),
-        ({"--copy": "nowhere.py"}, "nowhere.py: no such file"),
+        ({"--copy": "nowhere.py"}, "File 'nowhere.py' does not exist"),
+        ({"--copy": str(ROOT / "README.md")}, "two files are called README.md"),
         ({"--package": "nowhere.whl"}, "nowhere.whl: no such file"),
         ({"--zone": None}, "Missing option '--zone'"),
     ],
@@ -338,7 +347,8 @@ def test_a_mistake_is_one_clear_error(
     given: dict[str, str | None] = {"--slice": "v5e-16", "--zone": "z", "--out": "gs://b/m"}
     given |= changed
     options = [part for key, value in given.items() if value is not None for part in (key, value)]
-    done = world.call("run", str(world.experiment), *options)
+    twice = ["--copy", str(ROOT / "docs" / ".." / "README.md")] if "two files" in message else []
+    done = world.call("run", str(world.experiment), *options, *twice)
     assert done.returncode == 2
     assert message in done.stderr
     assert world.calls() == []

@@ -27,6 +27,7 @@ from slices import Slice, parse_slice
 from scalax.errors import ScalaxError
 
 PACKAGE = "scalax-laws[tpu]"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group(
@@ -38,10 +39,12 @@ def cli() -> None:
     """Run sweeps on Cloud TPU through preemptions, and give the hardware back."""
 
 
-def _file(path: str) -> Path:
-    if not Path(path).is_file():
-        raise ScalaxError("no such file", where=path, fix="give the path of a file")
-    return Path(path)
+def _distinct(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    names = [file.name for file in files]
+    for name in names:
+        if names.count(name) > 1:
+            raise ScalaxError(f"two files are called {name}", where="--copy", fix="rename one")
+    return files
 
 
 def _bucket(out: str) -> str:
@@ -91,8 +94,8 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             "--copy",
             "files",
             multiple=True,
-            metavar="FILE",
-            callback=lambda ctx, param, value: tuple(map(_file, value)),
+            type=_FILE,
+            callback=lambda ctx, param, value: _distinct(value),
             help="One more file to put beside the experiment; may be given again.",
         ),
         click.option("--name", help="Of the slice or JobSet; scalax-EXPERIMENT by default."),
@@ -112,7 +115,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             help="v5e-16, v5p-128; 2xv5e-256 for two slices over the data-centre network.",
         ),
         click.argument("scalax_args", nargs=-1),
-        click.argument("experiment", callback=lambda ctx, param, value: _file(value)),
+        click.argument("experiment", type=_FILE),
     ):
         command = decorate(command)
     return command
@@ -159,8 +162,8 @@ def run(
 
     Given again, it goes on: with the slice if it is there, with the results in any case.
     """
-    if wheel := local_wheel(package):
-        _file(str(wheel))
+    if (wheel := local_wheel(package)) and not wheel.is_file():
+        raise ScalaxError("no such file", where=f"--package {wheel}", fix="build it: pip wheel")
     job = Job(_named(name, experiment), experiment=experiment, package=package, **settings)
     shell = Shell("gcloud", dry_run=dry_run)
     if dry_run:
@@ -171,7 +174,7 @@ def run(
     try:
         code = drive(job, shell, retries=retries, poll=poll)
     except (KeyboardInterrupt, SystemExit):
-        shell.note("left alone: the job goes on, and the same command watches it again")
+        shell.note("left alone: request and job go on, and the same command watches them again")
         shell.note(billed)
         raise
     shell.note(f"ended with exit code {code}; results: {job.out}")
