@@ -38,8 +38,8 @@ class LossToError(Law):
     )
     typical: ClassVar[Mapping[str, tuple[float, float]]] = {
         "epsilon": (0.7, 0.95),
-        "k": (0.8, 3.0),
-        "gamma": (0.5, 1.5),
+        "k": (0.8, 1.5),
+        "gamma": (0.7, 1.5),
         "loss": (1.8, 4.0),
     }
     falls_with: ClassVar[tuple[str, ...] | None] = ()
