@@ -339,8 +339,8 @@ def _found(kind: Kind) -> list[Entry]:
     """Built-in and installed entries; a name claimed twice is an entry that cannot load."""
     built_in = [Entry(kind, n, BUILT_IN, target) for n, target in _BUILT_IN[kind].items()]
     found: dict[str, Entry] = {}
-    for point in importlib.metadata.entry_points(group=f"scalax.{kind}s"):
-        origin = point.dist.name if point.dist else point.value
+    points = importlib.metadata.entry_points(group=f"scalax.{kind}s")
+    for origin, point in sorted((p.dist.name if p.dist else p.value, p) for p in points):
         other = found.get(point.name)
         holder = BUILT_IN if point.name in _BUILT_IN[kind] else other.origin if other else None
         if holder is None or (other is not None and other.target == point.value):

@@ -7,6 +7,7 @@ typical. Nothing here is measured.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -186,17 +187,20 @@ def _recovers(law: Law) -> str:
 
 
 def _splits(law: Law) -> str:
-    rule, checked = ComputeRule(), 0
+    rule, checked, refused = ComputeRule(), 0, ""
     others = [k for k in law.columns if k not in ("params", "tokens", *law.assumed)]
     for c, x in _draws(law)[:_SPLITS]:
         given = {k: float(x[k][0]) for k in others}
         for flops in 6.0 * np.quantile(x["params"] * x["tokens"], [0.25, 0.75]):
-            params, tokens = (float(v) for v in law.allocate(c, float(flops), rule, given))
             loss_at = functools.partial(_loss_at_size, law, c, float(flops), rule, given)
             sizes = np.geomspace(1.0, 1e30, 4001)
             scan = loss_at(sizes)
             scan = np.where(np.isfinite(scan), scan, np.inf)
             best = int(np.argmin(scan))
+            try:
+                params, tokens = (float(v) for v in law.allocate(c, float(flops), rule, given))
+            except ScalaxError as error:
+                params, refused = math.nan, str(error)
             if np.isnan(params):
                 if 0 < best < len(sizes) - 1:
                     raise NotMetError(f"finds no split where N = {sizes[best]:.3g} is best, at {c}")
@@ -214,6 +218,8 @@ def _splits(law: Law) -> str:
                     f"size has {least:.9g}, at {c}"
                 )
             checked += 1
+    if not checked and refused:
+        return f"no size is best at any budget, and it says so: {refused}"
     if not checked:
         raise NotMetError(
             "no budget has a best split: let allocate raise a ScalaxError that says so"

@@ -140,6 +140,29 @@ def test_each_line_can_fail(law: type[sx.Law], demand: str, why: str) -> None:
     assert why in failed(law())[demand]
 
 
+class Product(GoodLaw):
+    """L = E + A / (N D^2)^alpha: at one budget the smallest model is best, and there is none."""
+
+    coefficients = (*GoodLaw.coefficients[:2], GoodLaw.coefficients[3])
+    typical = {"E": (1, 2), "A": (1e2, 1e3), "alpha": (0.1, 0.2)}
+
+    def basis(self, xp: Any, c: Any, x: Any) -> list[Any]:
+        return [1.0, xp.exp(-c["alpha"] * (xp.log(x["params"]) + 2 * xp.log(x["tokens"])))]
+
+    def loss(self, xp: Any, c: Any, x: Any) -> Any:
+        return c["E"] + c["A"] * self.basis(xp, c, x)[1]
+
+
+class Honest(Product):
+    def allocate(self, c: Any, flops: Any, compute: Any, given: Any = None) -> Any:
+        raise sx.ScalaxError("no split is best")
+
+
+def test_a_law_under_which_no_split_is_best_must_say_so() -> None:
+    assert "let allocate raise" in failed(Product())["its allocation is the optimum"]
+    assert failed(Honest()) == {}
+
+
 def test_a_law_that_does_not_state_its_version_is_told_to() -> None:
     class Silent(sx.Law):
         name = "good-law"

@@ -1,7 +1,7 @@
 """The law `rosenfeld`: an error that leaves chance by a smooth knee and falls to a floor.
 
-Two power laws add, as in Chinchilla's form, and an envelope bends their sum into the error of chance
-where model and data are too small to beat it.
+Two power laws add, as in Chinchilla's form, and an envelope bends their sum into the error of
+chance where model and data are too small to beat it.
 """
 
 from __future__ import annotations
