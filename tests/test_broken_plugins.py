@@ -76,41 +76,42 @@ def cli(site: Path, tmp_path: Path) -> Cli:
     return run
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("def broken(:\n", "SyntaxError"),
-        ("import no_such_thing_at_all\n", "install 'no_such_thing_at_all', which bad-law needs"),
-        ("x = 1\n", "AttributeError"),
-        ("raise SystemExit(1)\n", "SystemExit"),
-        ("Mine = 3\n", "expected a subclass of sx.Law"),
-        (ABSTRACT, "Can't instantiate abstract class Mine"),
-        (LAW.format(name="mine") + "    interface = 2\n", "update scalax-laws"),
-        (LAW.format(name="mine") + "    interface = 0\n", "update bad-law"),
-    ],
-)
-def test_one_that_does_not_load_is_named_with_the_cause(
-    install: Install, cli: Cli, text: str, says: str
+BROKEN = {
+    "syntax": ("def broken(:\n", "SyntaxError"),
+    "missing": ("import no_such_thing\n", "install 'no_such_thing', which missing-law needs"),
+    "nothing": ("x = 1\n", "AttributeError"),
+    "leaving": ("raise SystemExit(1)\n", "SystemExit"),
+    "number": ("Mine = 3\n", "expected a subclass of sx.Law"),
+    "abstract": (ABSTRACT, "Can't instantiate abstract class Mine"),
+    "newer": (LAW.format(name="newer") + "    interface = 2\n", "update scalax-laws"),
+    "older": (LAW.format(name="older") + "    interface = 0\n", "update older-law"),
+}
+
+
+def test_those_that_do_not_load_are_named_with_the_cause_and_the_others_work(
+    install: Install, cli: Cli
 ) -> None:
-    install("bad-law", text)
-    install("good-law", LAW.format(name="other"), name="other")
+    for name, (text, _) in BROKEN.items():
+        install(f"{name}-law", text, name=name)
+    install("good-law", LAW.format(name="good"), name="good")
     listed = cli("plugins", "list", "--json")
     assert listed.returncode == 0
     found = {(p["kind"], p["name"]): p for p in json.loads(listed.stdout)}
-    problem = found["law", "mine"]["error"]
-    assert says in problem
-    assert "law 'mine' from bad-law" in problem
-    assert found["law", "mine"]["target"] == "bad_law:Mine"
-    assert found["law", "other"]["error"] is None
+    for name, (_, says) in BROKEN.items():
+        problem = found["law", name]["error"]
+        assert says in problem
+        assert f"law '{name}' from {name}-law" in problem
+        assert found["law", name]["target"] == f"{name}_law:Mine"
+    assert found["law", "good"]["error"] is None
     assert found["law", "chinchilla"]["error"] is None
-    shown = cli("laws", "show", "mine")
+    shown = cli("laws", "show", "missing")
     assert (shown.returncode, shown.stdout) == (2, "")
-    assert says in shown.stderr and "Traceback" not in shown.stderr
-    checked = cli("plugins", "check", "law:mine", "--json")
+    assert BROKEN["missing"][1] in shown.stderr and "Traceback" not in shown.stderr
+    checked = cli("plugins", "check", "law:syntax", "--json")
     assert checked.returncode == 3
     [report] = json.loads(checked.stdout)
     assert [line["passed"] for line in report["lines"]] == [False]
-    assert says in report["lines"][0]["detail"]
+    assert "SyntaxError: invalid syntax" in report["lines"][0]["detail"]
 
 
 def test_two_of_one_name_are_both_named(install: Install, cli: Cli) -> None:

@@ -15,8 +15,14 @@ from scalax.conform.law import check_law
 from tests.conform.plugins import GoodLaw
 from tests.laws.truths import NAMES
 
+COSTLY = ("data-constrained", "m4")  # some seconds each, to be found again from its own data
 
-@pytest.mark.parametrize("name", [*NAMES, "loss-to-accuracy", "loss-to-error"])
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in COSTLY else n for n in NAMES]
+    + ["loss-to-accuracy", "loss-to-error"],
+)
 def test_every_built_in_law_passes(name: str) -> None:
     [report] = check_plugin(f"law:{name}")
     assert [line for line in report.lines if not line.passed] == []
