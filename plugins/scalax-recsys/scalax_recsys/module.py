@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 import scalax as sx
-from scalax.models.decoder import Matrix, RMSNorm
 from scalax_recsys.shape import TwoTowerShape
 
 _LEAST = -1e9
+_EPSILON = 1e-6
 _TOP = 10
 _KNUTH = 2654435761  # 2^32 over the golden ratio, Knuth's multiplicative hash
 
@@ -69,12 +69,12 @@ class Towers(nnx.Module):
         self.fields = (
             Table(rngs, None, s.field_rows, s.width, dtype=dtype) if s.field_rows else None
         )
-        self.norm = RMSNorm(s.width, dtype=dtype)
-        std = s.width**-0.5
-        names = ("embed", "mlp")
-        self.up = Matrix(rngs, (s.width, s.hidden), names, inputs=1, std=std, dtype=dtype)
-        std = s.hidden**-0.5
-        self.down = Matrix(rngs, (s.hidden, s.width), names[::-1], inputs=1, std=std, dtype=dtype)
+        self.scale = nnx.Param(
+            jnp.ones(s.width, jnp.float32), out_sharding=("norm",), eager_sharding=False
+        )
+        self.up = _matrix(rngs, (s.width, s.hidden), ("embed", "mlp"))
+        self.down = _matrix(rngs, (s.hidden, s.width), ("mlp", "embed"))
+        self.dtype = dtype
 
     def users(self, fields_BxF: jax.Array, history_BxH: jax.Array) -> jax.Array:
         """Users' vectors [B, D]."""
@@ -83,8 +83,12 @@ class Towers(nnx.Module):
         x_BxD = jnp.sum(past_BxHxD, axis=1) / jnp.maximum(1, jnp.sum(seen_BxHx1, axis=1))
         if self.fields is not None:
             x_BxD = x_BxD + jnp.sum(self.fields(fields_BxF), axis=1)
-        x_BxD = self.norm(sx.constrain(x_BxD, "batch", None))
-        return x_BxD + self.down(jax.nn.relu(self.up(x_BxD)))
+        x_BxD = sx.constrain(x_BxD, "batch", None).astype(jnp.float32)
+        size_Bx1 = jnp.mean(x_BxD * x_BxD, axis=1, keepdims=True)
+        x_BxD = x_BxD * jax.lax.rsqrt(size_Bx1 + _EPSILON) * self.scale[...]
+        x_BxD = x_BxD.astype(self.dtype)
+        up, down = (part[...].astype(self.dtype) for part in (self.up, self.down))
+        return x_BxD + jax.nn.relu(x_BxD @ up) @ down
 
     def scores(
         self, fields_BxF: jax.Array, history_BxH: jax.Array, candidates_BxC: jax.Array
@@ -93,6 +97,11 @@ class Towers(nnx.Module):
         x_BxD = self.users(fields_BxF, history_BxH)
         items_BxCxD = sx.constrain(self.items(candidates_BxC), "batch", None, None)
         return jnp.einsum("bd,bcd->bc", x_BxD, items_BxCxD).astype(jnp.float32)
+
+
+def _matrix(rngs: nnx.Rngs, shape: tuple[int, int], names: tuple[str, str]) -> nnx.Param:
+    values = shape[0] ** -0.5 * jax.random.normal(rngs.params(), shape, jnp.float32)
+    return nnx.Param(values, out_sharding=names, eager_sharding=False)
 
 
 def ranking_sums(

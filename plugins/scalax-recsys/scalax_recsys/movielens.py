@@ -35,6 +35,8 @@ class MovieLens(sx.Dataset):
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenSequences:
         """Reads the ratings on first use; see `Dataset.open`."""
+        import tensorflow_datasets.structured.movielens  # noqa: F401  # makes TFDS know the set
+
         parsed = sx.parse_settings(_Options, options, where="data")
         builder = sx.open_tfds(name, parsed.data_dir)
         features = builder.info.features
@@ -67,3 +69,27 @@ class MovieLens(sx.Dataset):
                 yield User(user, known[user], [film for _, film in sorted(liked[user])])
 
         return open_sequences(name, parsed, key, users)
+
+
+class MovieLens100K(MovieLens):
+    """The set of 100,000 ratings, with gender, age and occupation."""
+
+    name: ClassVar[str] = "tfds:movielens/100k-ratings"
+
+
+class MovieLens1M(MovieLens):
+    """The set of a million ratings, with gender, age and occupation."""
+
+    name: ClassVar[str] = "tfds:movielens/1m-ratings"
+
+
+class MovieLens20M(MovieLens):
+    """The set of 20 million ratings."""
+
+    name: ClassVar[str] = "tfds:movielens/20m-ratings"
+
+
+class MovieLens25M(MovieLens):
+    """The set of 25 million ratings."""
+
+    name: ClassVar[str] = "tfds:movielens/25m-ratings"

@@ -7,19 +7,19 @@ cache; an example is cut from them when it is read.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from pydantic import Field
 
 import scalax as sx
-from scalax.data.tokens import cache_folder
-from scalax.files import write_bytes
 
 _HELD_OUT_SHARE = 0.1
 _FORMAT = 1
@@ -149,11 +149,9 @@ def open_sequences(
     """
     identity = json.dumps([_FORMAT, key, options.min_users], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()
-    file = cache_folder() / "sequences" / f"{digest[:32]}.npz"
+    file = _cache() / "sequences" / f"{digest[:32]}.npz"
     if not file.is_file():
-        stream = io.BytesIO()
-        np.savez_compressed(stream, **_arrays(users(), options.min_users))
-        write_bytes(file, stream.getvalue())
+        _write(file, _arrays(users(), options.min_users))
     with np.load(file) as kept:
         arrays = {part: kept[part] for part in kept.files}
     splits: dict[sx.Split, Interactions] = {
@@ -192,12 +190,35 @@ def scrambled(numbers: np.ndarray) -> np.ndarray:
 
     Example:
         >>> [hex(v) for v in scrambled(np.arange(1, 3, dtype=np.uint64))]
-        ['0x910a2dec89025cc1', '0x975835de1c9756ce']
+        ['0xe220a8397b1dcdaf', '0x6e789e6aa1b965f4']
     """
     z = numbers * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+def _cache() -> Path:
+    """``$SCALAX_CACHE``, or scalax's folder in the user's cache."""
+    if own := os.environ.get("SCALAX_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "scalax"
+
+
+def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes beside, then renames: two processes may write at once, and none reads a half."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as work:
+            np.savez_compressed(work, **arrays)
+        Path(work.name).replace(file)
+    except OSError as error:
+        raise sx.ScalaxError(
+            f"cannot write: {error.strerror or error}",
+            where=str(file),
+            fix="free some space, or set SCALAX_CACHE to another folder",
+        ) from error
 
 
 def _arrays(users: Iterable[User], min_users: int) -> dict[str, np.ndarray]:
@@ -212,6 +233,7 @@ def _arrays(users: Iterable[User], min_users: int) -> dict[str, np.ndarray]:
     sides: dict[sx.Split, list[User]] = {"train": [], "eval": []}
     for user in kept:
         sides["eval" if _held_out(user.key) else "train"].append(user)
+    width = len(kept[0].fields) if kept else 0
     for split, side in sides.items():
         rows = [[numbers[item] for item in user.items if item in numbers] for user in side]
         lengths = np.array([len(row) for row in rows], np.int64)
@@ -220,7 +242,7 @@ def _arrays(users: Iterable[User], min_users: int) -> dict[str, np.ndarray]:
             f"{split}_items": np.array([number for row in rows for number in row], np.int32),
             f"{split}_users": np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
             f"{split}_starts": np.cumsum(lengths) - lengths,
-            f"{split}_fields": np.array(fields, np.int32).reshape(len(rows), -1),
+            f"{split}_fields": np.array(fields, np.int32).reshape(len(rows), width),
         }
     return arrays
 

@@ -43,7 +43,7 @@ def counts(shape: TwoTowerShape) -> sx.Counts:
 
     Example:
         >>> counts(shape_for(1e5, items=4000, fields=2, negatives=127)).params
-        102300
+        98971
     """
     s = shape
     tables = (s.rows + s.field_rows) * s.width
@@ -59,7 +59,7 @@ def flops_per_example(shape: TwoTowerShape) -> float:
 
     Example:
         >>> flops_per_example(shape_for(1e5, items=4000, fields=2, negatives=127))
-        45056.0
+        31920.0
     """
     s = shape
     return 3 * 2.0 * (2 * s.width * s.hidden + (1 + s.negatives) * s.width)
@@ -93,7 +93,7 @@ def shape_for(
 
     Example:
         >>> shape_for(1e5, items=4000, fields=2, negatives=127).width
-        20
+        19
     """
     steps = math.ceil((rows or items) / _ROW_STEP)
 

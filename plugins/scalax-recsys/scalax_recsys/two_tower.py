@@ -5,6 +5,7 @@ What it costs stands in `shape`, what it computes in `module`; importing this im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -93,9 +94,14 @@ class TwoTower(sx.ModelFamily):
         return flops_per_example(shape)
 
     def recipe(self, shape: TwoTowerShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """AdamW without decay."""
-        del shape, units, data
-        return sx.Recipe(batch=128, learning_rate=0.005, weight_decay=0.0, beta2=0.99)
+        """AdamW without decay, batches of 128, learning rate 0.16 / sqrt(width).
+
+        On 32,000 interactions of `imports`, 0.04 beat 0.02 at width 8 (loss 3.51 and 3.72) and
+        lost to it at width 64 (3.08 and 3.00).
+        """
+        del units, data
+        rate = 0.16 / math.sqrt(shape.width)
+        return sx.Recipe(batch=128, learning_rate=rate, weight_decay=0.0, beta2=0.99)
 
     def build(self, shape: TwoTowerShape, *, rngs: Any, compute: sx.Compute) -> Any:
         """The module; see `scalax_recsys.module.Towers`."""
