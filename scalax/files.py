@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import math
 import os
@@ -56,7 +57,34 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
-def disk_error(error: OSError, path: Path) -> ScalaxError:
+def on_bucket(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is of an object store rather than of this machine.
+
+    Example:
+        >>> on_bucket("gs://bucket/sweep"), on_bucket("out/sweep")
+        (True, False)
+    """
+    return os.fspath(path).startswith("gs://")
+
+
+def bucket_files(path: str | os.PathLike[str]) -> Any:
+    """The file system of a bucket, in fsspec's terms; it caches no listing.
+
+    Raises:
+        ScalaxError: The package for it is not installed; says what to type.
+    """
+    if importlib.util.find_spec("gcsfs") is None:
+        raise ScalaxError(
+            "gs:// needs the package gcsfs, which is not installed",
+            where=os.fspath(path),
+            fix="pip install gcsfs, or give a folder",
+        )
+    import fsspec
+
+    return fsspec.filesystem("gs", use_listings_cache=False)
+
+
+def disk_error(error: OSError, path: str | os.PathLike[str]) -> ScalaxError:
     """The error to show for one the system gave while writing."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return JobError(
