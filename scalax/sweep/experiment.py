@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalax.errors import ScalaxError
 from scalax.files import read_bytes
@@ -17,7 +17,7 @@ from scalax.schema import Settings, parse
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
-MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)]]
+MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)] | Auto]
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
@@ -113,6 +113,13 @@ class Train(Settings):
     checkpoint_seconds: Positive = 60.0
     writers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+
+    @field_validator("mesh")
+    @classmethod
+    def _one_auto(cls, mesh: Any) -> Any:
+        if isinstance(mesh, dict) and list(mesh.values()).count("auto") > 1:
+            raise ValueError('"auto" for one axis of the mesh, or for the whole')
+        return mesh
 
 
 class FitSection(Settings):

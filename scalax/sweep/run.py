@@ -189,6 +189,7 @@ def run_prepared(
 
     prepare_devices()
     from scalax.train.compile_cache import keep_compiled
+    from scalax.train.expected import check_devices
     from scalax.train.hosts import joined
 
     profile = profile or Profile()
@@ -198,6 +199,9 @@ def run_prepared(
     with joined(cluster) as hosts:
         keep_compiled(compile_cache)
         hosts.same("the experiment", _digest(prepared, folder))
+        specs = [run.spec for run in prepared.plan.runs]
+        parts = [spec.recipe.batch // spec.accumulate for spec in specs]
+        hosts.each(lambda: check_devices(specs[0].mesh, parts))
         with Hold(folder) as hold:
             hosts.on_first(hold.take)
             hosts.on_first(lambda: _write_resolved(folder, prepared.experiment))

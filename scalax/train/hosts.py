@@ -83,6 +83,17 @@ class Hosts:
         """Process 0's value, on every process."""
         return self.on_first(lambda: value)
 
+    def each(self, do: Callable[[], None]) -> None:
+        """Does something on every process that comes out alike on all, an error too.
+
+        Raises:
+            ScalaxError: What ``do`` raised.
+        """
+        try:
+            do()
+        except ScalaxError as error:
+            raise _shared(error) from None
+
     def meet(self, name: str) -> None:
         """Waits until every process is here."""
         if self.count > 1:
