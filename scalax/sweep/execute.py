@@ -60,6 +60,7 @@ class Executor:
         writers: Who else is told: names of `scalax.train.writers`.
         profile: Which steps are traced.
         hosts: The processes that train each run together; only the first writes results.
+        hang_seconds: Least seconds of one step that are taken for a hang; None for never.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class Executor:
     writers: Sequence[str] = ()
     profile: Profile = field(default_factory=Profile)
     hosts: Hosts = field(default_factory=Hosts)
+    hang_seconds: float | None = None
     _programs: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
 
     def result(self, run: RunPlan) -> dict[str, Any] | None:
@@ -198,6 +200,7 @@ class Executor:
             writers=self.writers,
             profile=self.profile if self.hosts.first else Profile(),
             hosts=self.hosts,
+            hang_seconds=self.hang_seconds,
         )
 
     def _place(self, name: str) -> Path:

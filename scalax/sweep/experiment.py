@@ -111,6 +111,7 @@ class Train(Settings):
     skip_spikes: Positive | Literal["none"] = "none"
     eval_every: Positive | Literal["none"] = "none"
     checkpoint_seconds: Positive = 60.0
+    hang_seconds: Positive | Literal["none"] = 300.0
     writers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
 

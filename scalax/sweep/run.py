@@ -239,6 +239,9 @@ def _run_steps(
         writers=experiment.train.writers,
         profile=profile,
         hosts=hosts,
+        hang_seconds=None
+        if experiment.train.hang_seconds == "none"
+        else experiment.train.hang_seconds,
     )
     reporter.start(plan)
     for group in plan.groups:

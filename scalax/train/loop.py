@@ -29,6 +29,7 @@ from scalax.train.records import Line, Metrics, Observer, Progress, Shown, Timin
 from scalax.train.schedule import schedule_values
 from scalax.train.settings import TrainSpec
 from scalax.train.stopping import Diverged, Stopped
+from scalax.train.watchdog import Watchdog
 from scalax.train.writers import open_writer
 
 IN_FLIGHT = 2
@@ -55,6 +56,7 @@ class Job:
         writers: Who else is told: names of `scalax.train.writers`.
         profile: Which steps are traced.
         hosts: The processes that train it together; the first writes its files.
+        hang_seconds: Least seconds of one step that are taken for a hang; None for never.
         meter: The clock of this session.
     """
 
@@ -70,6 +72,7 @@ class Job:
     writers: Sequence[str] = ()
     profile: Profile = field(default_factory=Profile)
     hosts: Hosts = field(default_factory=Hosts)
+    hang_seconds: float | None = None
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,16 +118,19 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
     meter, schedule = job.meter, schedule_values(job.spec)
     done = int(state.step)
     flight: deque[Any] = deque()
+    watchdog = Watchdog(job.hang_seconds, job.folder, job.hosts)
     with (
         meter.running(),
         job.batches(done, until) as batches,
         _Teller(job, done) as teller,
         job.profile.watch(job.folder) as before_step,
+        watchdog.watching(),
     ):
         saved = time.monotonic()
         while done < until:
             with meter.spent("input"):
                 batch = next(batches)
+            watchdog.reached(done, entered=True)
             before_step(done, flight)
             state, told = job.program.step(state, batch, schedule)
             done += 1
@@ -135,13 +141,15 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
             flight.append(told)
             if len(flight) > IN_FLIGHT:
                 jax.block_until_ready(flight.popleft())
+            watchdog.reached(done)
             if job.spec.eval_every and done % job.spec.eval_every == 0 and done < job.spec.steps:
-                teller.score(done, evaluate(job, state))
+                with watchdog.resting():
+                    teller.score(done, evaluate(job, state))
             stop = job.hosts.stop_asked(job.stop()) and done < until
             if stop or done == until or _due(job, done, saved):
                 teller.keep()  # a checkpoint never holds a step whose line could be lost
                 saved = time.monotonic()
-                with meter.spent("checkpoint"):
+                with meter.spent("checkpoint"), watchdog.resting():
                     checkpoints.save(state, done, _about(job, done), wait=stop)
             if stop:
                 raise Stopped
