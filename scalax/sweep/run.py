@@ -39,6 +39,20 @@ from scalax.train.writers import check_writers
 BEYOND = 10
 """The allocation reported is for this many times the compute of the largest run trained."""
 
+HOW = tuple(
+    f"train.{name}"
+    for name in (
+        "mesh",
+        "recompute",
+        "accumulate",
+        "checkpoint_seconds",
+        "keep_checkpoints",
+        "hang_seconds",
+        "writers",
+    )
+)
+"""Settings of how a sweep is computed and kept, not of what: it may go on with others."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -352,7 +366,7 @@ def _allocate(fit: Fit | None, plan: Plan) -> tuple[Allocation | None, list[str]
 
 
 def _write_resolved(folder: Path, experiment: Experiment) -> None:
-    """Writes experiment.toml, or holds it against the one that is there."""
+    """Writes experiment.toml; one that is there must say the same but for `HOW`."""
     file = folder / "experiment.toml"
     text = experiment.to_toml()
     if not file.is_file():
@@ -360,7 +374,8 @@ def _write_resolved(folder: Path, experiment: Experiment) -> None:
         return
     before = flatten(tomllib.loads(file.read_text(encoding="utf-8")))
     now = flatten(tomllib.loads(text))
-    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    other = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    changed = [key for key in other if not key.startswith(HOW)]
     if changed:
         told = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
         raise ScalaxError(
@@ -368,3 +383,5 @@ def _write_resolved(folder: Path, experiment: Experiment) -> None:
             where=str(folder),
             fix="give another --out, or the settings it was started with",
         )
+    if other:
+        write_text(file, text)

@@ -90,7 +90,7 @@ def _check_sizes(
             f"a data axis of {shape['data']} does not divide among {slices} slices, and no other "
             "axis may cross the network between them",
             where=where,
-            fix=f'write mesh = {{data = {slices}, fsdp = "auto"}}, or data a multiple of {slices}',
+            fix=f"write data = {slices}, or a multiple of it",
         )
     across = math.prod(shape[axis] for axis in BATCH_AXES)
     if batch % across:

@@ -81,7 +81,8 @@ def losses(out: Path) -> np.ndarray:
     """The training loss of each step of the only run."""
     (file,) = out.glob("runs/*/metrics.jsonl")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    steps = [line["step"] for line in lines]
+    assert steps == sorted(set(steps))
     return np.asarray([line["loss"] for line in lines])
 
 
@@ -140,7 +141,9 @@ def test_a_checkpoint_of_two_processes_goes_on_with_one_and_on_another_mesh(
     plain: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "o"
-    slow = [LONG_RUN.replace("1_000_000", "100_000"), "train.checkpoint_seconds=0.1"]
+    # A low rate: at a high one rounding grows from step to step, on one device as on many.
+    slow = [LONG_RUN.replace("1_000_000", "100_000"), "train.learning_rate=1e-4"]
+    slow += ["train.checkpoint_seconds=0.1"]
     whole = Job(plain, tmp_path / "whole", *slow, processes=1)
     assert whole.ended() == [0], whole.errors
     for processes, devices, mesh in [(2, 1, "fsdp=2"), (1, 1, "data=1"), (2, 2, "data=2, fsdp=2")]:
