@@ -11,7 +11,7 @@ from typing import Any
 from scalax.files import write_text
 from scalax.predict.fit_result import Fit
 from scalax.report.figures import draw_all
-from scalax.report.outcome import check_line
+from scalax.report.outcome import check_line, compute_line
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2.5rem auto;
@@ -66,12 +66,7 @@ def write_report(
 
 
 def _summary(outcome: dict[str, Any]) -> str:
-    spent = sum(row["flops_spent"] for row in outcome["runs"])
-    alone = sum(row["flops"] for row in outcome["runs"])
-    text = f"{len(outcome['runs'])} runs, {spent:.3g} FLOPs spent"
-    if alone > 1.001 * spent:
-        text += f", where separate runs would have cost {alone:.3g}"
-    return f"{text}; {len(outcome['diverged'])} diverged."
+    return f"{compute_line(outcome['runs'])}; {len(outcome['diverged'])} diverged."
 
 
 def _coefficients(fit: Fit) -> str:

@@ -27,6 +27,7 @@ from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
+from scalax.report.outcome import compute_spent
 from scalax.runs.clean import best_per_point, clean
 from scalax.runs.read import read_runs
 from scalax.runs.write import write_runs
@@ -90,6 +91,7 @@ class Outcome:
         return {
             "out": str(self.out),
             "runs": self.rows,
+            "compute": compute_spent(self.rows),
             "diverged": [r["name"] for r in self.rows if r["status"] == "diverged"],
             "fit": fit,
             "check": self.check,
