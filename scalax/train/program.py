@@ -23,7 +23,7 @@ from scalax.models.compute import Compute, Recompute
 from scalax.shapes.base import Recipe
 from scalax.train import spikes
 from scalax.train.mesh import BATCH_AXES, batch_sharding, serial_calls, where_it_divides
-from scalax.train.optimizer import make_optimizer, matrices
+from scalax.train.optimizer import make_optimizer
 from scalax.train.place import put, rows_here
 from scalax.train.schedule import Schedule, learning_rate
 
@@ -93,7 +93,7 @@ class Program:
                 lambda: self.family.build(self.shape, rngs=nnx.Rngs(0), compute=compute)
             )
             graph, abstract, _ = nnx.split(module, nnx.Param, ...)
-            optimizer = make_optimizer(self.recipe, matrices(abstract))
+            optimizer = make_optimizer(self.recipe, abstract)
             placed = jax.tree.map(
                 lambda place, leaf: where_it_divides(place, leaf.shape),
                 nnx.get_named_sharding(abstract, self.mesh),
