@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalax.predict.answers import Allocation
+from scalax.report.tuning import tuning_lines
 from scalax.report.words import allocation_lines
 
 
@@ -21,6 +22,10 @@ def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None, unit: 
             )
         lines.append(f"law {fit['law']}: {named} ({fit['rows']} runs)")
     lines += [check_line(check, unit) for check in outcome["check"]]
+    if outcome["hyperparameters"]:
+        lines += ["", *tuning_lines(outcome["hyperparameters"], unit)]
+        file = f"{outcome['out']}/hyperparameters.json"
+        lines.append(f"to train by them: --set recipe.law='\"{file}\"'")
     if allocation:
         lines += ["", *allocation_lines(allocation, unit)]
     return [*lines, "", f"report: {outcome['out']}/report.html"]

@@ -14,7 +14,7 @@ from scalax.errors import ScalaxError, suggest
 from scalax.laws.base import ComputeRule
 from scalax.models.base import ModelFamily
 from scalax.schema import parse
-from scalax.shapes.base import Counts, DataSpec, Recipe
+from scalax.shapes.base import Counts, DataSpec
 from scalax.sweep.experiment import (
     OF_A_SWEEP,
     Experiment,
@@ -24,6 +24,7 @@ from scalax.sweep.experiment import (
     ListedRun,
     Train,
 )
+from scalax.sweep.recipe import Chooser
 from scalax.train.settings import TrainSpec
 
 _LINES = 100  # of metrics a run
@@ -269,17 +270,10 @@ class _Planner:
     def _shape(self, params: float) -> Any:
         return self.family.shape(params, self.experiment.model.options, self.data)
 
-    def _recipe(self, shape: Any, units: float) -> Recipe:
-        train = self.experiment.train
-        names = ("batch", "learning_rate", "optimizer", "weight_decay", "beta1", "beta2", "warmup")
-        given = {n: getattr(train, n) for n in names if getattr(train, n) != "auto"}
-        if train.clip != "auto":
-            given["clip"] = None if train.clip == "none" else train.clip
-        return replace(self.family.recipe(shape, units, self.data), **given)
-
     def _spec(self, shape: Any, tokens: float, longest: float, shortest: float) -> TrainSpec:
         train = self.experiment.train
-        recipe = self._recipe(shape, longest)
+        chooser = Chooser(self.experiment, self.family, self.data)
+        recipe = chooser.recipe(shape, longest)
         if recipe.batch % train.accumulate:
             raise ScalaxError(
                 f"a batch of {recipe.batch} does not divide into {train.accumulate} parts",
@@ -294,7 +288,7 @@ class _Planner:
                 where="sweep",
                 fix="ask for more, or set train.batch",
             )
-        warmup = round(recipe.warmup * max(1, round(shortest / per_step)))
+        fewest = max(1, round(shortest / per_step))
         falls = max(1, round(steps * train.decay)) if train.schedule == "wsd" else 0
         return TrainSpec(
             family=self.family.name,
@@ -304,7 +298,7 @@ class _Planner:
             steps=steps,
             units_per_step=per_step,
             schedule=train.schedule,
-            warmup_steps=warmup,
+            warmup_steps=chooser.warmup_steps(recipe, shape, longest, fewest),
             decay_start=steps - falls,
             seed=self.experiment.seed,
             precision=train.precision,

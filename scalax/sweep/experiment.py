@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scalax.errors import ScalaxError
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
+from scalax.sweep.recipe import Positive, RecipeSection
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
 MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)]]
@@ -160,6 +160,7 @@ class Experiment(Settings):
     data: Data
     model: Model
     sweep: Annotated[Grid | IsoFlop | Listed, Field(discriminator="kind")]
+    recipe: RecipeSection = RecipeSection()
     train: Train = Train()
     fit: FitSection = FitSection()
     check: Check | None = None

@@ -23,6 +23,7 @@ from scalax.data.base import OpenDataset
 from scalax.errors import ScalaxError, suggest
 from scalax.files import disk_error, flatten, write_json, write_text
 from scalax.fit.estimate import FitSettings, fit_table
+from scalax.fit.tuning import Tuning
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
 from scalax.predict.answers import Allocation
@@ -34,6 +35,7 @@ from scalax.runs.write import write_runs
 from scalax.sweep.expand import Plan, RunPlan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
 from scalax.sweep.progress import Quiet, Reporter
+from scalax.sweep.tuned import tune_sweep
 from scalax.train.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class Outcome:
         check: Forecast against measurement, a record a check run.
         allocation: The split of ten times the compute of the largest run.
         notes: What the reader should know.
+        tuning: The laws of learning rate and batch, where the sweep varied them.
     """
 
     out: Path
@@ -81,6 +84,7 @@ class Outcome:
     check: list[dict[str, Any]]
     allocation: Allocation | None
     notes: list[str]
+    tuning: Tuning | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The outcome as `scalax run --json` prints it."""
@@ -96,6 +100,7 @@ class Outcome:
             "fit": fit,
             "check": self.check,
             "allocation": self.allocation.to_json() if self.allocation else None,
+            "hyperparameters": self.tuning.to_json() if self.tuning else None,
             "notes": self.notes,
         }
 
@@ -241,11 +246,15 @@ def _run_steps(
     for group in plan.groups:
         executor.execute(group)
     fit: Fit | None = None
+    tuning: Tuning | None = None
     notes: list[str] = []
     check: list[dict[str, Any]] = []
     if hosts.first:
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
+        transfers = prepared.family.transfers_rate(plan.fitted[0].spec.shape)
+        tuning, told = tune_sweep(folder, metric=experiment.fit.metric, transfers=transfers)
+        notes = [*notes, *told]
         check = _forecast(folder, fit, plan)
     for group in plan.checks:
         executor.execute(group)
@@ -255,7 +264,8 @@ def _run_steps(
         return None
     executor.ended()
     allocation, more = _allocate(fit, plan)
-    outcome = Outcome(folder, _rows(executor, plan), fit, check, allocation, [*notes, *more])
+    rows = _rows(executor, plan)
+    outcome = Outcome(folder, rows, fit, check, allocation, [*notes, *more], tuning)
     from scalax.report.page import write_report
 
     write_report(outcome.out, outcome.to_json(), fit, plan.data.unit, experiment.fit.metric)
