@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,21 @@ def changes(
         A list over widths for ``embedding``, each ``attention.k`` and ``mlp.k`` (what a block adds
         to the residual stream), and ``logits``.
     """
+    from scalax.models.transformer import Transformer
+    from scalax.shapes.base import Recipe
+    from scalax.train.mesh import make_mesh
+    from scalax.train.program import Program
+
+    family = Transformer()
+    recipe = Recipe(batch=BATCH, learning_rate=learning_rate, weight_decay=0.0, clip=None)
     found: dict[str, list[float]] = {}
     for width in widths:
-        sizes = [
-            _changes_at(parametrisation, width, widths[0], steps, data, learning_rate, layers, seed)
-            for seed in range(seeds)
-        ]
+        options = {"width": width, "layers": layers, "head_dim": 16}
+        if parametrisation == "mup":
+            options |= {"parametrisation": "mup", "base_width": widths[0]}
+        shape = family.shape(family.size(options, data.spec), options, data.spec)
+        program = Program(family, shape, recipe, "f32", make_mesh({"data": 1}, BATCH))
+        sizes = [_changes(program, steps, data, seed) for seed in range(seeds)]
         for name in sizes[0]:
             found.setdefault(name, []).append(float(np.mean([each[name] for each in sizes])))
     return found
@@ -71,38 +81,21 @@ def slope(widths: Sequence[int], sizes: Sequence[float]) -> float:
     return float(np.polyfit(np.log(widths), np.log(sizes), 1)[0])
 
 
-def _changes_at(
-    parametrisation: str,
-    width: int,
-    base: int,
-    steps: int,
-    data: Any,
-    learning_rate: float,
-    layers: int,
-    seed: int,
-) -> dict[str, float]:
+def _changes(program: Any, steps: int, data: Any, seed: int) -> dict[str, float]:
+    """The mean absolute change of each layer's activations on held-out data over some steps."""
     from scalax.data.pipeline import train_batches
-    from scalax.models.transformer import Transformer
-    from scalax.shapes.base import Recipe
-    from scalax.train.mesh import make_mesh
-    from scalax.train.program import Program
 
-    options = {"width": width, "layers": layers, "head_dim": 16, "parametrisation": parametrisation}
-    if parametrisation == "mup":
-        options["base_width"] = base
-    family = Transformer()
-    shape = family.shape(family.size(options, data.spec), options, data.spec)
-    recipe = Recipe(batch=BATCH, learning_rate=learning_rate, weight_decay=0.0, clip=None)
-    program = Program(family, shape, recipe, "f32", make_mesh({"data": 1}, BATCH))
-    constant = {"peak": learning_rate, "warmup": 0.0, "decay_start": 1e9, "steps": 1e9}
-    schedule = {name: np.float32(value) for name, value in (constant | {"cosine": 0.0}).items()}
+    peak = program.recipe.learning_rate
+    constant = {"peak": peak, "warmup": 0.0, "decay_start": 1e9, "steps": 1e9, "cosine": 0.0}
+    schedule = {name: np.float32(value) for name, value in constant.items()}
     batches = train_batches(data.source("train"), batch=BATCH, seed=seed, start=0)
     probe = next(train_batches(data.source("eval"), batch=BATCH, seed=0, start=0))["tokens"]
+    look = partial(activations, program.family, program.shape)
     state = program.init(seed)
-    before = activations(family, shape, state.params, probe)
+    before = look(state.params, probe)
     for batch in itertools.islice(batches, steps):
         state, _ = program.step(state, program.place(batch), schedule)
-    after = activations(family, shape, state.params, probe)
+    after = look(state.params, probe)
     return {name: float(np.mean(np.abs(after[name] - before[name]))) for name in before}
 
 
@@ -114,19 +107,26 @@ def activations(family: Any, shape: Any, params: Any, tokens: np.ndarray) -> dic
 
     from scalax.models.compute import Compute
 
-    module = family.build(shape, rngs=nnx.Rngs(0), compute=Compute(jnp.float32))
-    nnx.update(module, params)
-    graph, stacked = nnx.split(module.blocks)
-    x = module.embedding[...][tokens[:, :-1]]
-    found = {"embedding": x}
-    for layer in range(shape.layers):
-        block = nnx.merge(graph, jax.tree.map(lambda leaf, k=layer: leaf[k], stacked))
-        found[f"attention.{layer}"] = block.attention(block.attention_norm(x))
-        x = x + found[f"attention.{layer}"]
-        found[f"mlp.{layer}"] = block.mlp(block.mlp_norm(x))
-        x = x + found[f"mlp.{layer}"]
-    found["logits"] = module.logits(module.norm(x))
-    return {name: np.asarray(value) for name, value in found.items()}
+    compute = Compute(jnp.float32)
+    graph, _ = nnx.split(
+        nnx.eval_shape(lambda: family.build(shape, rngs=nnx.Rngs(0), compute=compute))
+    )
+
+    def forward(params: Any) -> dict[str, Any]:
+        module = nnx.merge(graph, params)
+        one, stacked = nnx.split(module.blocks)
+        x = module.embedding[...][tokens[:, :-1]]
+        found = {"embedding": x}
+        for layer in range(shape.layers):
+            block = nnx.merge(one, jax.tree.map(lambda leaf, k=layer: leaf[k], stacked))
+            found[f"attention.{layer}"] = block.attention(block.attention_norm(x))
+            x = x + found[f"attention.{layer}"]
+            found[f"mlp.{layer}"] = block.mlp(block.mlp_norm(x))
+            x = x + found[f"mlp.{layer}"]
+        found["logits"] = module.logits(module.norm(x))
+        return found
+
+    return {name: np.asarray(value) for name, value in jax.jit(forward)(params).items()}
 
 
 def _draw(file: Path, widths: Sequence[int], found: dict[str, dict[str, list[float]]]) -> None:

@@ -31,7 +31,8 @@ class TransformerRecipe:
             too high here (scalax run experiments/quickstart.toml --set
             "sweep.axes.learning_rate=[0.002,0.004,0.008]" --set "sweep.params=[160000]").
         learning_rate_mup: Of the base width under the maximal-update parametrisation, which
-            carries it to other widths: of tokens at most.
+            carries it to other widths: of tokens at most. The best of 0.002, 0.004, ... 0.064 at
+            widths 32, 64 and 128 alike, base 64, two layers, 300,000 bytes in batches of 1,024.
         learning_rate_most: Neither goes higher.
         batch_tokens: Step Law's, of tokens alone, as Bergsma et al. 2025 (arXiv:2505.13738) find
             too; rounded to a power of two of sequences.
