@@ -13,8 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,8 @@ def changes(
             options |= {"parametrisation": "mup", "base_width": widths[0]}
         shape = family.shape(family.size(options, data.spec), options, data.spec)
         program = Program(family, shape, recipe, "f32", make_mesh({"data": 1}, BATCH))
-        sizes = [_changes(program, steps, data, seed) for seed in range(seeds)]
+        look = activations(family, shape)
+        sizes = [_changes(program, look, steps, data, seed) for seed in range(seeds)]
         for name in sizes[0]:
             found.setdefault(name, []).append(float(np.mean([each[name] for each in sizes])))
     return found
@@ -81,7 +81,9 @@ def slope(widths: Sequence[int], sizes: Sequence[float]) -> float:
     return float(np.polyfit(np.log(widths), np.log(sizes), 1)[0])
 
 
-def _changes(program: Any, steps: int, data: Any, seed: int) -> dict[str, float]:
+def _changes(
+    program: Any, look: Callable[..., Any], steps: int, data: Any, seed: int
+) -> dict[str, float]:
     """The mean absolute change of each layer's activations on held-out data over some steps."""
     from scalax.data.pipeline import train_batches
 
@@ -90,17 +92,17 @@ def _changes(program: Any, steps: int, data: Any, seed: int) -> dict[str, float]
     schedule = {name: np.float32(value) for name, value in constant.items()}
     batches = train_batches(data.source("train"), batch=BATCH, seed=seed, start=0)
     probe = next(train_batches(data.source("eval"), batch=BATCH, seed=0, start=0))["tokens"]
-    look = partial(activations, program.family, program.shape)
     state = program.init(seed)
     before = look(state.params, probe)
     for batch in itertools.islice(batches, steps):
         state, _ = program.step(state, program.place(batch), schedule)
     after = look(state.params, probe)
-    return {name: float(np.mean(np.abs(after[name] - before[name]))) for name in before}
+    moved = {name: np.asarray(after[name]) - np.asarray(before[name]) for name in before}
+    return {name: float(np.mean(np.abs(change))) for name, change in moved.items()}
 
 
-def activations(family: Any, shape: Any, params: Any, tokens: np.ndarray) -> dict[str, np.ndarray]:
-    """What each layer of the transformer gives on a batch, by the modules that train."""
+def activations(family: Any, shape: Any) -> Callable[..., dict[str, Any]]:
+    """From parameters and tokens to what each layer gives, by the modules that train."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -112,7 +114,8 @@ def activations(family: Any, shape: Any, params: Any, tokens: np.ndarray) -> dic
         nnx.eval_shape(lambda: family.build(shape, rngs=nnx.Rngs(0), compute=compute))
     )
 
-    def forward(params: Any) -> dict[str, Any]:
+    @jax.jit
+    def forward(params: Any, tokens: Any) -> dict[str, Any]:
         module = nnx.merge(graph, params)
         one, stacked = nnx.split(module.blocks)
         x = module.embedding[...][tokens[:, :-1]]
@@ -126,7 +129,7 @@ def activations(family: Any, shape: Any, params: Any, tokens: np.ndarray) -> dic
         found["logits"] = module.logits(module.norm(x))
         return found
 
-    return {name: np.asarray(value) for name, value in jax.jit(forward)(params).items()}
+    return forward
 
 
 def _draw(file: Path, widths: Sequence[int], found: dict[str, dict[str, list[float]]]) -> None:
