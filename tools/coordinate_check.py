@@ -1,9 +1,9 @@
 """Coordinate check: how the size of activations changes with width as training begins.
 
 In the maximal-update parametrisation each layer's activations change by as much at every width;
-in the standard one, at one learning rate, the more the wider (Yang et al. 2022, arXiv:2203.03466,
-section D.1). Prints a table of the mean absolute change of each coordinate since the start, and
-its slope: the exponent of width. With --figure it draws them too.
+in the standard one, at one learning rate, the more the wider (Yang et al. 2022, arXiv:2203.03466).
+Prints a table of the mean absolute change of each coordinate since the start, and its slope: the
+exponent of width. With --figure it draws them too.
 
     python tools/coordinate_check.py --widths 64,128,256,512 --steps 8 --figure coordinates.png
 """

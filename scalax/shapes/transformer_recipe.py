@@ -24,7 +24,7 @@ class TransformerRecipe:
             128 over its sizes).
         mlp: Widths of the model in the width of a plain MLP (Vaswani et al. 2017).
         mlp_gated: The same of a gated one, whose three matrices then count as much as the plain
-            one's two (Shazeer 2020, arXiv:2002.05202, section 2).
+            one's two (Shazeer 2020, arXiv:2002.05202).
         learning_rate: Of the standard parametrisation: the exponents of Step Law (Li et al. 2025,
             arXiv:2503.04715). They met the best of three learning rates at 40 to 640 thousand
             parameters and 0.5 and 1.5 million bytes, but their factor 1.79 was five to six times
@@ -37,7 +37,7 @@ class TransformerRecipe:
         batch_tokens: Step Law's, of tokens alone, as Bergsma et al. 2025 (arXiv:2505.13738) find
             too; rounded to a power of two of sequences.
         warmup: Of the steps of the shortest run.
-        weight_decay: Of matrices, a constant as in LLaMA (arXiv:2302.13971, section 2.3). With D in
+        weight_decay: Of matrices, a constant as in LLaMA (arXiv:2302.13971). With D in
             proportion to N, these laws make its time scale 1 / (learning rate x decay) grow as
             N^0.41 and the steps as N^0.43, so that it stays a fixed share of training, as Wang and
             Aitchison 2024 (arXiv:2405.13698) find best.

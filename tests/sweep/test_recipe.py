@@ -56,8 +56,8 @@ def test_the_second_moment_keeps_its_half_life_in_tokens(experiment: Path) -> No
     assert large.beta2**5 == pytest.approx(0.5)
 
 
-def test_warmup_may_last_a_token_for_each_parameter(experiment: Path) -> None:
-    """As Porian et al. 2024 (arXiv:2406.19146) do, so that small runs are not all warm-up."""
+def test_warmup_may_grow_with_the_parameters(experiment: Path) -> None:
+    """One too long for small models bends a law of N* (Porian et al. 2024, arXiv:2406.19146)."""
     law = "recipe.warmup_tokens={coefficient=0.2, params=1}"
     for run in fitted(experiment, law):
         assert run.spec.warmup_steps == round(0.2 * run.counts.params / 256)
