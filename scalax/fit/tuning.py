@@ -178,6 +178,28 @@ def tune(
     return Tuning(laws.get("learning_rate"), laws.get("batch_tokens"), optima, spans, level, notes)
 
 
+def of_the_best(runs: Runs, others: Sequence[str], metric: str = "loss") -> Runs:
+    """Where a sweep varied other settings too, the runs of those under which each point did best.
+
+    Args:
+        runs: A cleaned table.
+        others: Columns of these other settings.
+        metric: The column to be least.
+
+    Returns:
+        The rows kept, with a note where some were set aside.
+    """
+    keep = np.zeros(len(runs), bool)
+    for rows in _points(runs).values():
+        best = np.flatnonzero(rows)[np.argmin(runs[metric][rows])]
+        alike = [np.asarray([repr(v) for v in runs[name]]) for name in others]
+        keep |= rows & np.all([column == column[best] for column in alike], axis=0)
+    if keep.all():
+        return runs
+    told = f"tuned under the best {', '.join(others)} of each point: {(~keep).sum()} runs set aside"
+    return runs.where(keep).noted(told)
+
+
 def _points(runs: Runs) -> dict[tuple[float, float], np.ndarray]:
     """The rows, as a mask, of each size and amount of data; batches round tokens otherwise."""
     planned = "target_params" in runs and "target_tokens" in runs

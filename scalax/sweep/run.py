@@ -253,7 +253,7 @@ def _run_steps(
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
         transfers = prepared.family.transfers_rate(plan.fitted[0].spec.shape)
-        tuning, told = tune_sweep(folder, metric=experiment.fit.metric, transfers=transfers)
+        tuning, told = tune_sweep(folder, plan, metric=experiment.fit.metric, transfers=transfers)
         notes = [*notes, *told]
         check = _forecast(folder, fit, plan)
     for group in plan.checks:

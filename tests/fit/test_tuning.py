@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
-from scalax.fit.tuning import tune
+from scalax.fit.tuning import of_the_best, tune
 from scalax.laws.hyperparameters import read_law, steplaw
 from scalax.runs.read import read_runs
 from scalax.runs.table import Runs
@@ -96,6 +96,19 @@ def test_what_was_not_varied_has_no_law() -> None:
     assert found.learning_rate.law.coefficient == pytest.approx(0.01)
     with pytest.raises(ScalaxError, match="three values or more of learning_rate"):
         tune(runs.where((runs["batch_tokens"] == 2.0**14) & (runs["learning_rate"] < 5e-4)))
+
+
+def test_other_settings_are_those_that_did_best_and_seeds_stand_together() -> None:
+    good = sweep(lambda n, d: 0.01 + 0 * n, lambda n, d: 2.0**14 + 0 * n)
+    bad = sweep(lambda n, d: 0.03 + 0 * n, lambda n, d: 2.0**16 + 0 * n)
+    both = {name: np.concatenate([good[name], bad[name]]) for name in good.columns}
+    both["loss"][len(good) :] *= 1.05
+    both["beta2"] = np.repeat([0.95, 0.99], len(good))
+    mixed = Runs.from_columns(both)
+    kept = of_the_best(mixed, ["beta2"])
+    assert tune(kept).learning_rate.law.coefficient == pytest.approx(0.01)
+    assert any("best beta2" in note for note in kept.notes)
+    assert of_the_best(mixed, []) is mixed
 
 
 def test_the_command_writes_laws_that_a_recipe_reads(scalax: Command, tmp_path: Path) -> None:
