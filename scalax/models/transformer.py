@@ -13,7 +13,7 @@ from scalax.models.base import ModelFamily
 from scalax.models.compute import Compute
 from scalax.schema import Settings, parse
 from scalax.shapes import transformer as shapes
-from scalax.shapes.base import Counts, DataSpec, Recipe
+from scalax.shapes.base import Counts, DataSpec, Recipe, Trial
 from scalax.shapes.transformer import Fixed, TransformerShape
 from scalax.shapes.transformer_recipe import USUAL, TransformerRecipe
 
@@ -68,6 +68,9 @@ class Transformer(ModelFamily):
 
     name: ClassVar[str] = "transformer"
     title: ClassVar[str] = "decoder-only transformer over tokens"
+    trial: ClassVar[Trial] = Trial(
+        (9e3, 2e4, 1e5, 1e6, 1e7), {"dataset": "stdlib", "seq_len": 32}, {"tied": True}
+    )
     rules: ClassVar[Mapping[str, str | None]] = {
         "vocab": "tensor",
         "embed": "fsdp",
@@ -120,6 +123,10 @@ class Transformer(ModelFamily):
     def flops_per_unit(self, shape: TransformerShape) -> float:
         """Training FLOPs per token, attention counted causal."""
         return shapes.flops_per_token(shape, "causal")
+
+    def flops_computed(self, shape: TransformerShape) -> float:
+        """With the scores that the causal mask hides, which a product by blocks cannot spare."""
+        return shapes.flops_per_token(shape, "full")
 
     def recipe(self, shape: TransformerShape, units: float, data: DataSpec) -> Recipe:
         """Hyperparameters as `scalax.shapes.transformer_recipe` says, with its sources."""

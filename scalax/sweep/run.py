@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scalax import registry
 from scalax.data.base import OpenDataset
+from scalax.data.open import open_dataset
 from scalax.errors import ScalaxError, suggest
 from scalax.files import disk_error, flatten, write_json, write_text
-from scalax.fit.estimate import FitSettings, fit_table
+from scalax.fit.estimate import FitSettings, demand_finite, fit_table
 from scalax.fit.tuning import Tuning
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
@@ -116,7 +119,7 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
     check_writers(experiment.train.writers)
     FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
-    data: OpenDataset = registry.get("dataset", name).open(name, experiment.data.options)
+    data = open_dataset(name, experiment.data.options)
     plan = expand(experiment, family, data.spec)
     _check_fit(experiment, family, plan)
     return Prepared(experiment, family, data, plan)
@@ -141,6 +144,8 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
             where="fit.law",
             fix="choose a law of params, tokens or flops",
         )
+    planned = [row(run, plan.data) for run in plan.fitted]
+    demand_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
 
 
 def run_experiment(
