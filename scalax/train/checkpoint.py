@@ -145,15 +145,18 @@ class Checkpoints:
             try:
                 args = ocp.args.StandardRestore(_tree(abstract))
                 leaves = self._manager.restore(step, args=args)["leaves"]
-                return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
             except Exception as error:  # whatever damage raises, an earlier one may be whole
                 told = str(error).splitlines()
                 wrong = f"{type(error).__name__}: {told[0] if told else ''}"
-        warnings.warn(
-            f"{self._folder}: checkpoint {step} cannot be used ({wrong}); "
-            "going back to the one before it",
-            stacklevel=3,
-        )
+            wrong = self._hosts.any_wrong(wrong)  # all go back, or none
+            if wrong is None:
+                return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+        if self._hosts.first:
+            warnings.warn(
+                f"{self._folder}: checkpoint {step} cannot be used ({wrong}); "
+                "going back to the one before it",
+                stacklevel=3,
+            )
         return None
 
     @contextlib.contextmanager

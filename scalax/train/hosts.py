@@ -94,6 +94,17 @@ class Hosts:
         except ScalaxError as error:
             raise _shared(error) from None
 
+    def any_wrong(self, wrong: str | None) -> str | None:
+        """What is wrong on the first process on which something is: one answer for all."""
+        if self.count == 1:
+            return wrong
+        self._turns += 1
+        place = f"scalax/wrong/{self._turns}"
+        self._client.key_value_set(f"{place}/{self.process:06d}", wrong or "")
+        self.meet(place)
+        found = [told for _, told in sorted(self._client.key_value_dir_get(f"{place}/"))]
+        return next(filter(None, found), None)
+
     def meet(self, name: str) -> None:
         """Waits until every process is here."""
         if self.count > 1:
