@@ -104,6 +104,7 @@ class Train(Settings):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.2
     precision: Literal["f32", "bf16"] = "f32"
     mesh: Auto | MeshSizes = "auto"
+    ensemble: Annotated[int, Field(ge=2)] | Literal["auto", "never"] = "auto"
     recompute: Recompute = "none"
     accumulate: Annotated[int, Field(ge=1)] = 1
     eval_tokens: Annotated[int, Field(ge=1)] = 262_144
@@ -112,6 +113,12 @@ class Train(Settings):
     checkpoint_seconds: Positive = 60.0
     writers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+
+    @model_validator(mode="after")
+    def _mesh_of_an_ensemble(self) -> Train:
+        if isinstance(self.ensemble, int) and self.mesh != "auto":
+            raise ValueError('mesh = "auto" with ensemble: its runs are divided over the devices')
+        return self
 
 
 class FitSection(Settings):

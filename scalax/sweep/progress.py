@@ -21,10 +21,13 @@ class Reporter(Protocol):
     def start(self, plan: Plan) -> None:
         """The sweep begins, or goes on."""
 
-    def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
-        """A run, or a trunk, starts or goes on."""
+    def note(self, text: str) -> None:
+        """Something was decided."""
 
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
+    def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
+        """A run, a trunk or an ensemble starts or goes on."""
+
+    def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
         """Some steps were done."""
 
     def end(self, run: RunPlan, result: dict[str, Any]) -> None:
@@ -40,10 +43,13 @@ class Quiet:
     def start(self, plan: Plan) -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
     def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
         """Nothing."""
 
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
+    def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
         """Nothing."""
 
     def end(self, run: RunPlan, result: dict[str, Any]) -> None:
@@ -66,6 +72,10 @@ class Lines(Quiet):
         """Says what there is to do."""
         self._console.print(plan_summary(plan))
         self._total, self._unit = len(plan.runs), plan.data.unit
+
+    def note(self, text: str) -> None:
+        """Says it."""
+        self._console.print(text)
 
     def end(self, run: RunPlan, result: dict[str, Any]) -> None:
         """Says what the run measured."""
@@ -111,7 +121,7 @@ class Bars(Lines):
         self._run = self._bars.add_task(name, total=steps, completed=done, said="")
         self._per_step, self._step = flops_per_step, done
 
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
+    def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
         """Moves both bars."""
         said = f"{units_per_second:,.0f} {self._unit}/s  loss {loss:.3f}"
         if self._run is not None:

@@ -33,12 +33,14 @@ from scalax.runs.write import write_runs
 from scalax.sweep.expand import Plan, RunPlan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
 from scalax.sweep.progress import Quiet, Reporter
+from scalax.sweep.schedule import Schedule, read_or_make
 from scalax.train.cluster import Cluster
-
-if TYPE_CHECKING:
-    from scalax.train.hosts import Hosts
 from scalax.train.profile import Profile
 from scalax.train.writers import check_writers
+
+if TYPE_CHECKING:
+    from scalax.sweep.execute import Executor
+    from scalax.train.hosts import Hosts
 
 BEYOND = 10
 """The allocation reported is for this many times the compute of the largest run trained."""
@@ -236,8 +238,9 @@ def _run_steps(
         hosts=hosts,
     )
     reporter.start(plan)
-    for group in plan.groups:
-        executor.execute(group)
+    schedule = _schedule(experiment, plan, executor, reporter)
+    for unit in schedule.fitted:
+        executor.execute(unit)
     fit: Fit | None = None
     notes: list[str] = []
     check: list[dict[str, Any]] = []
@@ -245,8 +248,8 @@ def _run_steps(
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
         check = _forecast(folder, fit, plan)
-    for group in plan.checks:
-        executor.execute(group)
+    for unit in schedule.checks:
+        executor.execute(unit)
         if hosts.first:
             check = _measured(folder, executor, plan, experiment.fit.metric)
     if not hosts.first:
@@ -261,13 +264,24 @@ def _run_steps(
     return outcome
 
 
+def _schedule(
+    experiment: Experiment, plan: Plan, executor: Executor, reporter: Reporter
+) -> Schedule:
+    """Which runs train together: as the folder says, or tried now and written there."""
+    from scalax.sweep.trial import Trial
+
+    hosts = executor.hosts
+    trial = Trial(experiment.train.ensemble, executor.program, executor.data, hosts, reporter.note)
+    return read_or_make(executor.folder, plan, trial.choose, hosts)
+
+
 def _digest(prepared: Prepared, folder: Path) -> str:
     """What every process of a job must have been given alike."""
     told = [prepared.experiment.to_toml(), prepared.data.spec.fingerprint, str(folder)]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
-def _rows(executor: Any, plan: Plan) -> list[dict[str, Any]]:
+def _rows(executor: Executor, plan: Plan) -> list[dict[str, Any]]:
     """The table so far: a row for each run that ended, in the order of the plan."""
     rows = []
     for run in plan.runs:
@@ -322,7 +336,7 @@ def _record(run: RunPlan, fit: Fit | None, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _measured(folder: Path, executor: Any, plan: Plan, metric: str) -> list[dict[str, Any]]:
+def _measured(folder: Path, executor: Executor, plan: Plan, metric: str) -> list[dict[str, Any]]:
     file = folder / "check.json"
     records: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     runs = [run for group in plan.checks for run in group.runs]
