@@ -23,8 +23,9 @@ from scalax.train.program import Program
 from scalax.train.schedule import schedule_values
 from scalax.train.settings import TrainSpec
 
-SECONDS = 0.5
-"""Least time of steps that a speed is taken from."""
+SECONDS = 0.2
+TURNS = 3
+"""Time that a speed is taken from, and how often: the best counts, others may be at work here."""
 WORTH = 10
 """A trial is made where training apart takes this many times as long as compiling once."""
 LEAST_GAIN = 1.05
@@ -93,7 +94,8 @@ class Trial:
         step = _Stepper(program, spec, self.data)
         first = step.seconds(1)
         count = self.hosts.agree(max(2, round(SECONDS / max(step.seconds(2) / 2, 1e-6))))
-        found: list[float] = self.hosts.agree([first, step.seconds(count) / count])
+        each = min(step.seconds(count) for _ in range(TURNS)) / count
+        found: list[float] = self.hosts.agree([first, each])
         return found[0], found[1]
 
 

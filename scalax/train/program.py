@@ -111,9 +111,11 @@ class Program:
                 abstract,
             )
             shardings = _state_shardings(optimizer, placed, jax.eval_shape(create, 0), self.mesh)
-        replicated = NamedSharding(self.mesh, PartitionSpec())
+        told = replicated = NamedSharding(self.mesh, PartitionSpec())
         if self.members is not None:
             shardings = jax.tree.map(of_each, shardings)
+            if jax.process_count() == 1:  # then all is at hand, and no run waits for another
+                told = of_each(replicated)
         step = partial(
             _train_step, self.family, graph, optimizer, self.accumulate, self.skip_spikes
         )
@@ -122,7 +124,7 @@ class Program:
         assign("_graph", graph)
         assign("_shardings", shardings)
         assign("_create", jax.jit(self._each(create), out_shardings=shardings))
-        out = (shardings, replicated)
+        out = (shardings, told)
         assign("_step", jax.jit(self._each(step), donate_argnums=0, out_shardings=out))
         assign("_score", jax.jit(score, out_shardings=replicated))
         assign("_take", jax.jit(_take_member, out_shardings=replicated))
