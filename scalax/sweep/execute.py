@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -63,6 +64,7 @@ class Executor:
         writers: Who else is told: names of `scalax.train.writers`.
         profile: Which steps are traced.
         hosts: The processes that train each run together; only the first writes results.
+        halt: Set where units that train at once must save and stop, for another of them failed.
     """
 
     folder: Path
@@ -76,22 +78,33 @@ class Executor:
     writers: Sequence[str] = ()
     profile: Profile = field(default_factory=Profile)
     hosts: Hosts = field(default_factory=Hosts)
+    halt: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _programs: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
+    _telling: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def result(self, run: RunPlan) -> dict[str, Any] | None:
         """What a run measured, or None while it is not done."""
         return self._read(self._place(run.name))
 
-    def execute(self, unit: Unit) -> None:
-        """Trains the runs of a unit that are not done.
+    def finished(self, unit: Unit) -> bool:
+        """Whether all runs of a unit have their results."""
+        done = all(self.result(run) is not None for row in unit.rows for run in row)
+        return bool(self.hosts.agree(done))
+
+    def execute(self, unit: Unit, devices: list[Any] | None = None) -> None:
+        """Trains the runs of a unit that are not done; several units may train at once.
+
+        Args:
+            unit: What to train.
+            devices: Where, in this process alone; on all devices by default.
 
         Raises:
             Stopped: Asked to stop; all is saved.
             ScalaxError: A folder holds other settings, or the disk fails.
         """
-        if self.hosts.agree(all(self.result(run) for row in unit.rows for run in row)):
+        if self.finished(unit):
             return
-        program = self.program(unit.spec, unit.members)
+        program = self.program(unit.spec, unit.members, devices)
         if not unit.trunks:
             for runs in unit.rows:
                 job = self._job_of(runs, program)
@@ -115,19 +128,22 @@ class Executor:
                 conclude(trunk, member)
         self._clear(trunk)  # a trunk is no result: its branches are
 
-    def program(self, spec: TrainSpec, members: int | None) -> Program:
+    def program(
+        self, spec: TrainSpec, members: int | None, devices: list[Any] | None = None
+    ) -> Program:
         """The compiled step, shared by runs that differ in seed, schedule or learning rate alone:
         those are arguments of it.
 
         Args:
             spec: Of any of the runs.
             members: How many it trains together; None for one at a time.
+            devices: Where; on all that are usable by default.
         """
         batch = spec.recipe.batch // spec.accumulate
         if members is None:
-            mesh = make_mesh(spec.mesh, batch, usable_devices(spec.mesh, batch))
+            mesh = make_mesh(spec.mesh, batch, devices or usable_devices(spec.mesh, batch))
         else:
-            mesh = ensemble_mesh(members, usable_devices("auto", members))
+            mesh = ensemble_mesh(members, devices or usable_devices("auto", members))
         recipe = replace(spec.recipe, learning_rate=1.0, warmup=0.0)
         how = spec.recompute, spec.accumulate, spec.skip_spikes
         key = spec.shape, recipe, spec.precision, mesh, how, members
@@ -209,9 +225,10 @@ class Executor:
         """Writes a run's result and tells it."""
         conclude(job, member)
         self._write(member, result)
-        self.progress.end(run, result)
-        if self.hosts.first:
-            self.ended()
+        with self._telling:
+            self.progress.end(run, result)
+            if self.hosts.first:
+                self.ended()
 
     def _diverged_trunk(self, job: Job, member: Member, why: str) -> None:
         self._write(member, {"status": "diverged", "why": why})
@@ -235,7 +252,8 @@ class Executor:
             return state
         per_step = self.family.flops_per_unit(job.spec.shape) * job.spec.units_per_step
         name, members = job.members[0].folder.name, len(job.members)
-        self.progress.begin(name, done, until, per_step * members)
+        with self._telling:
+            self.progress.begin(name, done, until, per_step * members)
         return advance(job, state, until, checkpoints)
 
     def _job_of(self, runs: Sequence[RunPlan], program: Program) -> Job:
@@ -269,7 +287,7 @@ class Executor:
             data=self.data,
             folder=first if program.members is None else self.folder / "ensembles" / first.name,
             progress=self.progress,
-            stop=self.stop,
+            stop=lambda: self.stop() or self.halt.is_set(),
             diverged=lambda member, why: diverged(job, member, why),
             checkpoint_seconds=self.checkpoint_seconds,
             keep=keep,

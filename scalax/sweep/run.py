@@ -221,6 +221,7 @@ def _run_steps(
     profile: Profile,
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
+    from scalax.sweep.at_once import train_all
     from scalax.sweep.execute import Executor
 
     experiment, plan = prepared.experiment, prepared.plan
@@ -239,8 +240,7 @@ def _run_steps(
     )
     reporter.start(plan)
     schedule = _schedule(experiment, plan, executor, reporter)
-    for unit in schedule.fitted:
-        executor.execute(unit)
+    train_all(executor, schedule.fitted)
     fit: Fit | None = None
     notes: list[str] = []
     check: list[dict[str, Any]] = []
@@ -248,10 +248,9 @@ def _run_steps(
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
         check = _forecast(folder, fit, plan)
-    for unit in schedule.checks:
-        executor.execute(unit)
-        if hosts.first:
-            check = _measured(folder, executor, plan, experiment.fit.metric)
+    train_all(executor, schedule.checks)
+    if hosts.first:
+        check = _measured(folder, executor, plan, experiment.fit.metric)
     if not hosts.first:
         return None
     executor.ended()

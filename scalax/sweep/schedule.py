@@ -65,6 +65,11 @@ class Unit:
         return len(self.groups) if len(self.groups) > 1 else None
 
     @property
+    def flops(self) -> float:
+        """What training it takes."""
+        return sum(run.flops_spent for group in self.groups for run in group.runs)
+
+    @property
     def trunks(self) -> list[TrainSpec]:
         """What the trunks train; none without."""
         return [group.trunk for group in self.groups if group.trunk is not None]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import jax
 import psutil
@@ -175,18 +176,22 @@ def memory_bytes(devices: Sequence[Any]) -> int:
     return int(found or psutil.Process().memory_info().rss)
 
 
-class _Compiled:
-    """Seconds that jax spent tracing, lowering and compiling in this process.
+class _Compiled(threading.local):
+    """Seconds that jax spent tracing, lowering and compiling in this thread.
 
-    jax reports each stage when it ends, and a stage may hold another (a jitted function traced
-    inside one): only the outermost counts.
+    jax reports each stage when it ends, in the thread that asked for it, and a stage may hold
+    another (a jitted function traced inside one): only the outermost counts.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._taken = 0.0
         self._last: list[tuple[float, float]] = []
+
+    def listen(self) -> Self:
+        """Begins to count, in every thread."""
         jax.monitoring.register_event_duration_secs_listener(self._hear)
+        return self
 
     def take(self) -> float:
         """Seconds since the last call."""
@@ -204,7 +209,7 @@ class _Compiled:
         del self._last[:-10_000]
 
 
-COMPILED = _Compiled()
+COMPILED = _Compiled().listen()
 
 
 def _training(seconds: float, spent: Mapping[str, float]) -> float:
