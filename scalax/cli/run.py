@@ -14,7 +14,7 @@ from scalax.cli.app import is_terminal, json_option, plugin_option, print_json, 
     epilog="Example: scalax run experiments/quickstart.toml --set sweep.params=[20000,40000]"
 )
 @click.argument("experiment", type=click.Path())
-@click.option("--out", metavar="DIR", help="Where results go; out/NAME by default.")
+@click.option("--out", metavar="DIR|gs://", help="Where results go; out/NAME by default.")
 @click.option(
     "--set",
     "overrides",

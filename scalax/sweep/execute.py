@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalax.data.base import OpenDataset
-from scalax.files import write_json
+from scalax.files import remove_tree, write_json
 from scalax.models.base import ModelFamily
 from scalax.sweep.expand import RunPlan
 from scalax.sweep.schedule import Unit
@@ -64,6 +63,7 @@ class Executor:
         writers: Who else is told: names of `scalax.train.writers`.
         profile: Which steps are traced.
         hosts: The processes that train each run together; only the first writes results.
+        hang_seconds: Least seconds of one step that are taken for a hang; None for never.
         halt: Set where units that train at once must save and stop, for another of them failed.
     """
 
@@ -78,6 +78,7 @@ class Executor:
     writers: Sequence[str] = ()
     profile: Profile = field(default_factory=Profile)
     hosts: Hosts = field(default_factory=Hosts)
+    hang_seconds: float | None = None
     halt: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _programs: dict[Any, Program] = field(default_factory=dict, init=False, repr=False)
     _telling: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -212,7 +213,8 @@ class Executor:
         for k, member in enumerate(job.members):
             if not member.over:
                 folder = member.folder / "checkpoints"
-                self.hosts.on_first(partial(shutil.rmtree, folder, ignore_errors=True))
+                if self.hosts.agree(folder.is_dir()):
+                    self.hosts.on_first(partial(remove_tree, folder))
                 own = Checkpoints(folder, hosts=self.hosts)
                 own.save(
                     job.program.member(state, k), job.spec.steps, about(member, job.spec.steps)
@@ -240,9 +242,8 @@ class Executor:
     def _clear(self, job: Job) -> None:
         """Deletes checkpoints that nothing goes on from any more."""
         if self.hosts.first:
-            shutil.rmtree(job.folder / "checkpoints")
-            if job.program.members is not None:
-                job.folder.rmdir()
+            shared = job.program.members is not None
+            remove_tree(job.folder if shared else job.folder / "checkpoints")
 
     def _advance(
         self, job: Job, state: TrainState, until: int, checkpoints: Checkpoints
@@ -295,6 +296,7 @@ class Executor:
             writers=self.writers,
             profile=self.profile if self.hosts.first else Profile(),
             hosts=self.hosts,
+            hang_seconds=self.hang_seconds,
         )
         return job
 

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalax.errors import ScalaxError
+from scalax.files import read_bytes
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
-MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)]]
+MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)] | Auto]
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
@@ -111,8 +112,16 @@ class Train(Settings):
     skip_spikes: Positive | Literal["none"] = "none"
     eval_every: Positive | Literal["none"] = "none"
     checkpoint_seconds: Positive = 60.0
+    hang_seconds: Positive | Literal["none"] = 300.0
     writers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+
+    @field_validator("mesh")
+    @classmethod
+    def _one_auto(cls, mesh: Any) -> Any:
+        if isinstance(mesh, dict) and list(mesh.values()).count("auto") > 1:
+            raise ValueError('"auto" for one axis of the mesh, or for the whole')
+        return mesh
 
     @model_validator(mode="after")
     def _mesh_of_an_ensemble(self) -> Train:
@@ -183,9 +192,8 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         ScalaxError: The file is missing or no TOML, a key is unknown or missing, a value is
             wrong; names the file and key.
     """
-    file = Path(path)
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_bytes(path).decode())
     except FileNotFoundError:
         raise ScalaxError(
             "no such file",
@@ -194,7 +202,7 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         ) from None
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise ScalaxError(f"not a TOML file: {error}", where=str(path)) from None
-    values.setdefault("name", file.stem)
+    values.setdefault("name", Path(path).stem)
     for override in overrides:
         _override(values, override)
     _one_of_each(values, str(path))

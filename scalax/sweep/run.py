@@ -5,15 +5,10 @@ check the file -> train -> fit -> forecast -> train the check runs -> compare ->
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import os
-import platform
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scalax import registry
 from scalax.data.base import OpenDataset
 from scalax.errors import ScalaxError, suggest
-from scalax.files import disk_error, flatten, write_json, write_text
+from scalax.files import flatten, place, write_json, write_text
 from scalax.fit.estimate import FitSettings, fit_table
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
@@ -32,6 +27,7 @@ from scalax.runs.read import read_runs
 from scalax.runs.write import write_runs
 from scalax.sweep.expand import Plan, RunPlan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
+from scalax.sweep.hold import Hold
 from scalax.sweep.progress import Quiet, Reporter
 from scalax.sweep.schedule import Schedule, read_or_make
 from scalax.train.cluster import Cluster
@@ -195,21 +191,30 @@ def run_prepared(
 
     prepare_devices()
     from scalax.train.compile_cache import keep_compiled
+    from scalax.train.expected import check_devices
     from scalax.train.hosts import joined
 
     profile = profile or Profile()
     profile.check(max(run.spec.steps for run in prepared.plan.runs))
 
-    folder = Path(out) if out is not None else Path("out") / prepared.experiment.name
+    folder = place(out) if out is not None else Path("out") / prepared.experiment.name
     with joined(cluster) as hosts:
         keep_compiled(compile_cache)
         hosts.same("the experiment", _digest(prepared, folder))
-        with contextlib.ExitStack() as held:
-            hosts.on_first(lambda: held.enter_context(_held(folder)))
+        specs = [run.spec for run in prepared.plan.runs]
+        parts = [spec.recipe.batch // spec.accumulate for spec in specs]
+        hosts.each(lambda: check_devices(specs[0].mesh, parts))
+        with Hold(folder) as hold:
+            hosts.on_first(hold.take)
             hosts.on_first(lambda: _write_resolved(folder, prepared.experiment))
             hosts.sees(folder / "experiment.toml")
             told = reporter if hosts.first else Quiet()
-            return _run_steps(prepared, folder, hosts, told, stop, profile)
+
+            def asked() -> bool:
+                hold.check()
+                return stop()
+
+            return _run_steps(prepared, folder, hosts, told, asked, profile)
 
 
 def _run_steps(
@@ -237,6 +242,9 @@ def _run_steps(
         writers=experiment.train.writers,
         profile=profile,
         hosts=hosts,
+        hang_seconds=None
+        if experiment.train.hang_seconds == "none"
+        else experiment.train.hang_seconds,
     )
     reporter.start(plan)
     schedule = _schedule(experiment, plan, executor, reporter)
@@ -373,28 +381,3 @@ def _write_resolved(folder: Path, experiment: Experiment) -> None:
             where=str(folder),
             fix="give another --out, or the settings it was started with",
         )
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Holds the folder for this process; a second one is told who holds it."""
-    lock = folder / ".lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise disk_error(error, folder) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            stream.seek(0)
-            raise ScalaxError(
-                f"in use by {stream.read().strip() or 'another process'}",
-                where=str(folder),
-                fix="wait for it, or give another --out",
-            ) from None
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {platform.node()}")
-        stream.flush()
-        yield

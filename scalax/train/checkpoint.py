@@ -21,7 +21,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from scalax.errors import JobError
-from scalax.files import disk_error, write_json
+from scalax.files import bucket_files, disk_error, on_bucket, write_json
 from scalax.train.hosts import Hosts
 from scalax.train.program import TrainState
 
@@ -48,7 +48,8 @@ class Checkpoints:
         latest: int = 2,
         hosts: Hosts | None = None,
     ) -> None:
-        self._folder, self._keep, self._latest = folder.resolve(), frozenset(keep), latest
+        self._folder = folder if on_bucket(folder) else folder.resolve()
+        self._keep, self._latest = frozenset(keep), latest
         self._hosts = hosts or Hosts()
         options = ocp.CheckpointManagerOptions(
             create=False, enable_async_checkpointing=True, cleanup_tmp_directories=True
@@ -186,7 +187,15 @@ def _damage(folder: Path) -> str | None:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file but our own, by its path in the checkpoint."""
+    """The sum of every file but our own, by its path in the checkpoint.
+
+    SHA-256 on a disk. A bucket keeps a CRC-32C beside each object and tells it with the listing:
+    nothing is read back.
+    """
+    if on_bucket(folder):
+        root = f"{folder}/".removeprefix("gs://")
+        there = bucket_files(folder).find(str(folder), detail=True).items()
+        return {n.removeprefix(root): o["crc32c"] for n, o in there if n != f"{root}{ABOUT}"}
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != ABOUT:

@@ -30,6 +30,7 @@ from scalax.train.records import Line, Metrics, Observer, Progress, Shown, Timin
 from scalax.train.schedule import Schedule, schedule_values
 from scalax.train.settings import TrainSpec
 from scalax.train.stopping import Diverged, Stopped
+from scalax.train.watchdog import Watchdog
 from scalax.train.writers import open_writer
 
 IN_FLIGHT = 2
@@ -72,6 +73,7 @@ class Job:
         writers: Who else is told: names of `scalax.train.writers`.
         profile: Which steps are traced.
         hosts: The processes that train it together; the first writes its files.
+        hang_seconds: Least seconds of one step that are taken for a hang; None for never.
         meter: The clock of this session.
     """
 
@@ -88,6 +90,7 @@ class Job:
     writers: Sequence[str] = ()
     profile: Profile = field(default_factory=Profile)
     hosts: Hosts = field(default_factory=Hosts)
+    hang_seconds: float | None = None
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,16 +181,19 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
     meter, schedule = job.meter, job.schedule()
     done = job.program.done(state)
     flight: deque[Any] = deque()
+    watchdog = Watchdog(job.hang_seconds, job.members[0].folder, job.hosts)
     with (
         meter.running(),
         job.batches(done, until) as batches,
         _Teller(job, done) as teller,
         job.profile.watch(job.members[0].folder) as before_step,
+        watchdog.watching(),
     ):
         saved = time.monotonic()
         while done < until:
             with meter.spent("input"):
                 batch = next(batches)
+            watchdog.reached(done, entered=True)
             before_step(done, flight)
             state, told = job.program.step(state, batch, schedule)
             done += 1
@@ -198,13 +204,15 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
             flight.append(told)
             if len(flight) > IN_FLIGHT:
                 jax.block_until_ready(flight.popleft())
+            watchdog.reached(done)
             if job.spec.eval_every and done % job.spec.eval_every == 0 and done < job.spec.steps:
-                teller.score(done, evaluate(job, state))
+                with watchdog.resting():
+                    teller.score(done, evaluate(job, state))
             stop = job.hosts.stop_asked(job.stop()) and done < until
             if stop or done == until or _due(job, done, saved):
-                teller.flush()  # a checkpoint never holds a step whose line could be lost
+                teller.keep()  # a checkpoint never holds a step whose line could be lost
                 saved = time.monotonic()
-                with meter.spent("checkpoint"):
+                with meter.spent("checkpoint"), watchdog.resting():
                     checkpoints.save(state, done, _about(job, done), wait=stop)
             if stop:
                 raise Stopped
@@ -301,6 +309,13 @@ class _Teller:
             if not member.over:
                 for observer in observers:
                     observer.score(step, step * self._job.spec.units_per_step, found)
+
+    def keep(self) -> None:
+        """Tells what is held, and has it kept; errors as `flush`."""
+        self.flush()
+        for observers in self._observers:
+            for observer in observers:
+                observer.keep()
 
     def flush(self) -> None:
         """Fetches and tells what is held.

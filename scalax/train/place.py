@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from scalax.errors import ScalaxError
+from scalax.train.mesh import Sizes, mesh_sizes
 
 
-def usable_devices(sizes: Mapping[str, int] | Literal["auto"], batch: int) -> list[Any]:
+def usable_devices(sizes: Sizes, batch: int) -> list[Any]:
     """The devices to make a mesh of: as many from each process, since every one takes part.
 
     Raises:
-        ScalaxError: The batch, or the mesh, does not divide among the processes.
+        ScalaxError: As `mesh_sizes`.
 
     Example:
         >>> len(usable_devices("auto", 8)) == max(
@@ -27,26 +26,9 @@ def usable_devices(sizes: Mapping[str, int] | Literal["auto"], batch: int) -> li
     processes = jax.process_count()
     theirs = [jax.local_devices(k) for k in range(processes)]
     most = min(map(len, theirs))
-    if sizes == "auto":
-        counts = [n for n in range(1, most + 1) if batch % (n * processes) == 0]
-        if not counts:
-            raise ScalaxError(
-                f"a batch of {batch} does not divide among {processes} processes",
-                where="train.mesh",
-                fix=f"give a batch that is a multiple of {processes}, or fewer processes",
-            )
-        return [device for some in theirs for device in some[: counts[-1]]]
-    asked = math.prod(sizes.values())
-    if asked % processes and asked <= most * processes:
-        raise ScalaxError(
-            f"{asked} devices do not divide among {processes} processes",
-            where=f"train.mesh {dict(sizes)}",
-            fix='write mesh = "auto", or sizes whose product is a multiple of the processes',
-        )
-    each = max(1, asked // processes)
-    if asked > most * processes:
-        each = most
-    return [device for some in theirs for device in some[:each]]
+    there = [device for some in theirs for device in some[:most]]
+    count = math.prod(mesh_sizes(sizes, batch, there, processes).values())
+    return [device for some in theirs for device in some[: count // processes]]
 
 
 def rows_here(place: NamedSharding, count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalax.errors import ScalaxError
-from scalax.files import disk_error, flatten, to_json, write_json, write_text
+from scalax.files import disk_error, flatten, on_bucket, to_json, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Observer(Protocol):
 
     def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
         """Held-out metrics at a step."""
+
+    def keep(self) -> None:
+        """A checkpoint will be written: what was told so far must not be lost after it."""
 
     def close(self) -> None:
         """The session ends, well or not."""
@@ -75,6 +78,11 @@ class Metrics:
         """One line of eval.jsonl."""
         self._scores.append({"step": step, "tokens": units, **metrics})
 
+    def keep(self) -> None:
+        """Puts both where they last."""
+        self._metrics.keep()
+        self._scores.keep()
+
     def close(self) -> None:
         """Closes both."""
         self._metrics.close()
@@ -103,6 +111,10 @@ class Timing:
     def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
         """Nothing: what scoring took is in the next line."""
 
+    def keep(self) -> None:
+        """Puts it where it lasts."""
+        self._file.keep()
+
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
@@ -130,17 +142,28 @@ class Shown:
 class LineFile:
     """A file of JSON lines that grows; made with its first line.
 
+    On a disk each line is there at once. A bucket cannot append: there the whole file is written
+    anew when its lines are to be kept.
+
     Raises:
-        JobError: The disk is full.
+        JobError: The disk is full, or the bucket cannot be used.
         ScalaxError: The file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stream: Any = None
+        self._whole: str | None = None  # on a bucket: all of it, once there is a new line
+        self._kept = True
 
     def append(self, values: Mapping[str, Any]) -> None:
-        """Writes one line, at once."""
+        """Writes one line."""
+        if on_bucket(self._path):
+            if self._whole is None:
+                self._whole = "".join(to_json(line) + "\n" for line in read_lines(self._path))
+            self._whole += to_json(dict(values)) + "\n"
+            self._kept = False
+            return
         try:
             if self._stream is None:
                 torn = self._path.is_file() and not _ends_whole(self._path)
@@ -151,8 +174,15 @@ class LineFile:
         except OSError as error:
             raise disk_error(error, self._path) from error
 
+    def keep(self) -> None:
+        """Makes sure that every line so far outlives this process."""
+        if self._whole is not None and not self._kept:
+            write_text(self._path, self._whole)
+            self._kept = True
+
     def close(self) -> None:
         """Closes what was opened."""
+        self.keep()
         if self._stream is not None:
             self._stream.close()
             self._stream = None
