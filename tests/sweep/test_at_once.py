@@ -74,7 +74,7 @@ def test_two_runs_of_one_device_train_at_once_and_measure_the_same_to_the_bit(
     assert not overlap(one_after_another)
 
 
-@pytest.mark.group
+@pytest.mark.slow
 def test_stopped_and_killed_while_at_it_they_end_the_same(
     without_check: Path, one_after_another: Path, tmp_path: Path
 ) -> None:
