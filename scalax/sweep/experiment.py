@@ -107,6 +107,7 @@ class Train(Settings):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.2
     precision: Literal["f32", "bf16"] = "f32"
     mesh: Auto | MeshSizes = "auto"
+    ensemble: Annotated[int, Field(ge=2)] | Literal["auto", "never"] = "auto"
     recompute: Recompute = "none"
     accumulate: Annotated[int, Field(ge=1)] = 1
     eval_tokens: Annotated[int, Field(ge=1)] = 262_144
@@ -124,8 +125,14 @@ class Train(Settings):
             raise ValueError('"auto" for one axis of the mesh, or for the whole')
         return mesh
 
+    @model_validator(mode="after")
+    def _mesh_of_an_ensemble(self) -> Train:
+        if isinstance(self.ensemble, int) and self.mesh != "auto":
+            raise ValueError('mesh = "auto" with ensemble: its runs are divided over the devices')
+        return self
 
-OF_A_SWEEP = ("checkpoint_seconds", "writers", "keep_checkpoints")
+
+OF_A_SWEEP = ("checkpoint_seconds", "writers", "keep_checkpoints", "hang_seconds", "ensemble")
 """Keys of [train] that all runs of a sweep share; the others may differ by run."""
 
 

@@ -65,7 +65,7 @@ def _leased(folder: Path) -> Lease:
     with bucket_errors(folder):
         lease = leases.take(lock)
         if lease is None:
-            raise _in_use(folder, leases.holder(lock))
+            raise in_use(folder, leases.holder(lock))
         return lease
 
 
@@ -82,7 +82,7 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             stream.seek(0)
-            raise _in_use(folder, stream.read().strip()) from None
+            raise in_use(folder, stream.read().strip()) from None
         stream.truncate(0)
         since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
         stream.write(f"process {os.getpid()} on {platform.node()} since {since}")
@@ -90,9 +90,8 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _in_use(folder: Path, holder: str | None) -> ScalaxError:
-    return ScalaxError(
-        f"in use by {holder or 'another process'}",
-        where=str(folder),
-        fix="wait for it, or give another --out",
-    )
+def in_use(
+    folder: Path, holder: str | None, fix: str = "wait for it, or give another --out"
+) -> ScalaxError:
+    """The error that tells who works in a folder."""
+    return ScalaxError(f"in use by {holder or 'another process'}", where=str(folder), fix=fix)

@@ -32,15 +32,17 @@ from scalax.runs.read import read_runs
 from scalax.runs.write import write_runs
 from scalax.sweep.expand import Plan, RunPlan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
-from scalax.sweep.hold import Hold
 from scalax.sweep.progress import Quiet, Reporter
+from scalax.sweep.schedule import Schedule, read_or_make
+from scalax.sweep.share import Alone, Sharing
 from scalax.sweep.tuned import tune_sweep
 from scalax.train.cluster import Cluster
-
-if TYPE_CHECKING:
-    from scalax.train.hosts import Hosts
 from scalax.train.profile import Profile
 from scalax.train.writers import check_writers
+
+if TYPE_CHECKING:
+    from scalax.sweep.execute import Executor
+    from scalax.train.hosts import Hosts
 
 BEYOND = 10
 """The allocation reported is for this many times the compute of the largest run trained."""
@@ -196,6 +198,7 @@ def run_prepared(
     cluster: Cluster | None = None,
     profile: Profile | None = None,
     compile_cache: str | None = None,
+    share_seconds: float | None = None,
 ) -> Outcome | None:
     """Runs what `prepare` gave; see `run_experiment`.
 
@@ -207,6 +210,8 @@ def run_prepared(
         cluster: The processes of this job, where the environment does not name them.
         profile: Steps to trace.
         compile_cache: Where compiled steps are kept, as `keep_compiled` takes it.
+        share_seconds: Where other jobs take runs from the same folder: after how long without a
+            sign of one the others take over its runs. None for a job that has it to itself.
 
     Raises:
         ScalaxError: As `run_experiment`; or no run has the steps to trace.
@@ -228,17 +233,13 @@ def run_prepared(
         specs = [run.spec for run in prepared.plan.runs]
         parts = [spec.recipe.batch // spec.accumulate for spec in specs]
         hosts.each(lambda: check_devices(specs[0].mesh, parts))
-        with Hold(folder) as hold:
-            hosts.on_first(hold.take)
-            hosts.on_first(lambda: _write_resolved(folder, prepared.experiment))
-            hosts.sees(folder / "experiment.toml")
-            told = reporter if hosts.first else Quiet()
-
-            def asked() -> bool:
-                hold.check()
-                return stop()
-
-            return _run_steps(prepared, folder, hosts, told, asked, profile)
+        told = reporter if hosts.first else Quiet()
+        if share_seconds is None:
+            jobs = Alone(folder, hosts)
+        else:
+            jobs = Sharing(folder, hosts, share_seconds)
+        with jobs:
+            return _run_steps(prepared, folder, hosts, told, stop, profile, jobs)
 
 
 def _run_steps(
@@ -248,17 +249,24 @@ def _run_steps(
     reporter: Reporter,
     stop: Callable[[], bool],
     profile: Profile,
+    jobs: Alone,
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
+    from scalax.sweep.at_once import train_all
     from scalax.sweep.execute import Executor
 
     experiment, plan = prepared.experiment, prepared.plan
+
+    def asked() -> bool:
+        jobs.check()
+        return stop()
+
     executor = Executor(
         folder=folder,
         family=prepared.family,
         data=prepared.data,
         progress=reporter,
-        stop=stop,
+        stop=asked,
         checkpoint_seconds=experiment.train.checkpoint_seconds,
         keep_checkpoints=experiment.train.keep_checkpoints,
         ended=lambda: write_runs(folder / "runs.csv", _rows(executor, plan)),
@@ -269,9 +277,30 @@ def _run_steps(
         if experiment.train.hang_seconds == "none"
         else experiment.train.hang_seconds,
     )
-    reporter.start(plan)
-    for group in plan.groups:
-        executor.execute(group)
+    with jobs.beginning(stop):
+        hosts.on_first(lambda: _write_resolved(folder, experiment))
+        hosts.sees(folder / "experiment.toml")
+        reporter.start(plan)
+        schedule = _schedule(experiment, plan, executor, reporter)
+    train_all(executor, schedule.fitted, jobs.claim)
+    with jobs.ending() as other:
+        if other is None:
+            return _end(executor, plan, experiment, schedule, reporter)
+        reporter.note(f"the end is left to {other}: the fit, the check runs and the report")
+        return None
+
+
+def _end(
+    executor: Executor,
+    plan: Plan,
+    experiment: Experiment,
+    schedule: Schedule,
+    reporter: Reporter,
+) -> Outcome | None:
+    """Fits, forecasts, trains the check runs, compares and reports."""
+    from scalax.sweep.at_once import train_all
+
+    folder, hosts = executor.folder, executor.hosts
     fit: Fit | None = None
     tuning: Tuning | None = None
     notes: list[str] = []
@@ -279,14 +308,13 @@ def _run_steps(
     if hosts.first:
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
-        transfers = prepared.family.transfers_rate(plan.fitted[0].spec.shape)
+        transfers = executor.family.transfers_rate(plan.fitted[0].spec.shape)
         tuning, told = tune_sweep(folder, plan, metric=experiment.fit.metric, transfers=transfers)
         notes = [*notes, *told]
         check = _forecast(folder, fit, plan)
-    for group in plan.checks:
-        executor.execute(group)
-        if hosts.first:
-            check = _measured(folder, executor, plan, experiment.fit.metric)
+    train_all(executor, schedule.checks)
+    if hosts.first:
+        check = _measured(folder, executor, plan, experiment.fit.metric)
     if not hosts.first:
         return None
     executor.ended()
@@ -300,13 +328,24 @@ def _run_steps(
     return outcome
 
 
+def _schedule(
+    experiment: Experiment, plan: Plan, executor: Executor, reporter: Reporter
+) -> Schedule:
+    """Which runs train together: as the folder says, or tried now and written there."""
+    from scalax.sweep.trial import Trial
+
+    hosts = executor.hosts
+    trial = Trial(experiment.train.ensemble, executor.program, executor.data, hosts, reporter.note)
+    return read_or_make(executor.folder, plan, trial.choose, hosts)
+
+
 def _digest(prepared: Prepared, folder: Path) -> str:
     """What every process of a job must have been given alike."""
     told = [prepared.experiment.to_toml(), prepared.data.spec.fingerprint, str(folder)]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
-def _rows(executor: Any, plan: Plan) -> list[dict[str, Any]]:
+def _rows(executor: Executor, plan: Plan) -> list[dict[str, Any]]:
     """The table so far: a row for each run that ended, in the order of the plan."""
     rows = []
     for run in plan.runs:
@@ -361,7 +400,7 @@ def _record(run: RunPlan, fit: Fit | None, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _measured(folder: Path, executor: Any, plan: Plan, metric: str) -> list[dict[str, Any]]:
+def _measured(folder: Path, executor: Executor, plan: Plan, metric: str) -> list[dict[str, Any]]:
     file = folder / "check.json"
     records: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     runs = [run for group in plan.checks for run in group.runs]

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,10 @@ from scalax.train.program import TrainState
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 ABOUT = "checkpoint.json"
+
+_writing = threading.Lock()
+"""Held while Orbax writes a checkpoint: its parts find each other by a number that a second one,
+begun meanwhile by another thread, would change."""
 
 
 class Checkpoints:
@@ -80,8 +85,7 @@ class Checkpoints:
         with self._disk_errors():
             self._settle()
             if step not in self._manager.all_steps():
-                self._manager.save(step, args=ocp.args.StandardSave(_tree(state)))
-                self._sealing = self._pool.submit(self._seal, step, {"step": step, **about})
+                self._write(state, step, {"step": step, **about})
             if wait:
                 self._settle()
 
@@ -132,9 +136,21 @@ class Checkpoints:
         for step in [s for s in self.steps() if s not in self._keep][: -self._latest]:
             self._manager.delete(step)
 
+    def _write(self, state: TrainState, step: int, about: dict[str, Any]) -> None:
+        _writing.acquire()  # until `_seal` sees it on disk, in a thread of its own
+        try:
+            self._manager.save(step, args=ocp.args.StandardSave(_tree(state)))
+            self._sealing = self._pool.submit(self._seal, step, about)
+        except BaseException:
+            _writing.release()
+            raise
+
     def _seal(self, step: int, about: dict[str, Any]) -> None:
         """Writes checkpoint.json when all files of a checkpoint are on disk."""
-        self._manager.wait_until_finished()
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            _writing.release()
         if self._hosts.first:
             folder = self._folder / str(step)
             write_json(folder / ABOUT, {**about, "files": _sums(folder)})

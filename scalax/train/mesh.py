@@ -14,6 +14,8 @@ from scalax.errors import ScalaxError, suggest
 
 AXES = ("data", "fsdp", "tensor", "expert")
 BATCH_AXES = ("data", "fsdp")
+ENSEMBLE = "ensemble"
+"""The axis that runs trained together are divided over; only the mesh of an ensemble has it."""
 
 
 Sizes = Mapping[str, int | Literal["auto"]] | Literal["auto"]
@@ -142,9 +144,31 @@ def by_slice(devices: Sequence[Any]) -> dict[int, list[Any]]:
     return dict(sorted(found.items()))
 
 
+def ensemble_mesh(members: int, devices: list[Any]) -> Mesh:
+    """A mesh for runs that one program trains: as many on each device, no run on two.
+
+    Args:
+        members: How many runs.
+        devices: To use; the largest number that divides the runs is taken.
+    """
+    count = max(n for n in range(1, len(devices) + 1) if members % n == 0)
+    names = (ENSEMBLE, *AXES)
+    return jax.make_mesh(
+        (count, *(1 for _ in AXES)),
+        names,
+        axis_types=(AxisType.Auto,) * len(names),
+        devices=devices[:count],
+    )
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Examples divided over the batch axes."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def of_each(place: NamedSharding) -> NamedSharding:
+    """How an array lies with a leading axis of runs: those on one device lie as one would."""
+    return NamedSharding(place.mesh, PartitionSpec(ENSEMBLE, *place.spec))
 
 
 def serial_calls(mesh: Mesh) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 
-from scalax.train.mesh import Sizes, batch_sharding, mesh_sizes
+from scalax.train.mesh import Sizes, mesh_sizes
 
 
 def usable_devices(sizes: Sizes, batch: int) -> list[Any]:
@@ -31,33 +31,34 @@ def usable_devices(sizes: Sizes, batch: int) -> list[Any]:
     return [device for some in theirs for device in some[: count // processes]]
 
 
-def rows_here(mesh: Mesh, batch: int) -> np.ndarray:
-    """The rows of each batch that this process must read, ascending; [rows], int64.
+def rows_here(place: NamedSharding, count: int) -> np.ndarray:
+    """The rows of a leading axis that this process must provide, ascending; [rows], int64.
 
-    They follow from where the mesh put its devices: processes on one tensor axis read the same.
+    They follow from where the mesh put its devices: processes on one tensor axis read the same
+    rows of a batch.
     """
-    slices = batch_sharding(mesh).addressable_devices_indices_map((batch,)).values()
-    parts = [np.arange(batch)[where] for where in slices if where is not None]
+    slices = place.addressable_devices_indices_map((count,)).values()
+    parts = [np.arange(count)[where] for where in slices if where is not None]
     return np.unique(np.concatenate(parts))
 
 
-def put(place: NamedSharding, batch: int, rows: np.ndarray, values: np.ndarray) -> jax.Array:
-    """A batch over all processes from the rows that this one read.
+def put(place: NamedSharding, count: int, rows: np.ndarray, values: np.ndarray) -> jax.Array:
+    """An array over all processes from the rows that this one read.
 
     Args:
-        place: How the batch lies.
-        batch: Examples in it.
+        place: How it lies.
+        count: Rows in all: examples of a batch, or runs of an ensemble.
         rows: What `rows_here` gave.
         values: Those rows, [rows, ...].
 
     Returns:
-        A global array, [batch, ...].
+        A global array, [count, ...].
     """
-    shape = (batch, *values.shape[1:])
+    shape = (count, *values.shape[1:])
 
     def part(index: tuple[slice, ...] | None) -> np.ndarray:
         assert index is not None
-        start, stop, _ = index[0].indices(batch)
+        start, stop, _ = index[0].indices(count)
         first = int(np.searchsorted(rows, start))
         return values[(slice(first, first + stop - start), *index[1:])]
 

@@ -7,7 +7,7 @@ written again, the same. timing.jsonl holds the clock and only grows. Nothing he
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,8 +52,8 @@ class Observer(Protocol):
 class Progress(Protocol):
     """Who shows a person how a run goes."""
 
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
-        """Called at each line of metrics."""
+    def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
+        """Called at each line of metrics, with the run's name; from any thread."""
 
 
 class Metrics:
@@ -121,23 +121,22 @@ class Timing:
 
 
 class Shown:
-    """Tells a progress bar."""
+    """Tells a progress bar: the mean loss of the runs trained together, and their joint speed.
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    Args:
+        progress: The bar, which is the sweep's.
+        name: The first run's.
+        members: How many runs are trained together.
+    """
 
-    def line(self, line: Line) -> None:
-        """Moves the bar."""
-        self._progress.update(line.step, line.values["loss"], line.timing["units_per_second"])
+    def __init__(self, progress: Progress, name: str, members: int) -> None:
+        self._progress, self._name, self._members = progress, name, members
 
-    def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
-        """Nothing: a bar shows the training loss."""
-
-    def keep(self) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing: the bar is the sweep's."""
+    def lines(self, lines: Sequence[Line]) -> None:
+        """Moves the bar by a step's lines, one a run."""
+        loss = sum(line.values["loss"] for line in lines) / len(lines)
+        speed = self._members * lines[0].timing["units_per_second"]
+        self._progress.update(self._name, lines[0].step, loss, speed)
 
 
 class LineFile:
