@@ -39,8 +39,8 @@ class Chip(Settings):
     """One kind of accelerator; the head of chips.toml says what each field means."""
 
     title: str
-    aliases: list[str] = []
-    device_kinds: list[str] = []
+    aliases: tuple[str, ...] = Field((), strict=False)
+    device_kinds: tuple[str, ...] = Field((), strict=False)
     counted: Literal["chips", "cores"] = "chips"
     cores: int = Field(1, ge=1, le=2)
     mxu: int = Field(128, ge=1)
@@ -57,10 +57,10 @@ class Chip(Settings):
     usd_per_hour: float | None = Field(None, gt=0)
     price_date: datetime.date | None = None
     compile_name: str | None = None
-    slices: list[str]
+    slices: tuple[str, ...] = Field(strict=False)
     most_chips: int = Field(ge=1)
     achieved: Achieved
-    sources: list[str] = []
+    sources: tuple[str, ...] = Field((), strict=False)
 
     def peak_flops(self, precision: str) -> float:
         """FLOP/s of a chip.

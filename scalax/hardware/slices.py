@@ -1,4 +1,4 @@
-"""Slices of accelerators as users name them: `v5e-256`, `v5p-128`, `2xv5e-256`, `h100-64`, `cpu`."""
+"""Slices of accelerators as users name them: `v5e-256`, `v5p-128`, `2xv5e-256`, `h100-64`."""
 
 from __future__ import annotations
 
