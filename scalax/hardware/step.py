@@ -23,21 +23,30 @@ from scalax.shapes.architecture import Architecture
 
 Bound = Literal["compute", "memory", "network"]
 
-ATTENTION = 0.60
-"""Of what matrix products achieve, a flash kernel's forward pass; softmax takes the rest."""
+ATTENTION = 0.77
+"""Of what matrix products achieve, a flash kernel; softmax takes the rest."""
 BLOCK = 512
 """Positions in a tile of flash attention: the mask saves whole tiles alone."""
-TENSOR_OVERLAP = 0.5
-"""Share of the sums over `tensor` that runs beside matrix products."""
 OVERLAP = 0.9
-"""Share of a block's time beside which gathering and scattering of parameters can run."""
+"""Share of the work beside which parameters can be gathered and scattered at all."""
+EXPOSED = 0.53
+"""Share of gathering and scattering parameters that is seen, though it runs beside the work."""
+TENSOR_EXPOSED = 0.47
+"""Share of the sums over `tensor`, which stand between matrix products, that is seen."""
 TRAFFIC_WIDTH = 10.0
 """Arrays as wide as the residual stream that a block's forward pass reads or writes between
-matrix products: norms, rotations, sums."""
+matrix products: norms, rotations, sums. They are taken as divided by `tensor`, as published
+programs do."""
 TRAFFIC_HIDDEN = 3.0
 """And as wide as the MLP: gate and up are read, their product written."""
+QUANTISING = 3
+"""Bytes moved for an operand of an int8 or fp8 product: read as bf16, written as one byte."""
 OPTIMIZER_TOUCHES = 8.0
 """Float32 arrays of a parameter's size that clipping and Adam read or write."""
+CAPACITY = 1.25
+"""Room of an expert's buffer, in even shares of the tokens."""
+WAITING = 0.015
+"""Share of a step lost to the slowest slice, for each doubling of the slices."""
 
 
 @dataclass(frozen=True)
@@ -189,18 +198,13 @@ def cost(
     flash = uses_flash(arch, chip.compile_name is not None)
     size = step_bytes(arch, layout, batch, precision=precision, recompute=recompute, flash=flash)
     work = _Work(arch, chip, layout, batch, precision, flash)
-    axes = place(layout, slice_)
-    again = {"none": 0.0, "dots": 0.0, "full": 1.0}[recompute]
-    again_attention = 0.0 if recompute == "none" else 1.0
-    compute = (
-        arch.layers * ((3 + again) * work.matrices() + (3.5 + again_attention) * work.attention())
-        + work.head()
-    )
-    traffic = 3.0 + again_attention
-    memory = arch.layers * traffic * work.traffic() + work.optimizer() + work.logits()
-    beside, between, last = _collectives(arch, layout, slice_, axes, work, again)
-    room = OVERLAP * (compute + memory)
-    exposed = max(0.0, beside - room) + (1 - TENSOR_OVERLAP) * between + last
+    compute = arch.layers * work.block(recompute) + work.head()
+    passes = 3.0 if recompute == "none" else 4.0
+    memory = arch.layers * passes * work.traffic() + work.optimizer() + work.logits()
+    beside, between, last = _collectives(arch, layout, slice_, work, recompute)
+    exposed = max(EXPOSED * beside, beside - OVERLAP * (compute + memory))
+    exposed += TENSOR_EXPOSED * between + last
+    waiting = WAITING * math.log2(slice_.slices) * (compute + memory + exposed)
     return Step(
         slice=slice_,
         layout=layout,
@@ -210,7 +214,7 @@ def cost(
         recompute=recompute,
         compute=compute,
         memory=memory,
-        network=exposed,
+        network=exposed + waiting,
         hidden=beside + between + last - exposed,
         bytes=size,
     )
@@ -253,25 +257,49 @@ class _Work:
         moved = self.itemsize * (rows * inputs + inputs * outputs + rows * outputs)
         return max(flops / (self.rate * self.chip.achieved.matmul * filled), moved / self.bandwidth)
 
-    def matrices(self) -> float:
-        """The matrices of a block, forward."""
-        total = 0.0
-        for matrix in block_matrices(self.arch, self.layout).values():
-            inputs = matrix.inputs / (matrix.parts if matrix.sums else 1)
-            outputs = matrix.outputs / (1 if matrix.sums else matrix.parts)
-            total += matrix.copies * self.product(self.tokens, inputs, outputs)
+    def block(self, recompute: Recompute) -> float:
+        """Products and attention of a block: forward, backward, and what is computed again.
+
+        Of a block computed again, the last matrix's result is not needed.
+        """
+        seconds = self.matrices()
+        once = sum(seconds.values())
+        attention = self.attention()
+        total = 3 * once + 3.5 * attention
+        if recompute != "none":
+            total += attention
+        if recompute == "full":
+            total += once - seconds["down"]
         return total
 
+    def matrices(self) -> dict[str, float]:
+        """The matrices of a block by name, forward."""
+        found = {}
+        for name, matrix in block_matrices(self.arch, self.layout).items():
+            inputs = matrix.inputs / (matrix.parts if matrix.sums else 1)
+            outputs = matrix.outputs / (1 if matrix.sums else matrix.parts)
+            found[name] = matrix.copies * self.product(self.tokens, inputs, outputs)
+        if self.arch.experts > 1:
+            for name in ("up", "down"):
+                found[name] *= CAPACITY
+            slots = CAPACITY * self.arch.experts_per_token * self.arch.seq_len
+            found["route"] = 2 * self.product(self.tokens, self.arch.width, slots)
+        return found
+
     def attention(self) -> float:
-        """Scores and mixing of a block, forward; backward takes two and a half times as long."""
+        """Scores and mixing of a block, forward; backward takes two and a half times as long.
+
+        They are multiplied in bf16 where weights are multiplied in less.
+        """
         arch = self.arch
         heads = arch.heads / (self.layout.tensor if arch.heads % self.layout.tensor == 0 else 1)
         full = arch.attended("full")
         keys = min(arch.attended("causal") + BLOCK / 2, full) if self.flash else full
         flops = 4 * self.tokens * heads * arch.head_dim * keys
         filled = min(1.0, arch.head_dim / self.chip.mxu)
-        speed = self.rate * self.chip.achieved.matmul * ATTENTION * filled
-        time = flops / speed
+        precision = "f32" if self.precision == "f32" else "bf16"
+        rate = self.chip.peak_flops(precision) / self.chip.cores
+        time = flops / (rate * self.chip.achieved.matmul * ATTENTION * filled)
         if not self.flash:  # scores are written and read again, in float32 and once more
             time += self.tokens * heads * full * (4 * 3 + self.itemsize * 2) / self.bandwidth
         return time
@@ -279,7 +307,11 @@ class _Work:
     def traffic(self) -> float:
         """What a block reads and writes between matrix products, forward."""
         a = kept_arrays(self.arch, self.layout, self.batch, self.itemsize, flash=True)
-        return (TRAFFIC_WIDTH * a.width + TRAFFIC_HIDDEN * a.hidden) / self.bandwidth
+        width = a.width / self.layout.tensor
+        moved = TRAFFIC_WIDTH * width + TRAFFIC_HIDDEN * a.hidden
+        if self.precision in ("int8", "fp8"):
+            moved += QUANTISING / self.itemsize * (2 * width + a.query + a.hidden)
+        return moved / self.bandwidth
 
     def head(self) -> float:
         """The head forward, forward again where its logits are cut up, and backward."""
@@ -305,31 +337,27 @@ def _filled(size: float, tile: int) -> float:
 
 
 def _collectives(
-    arch: Architecture,
-    layout: Layout,
-    slice_: Slice,
-    axes: dict[str, Axis],
-    work: _Work,
-    again: float,
+    arch: Architecture, layout: Layout, slice_: Slice, work: _Work, recompute: Recompute
 ) -> tuple[float, float, float]:
-    """Seconds of collectives: beside the work, between matrix products, and after the last one."""
-    itemsize = work.itemsize
+    """Seconds of collectives: beside the work, between matrix products, and across slices.
+
+    Parameters are gathered for each of the two passes and gradients scattered once, in the
+    precision of activations; so are gradients summed over `data`.
+    """
+    axes = place(layout, slice_)
     stored = stored_params(arch, layout)
-    gathered = (stored["blocks"] + stored["outside"]) * layout.fsdp * itemsize
-    beside = 2 * axes["fsdp"].gather(gathered) + axes["fsdp"].reduce_scatter(gathered)
-    width = work.tokens * arch.width * itemsize
-    sums = 4 + 2 * again  # after attention and MLP: forward, backward, and forward again
+    held = (stored["blocks"] + stored["outside"]) * work.itemsize
+    fsdp, data = axes["fsdp"], axes["data"]
+    beside = 2 * fsdp.gather(held * fsdp.size) + fsdp.reduce_scatter(held * fsdp.size)
+    width = work.tokens * arch.width * work.itemsize
+    sums = 6 if recompute == "full" else 4  # after attention and MLP, in each pass
     between = arch.layers * sums * axes["tensor"].all_reduce(width)
     if layout.expert > 1:
-        sent = width * arch.experts_per_token * layout.expert
-        between += arch.layers * (4 + 2 * again) * axes["expert"].all_to_all(sent)
-    grads = 4 * (stored["blocks"] + stored["outside"])
-    data = axes["data"]
-    if data.size > 1 and slice_.slices > 1 and data.size // data.inside > 1:
-        inside = Axis(data.inside, data.inside, data.bandwidth, data.outside)
-        beside += inside.all_reduce(grads)
-        across = data.size // data.inside
-        last = 2 * (across - 1) / across * grads / data.inside / data.outside
-    else:
-        beside, last = beside + data.all_reduce(grads), 0.0
-    return beside, between, last
+        sent = width * CAPACITY * arch.experts_per_token * layout.expert
+        between += arch.layers * sums * axes["expert"].all_to_all(sent)
+    across = data.size // data.inside
+    if across == 1 or slice_.chip.topology == "nvlink":
+        return beside + data.all_reduce(held), between, 0.0
+    inside = Axis(data.inside, data.inside, data.bandwidth, data.outside)
+    last = 2 * (across - 1) / across * held / data.inside / data.outside
+    return beside + inside.all_reduce(held), between, last
