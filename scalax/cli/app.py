@@ -19,6 +19,7 @@ _COMMANDS = {
     "compare": "scalax.cli.compare:compare",
     "predict": "scalax.cli.predict:predict",
     "allocate": "scalax.cli.allocate:allocate",
+    "frontier": "scalax.cli.frontier:frontier",
     "gain": "scalax.cli.gain:gain",
     "simulate": "scalax.cli.simulate:simulate",
     "laws": "scalax.cli.laws:laws",

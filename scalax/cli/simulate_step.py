@@ -5,14 +5,8 @@ from __future__ import annotations
 import click
 
 from scalax.cli.app import json_option, plugin_option, print_json
-from scalax.hardware.chips import PRECISIONS
-from scalax.hardware.memory import RECOMPUTE, Recompute
-
-chips_file_option = click.option(
-    "--chips-file",
-    metavar="FILE.toml",
-    help="Your own chips and prices, over scalax's; also read from SCALAX_CHIPS.",
-)
+from scalax.cli.choose_hardware import chips_file_option, precision_option
+from scalax.hardware.names import RECOMPUTE, Recompute
 
 
 @click.command(
@@ -32,7 +26,7 @@ Examples:
 @click.option("--batch-tokens", type=float, metavar="T", help="Tokens in a step; else searched.")
 @click.option("--seq-len", type=click.IntRange(1), metavar="L", help="Tokens in a sequence.")
 @click.option("--vocab", type=click.IntRange(1), metavar="V", help="Size of the vocabulary.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="bf16", show_default=True)
+@precision_option
 @click.option(
     "--recompute", type=click.Choice(RECOMPUTE), help="In the backward pass; else searched."
 )

@@ -7,11 +7,15 @@ import math
 from scalax.errors import ScalaxError
 from scalax.hardware.chips import read_chips
 from scalax.hardware.layout import parse_mesh
-from scalax.hardware.memory import Recompute
+from scalax.hardware.names import Recompute
 from scalax.hardware.search import best_step
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import Step
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.architecture import Architecture, architecture
+from scalax.shapes.base import DataSpec, Feature
+
+VOCAB = 32_000
+"""Of a model that is described by its size alone."""
 
 
 def ask(
@@ -47,6 +51,45 @@ def ask(
         batch=None if batch_tokens is None else _sequences(batch_tokens, arch.seq_len),
         precision=precision,
         recompute=recompute,
+    )
+
+
+def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Architecture:
+    """The architecture that a family gives a size.
+
+    Args:
+        family: Its name.
+        params: The size.
+        seq_len: Tokens in a sequence.
+        vocab: Size of the vocabulary.
+
+    Raises:
+        ScalaxError: No such family, or no such size of it, or it is none that is simulated.
+    """
+    from scalax import registry
+    from scalax.shapes.transformer import TransformerShape
+
+    shape = registry.get("model", family).shape(params, {}, tokens_of(vocab, seq_len))
+    if not isinstance(shape, TransformerShape):
+        raise ScalaxError(
+            f"the family {family!r} is not made of the blocks that are simulated",
+            where="--family",
+            fix="write --family transformer",
+        )
+    return architecture(shape)
+
+
+def tokens_of(vocab: int, seq_len: int) -> DataSpec:
+    """Data of tokens that need not exist."""
+    return DataSpec(
+        name="tokens",
+        unit="tokens",
+        units_per_example=seq_len,
+        features={"tokens": Feature((seq_len + 1,), "int32")},
+        classes=vocab,
+        train_examples=1,
+        eval_examples=1,
+        fingerprint="",
     )
 
 

@@ -14,10 +14,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from scalax.errors import ScalaxError, suggest
+from scalax.hardware.names import Precision
 from scalax.schema import Settings, parse
 
-PRECISIONS = ("bf16", "f32", "int8", "fp8")
-Precision = Literal["bf16", "f32", "int8", "fp8"]
 ENVIRONMENT = "SCALAX_CHIPS"
 
 

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from scalax.hardware.layout import Layout, block_matrices, stored_params
+from scalax.hardware.names import Recompute
 from scalax.shapes.architecture import Architecture
 
-Recompute = Literal["none", "dots", "full"]
-RECOMPUTE: tuple[Recompute, ...] = ("none", "dots", "full")
 CHUNK = 2**23
 """Most logits of a sequence at a time, as `scalax.models.cross_entropy` cuts them."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from scalax.errors import ScalaxError
 from scalax.hardware.layout import Layout, layouts
-from scalax.hardware.memory import RECOMPUTE, Recompute
+from scalax.hardware.names import RECOMPUTE, Recompute
 from scalax.hardware.slices import Slice
 from scalax.hardware.step import Step, cost, simulate_step
 from scalax.shapes.architecture import Architecture

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from scalax.errors import ScalaxError
 from scalax.hardware.chips import Chip
 from scalax.hardware.layout import Layout, block_matrices, check_layout, stored_params
-from scalax.hardware.memory import Bytes, Recompute, kept_arrays, step_bytes, uses_flash
+from scalax.hardware.memory import Bytes, kept_arrays, step_bytes, uses_flash
+from scalax.hardware.names import Recompute
 from scalax.hardware.network import Axis, place
 from scalax.hardware.slices import Slice
 from scalax.shapes.architecture import Architecture

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scalax.errors import ScalaxError
+from scalax.hardware.ask import VOCAB, of_size, tokens_of
 from scalax.hardware.step import Step
-from scalax.shapes.architecture import Architecture, architecture
-from scalax.shapes.base import DataSpec, Feature
+from scalax.shapes.architecture import Architecture
 from scalax.shapes.presets import preset, read_shape
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def describe(
         found = read_shape(config, seq_len)
     else:
         assert params is not None
-        return _of_size(family, params, seq_len or _SEQ_LEN, vocab or 32_000)
+        return of_size(family, params, seq_len or _SEQ_LEN, vocab or VOCAB)
     return found if vocab is None else replace(found, vocab=vocab)
 
 
@@ -141,36 +141,8 @@ def lines(step: Step, compiled: Compiled | None) -> list[str]:
     return told
 
 
-def tokens_of(vocab: int, seq_len: int) -> DataSpec:
-    """Data of tokens that need not exist."""
-    return DataSpec(
-        name="tokens",
-        unit="tokens",
-        units_per_example=seq_len,
-        features={"tokens": Feature((seq_len + 1,), "int32")},
-        classes=vocab,
-        train_examples=1,
-        eval_examples=1,
-        fingerprint="",
-    )
-
-
 def _ways(*given: Any) -> list[tuple[str, Any]]:
     return list(zip(("--params", "--config", "--preset"), given, strict=True))
-
-
-def _of_size(family: str, params: float, seq_len: int, vocab: int) -> Architecture:
-    from scalax import registry
-    from scalax.shapes.transformer import TransformerShape
-
-    shape = registry.get("model", family).shape(params, {}, tokens_of(vocab, seq_len))
-    if not isinstance(shape, TransformerShape):
-        raise ScalaxError(
-            f"the family {family!r} is not made of the blocks that are simulated",
-            where="--family",
-            fix="write --family transformer",
-        )
-    return architecture(shape)
 
 
 def _gib(size: float) -> str:
