@@ -67,14 +67,19 @@ class Chip(Settings):
         Raises:
             ScalaxError: The chip does not multiply in that precision.
         """
-        rate = {str(k): v for k, v in self.peak.items()}.get(precision)
+        rate = self.device_peak(precision)
         if rate is None:
             raise ScalaxError(
                 f"{self.title} has no {precision} products",
                 where="--precision",
                 fix=f"one of {', '.join(sorted(self.peak))}",
             )
-        return rate
+        return rate * self.cores
+
+    def device_peak(self, precision: str) -> float | None:
+        """FLOP/s of one device as jax counts them; None where it has no such products."""
+        rate = {str(name): value for name, value in self.peak.items()}.get(precision)
+        return None if rate is None else rate / self.cores
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ QUANTISING = 3
 """Bytes moved for an operand of an int8 or fp8 product: read as bf16, written as one byte."""
 OPTIMIZER_TOUCHES = 8.0
 """Float32 arrays of a parameter's size that clipping and Adam read or write."""
+MARGIN = 1.06
+"""What is counted must fit with so much to spare."""
 CAPACITY = 1.25
 """Room of an expert's buffer, in even shares of the tokens."""
 WAITING = 0.015
@@ -104,8 +106,8 @@ class Step:
 
     @property
     def fits(self) -> bool:
-        """Whether a device's memory holds it."""
-        return self.bytes.total <= self.slice.memory_limit
+        """Whether a device's memory surely holds it, the count being good to some per cent."""
+        return MARGIN * self.bytes.total <= self.slice.memory_limit
 
     @property
     def bound(self) -> Bound:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalax.errors import ScalaxError
 from scalax.hardware.ask import VOCAB, of_size, tokens_of
-from scalax.hardware.step import Step
+from scalax.hardware.step import MARGIN, Step
 from scalax.shapes.architecture import Architecture
 from scalax.shapes.presets import preset, read_shape
 
@@ -135,7 +135,10 @@ def lines(step: Step, compiled: Compiled | None) -> list[str]:
         told.append(f"compiled      {_gib(compiled.bytes_per_device)} GiB, says the TPU's compiler")
     fits = step.fits if compiled is None else compiled.fits
     over = size.total - limit if compiled is None else compiled.over
-    told.append(f"fits          {'yes' if fits else f'no, by {_gib(over)} GiB too much'}")
+    close = f"no, or barely: counts are good to {MARGIN - 1:.0%}"
+    told.append(
+        f"fits          {'yes' if fits else f'no, by {_gib(over)} GiB' if over > 0 else close}"
+    )
     if price is not None:
         told.append(f"price         ${price:,.2f} a billion tokens at list price")
     return told
