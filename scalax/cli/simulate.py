@@ -1,0 +1,16 @@
+"""`scalax simulate`: what-if on hardware and on laws; each subcommand is imported when named."""
+
+from __future__ import annotations
+
+import click
+
+from scalax.cli.app import LazyGroup
+
+_COMMANDS = {
+    "step": "scalax.cli.simulate_step:step",
+}
+
+
+@click.group(cls=LazyGroup, targets=_COMMANDS)
+def simulate() -> None:
+    """What-if: a training step on hardware you don't have."""
