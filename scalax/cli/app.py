@@ -22,6 +22,7 @@ _COMMANDS = {
     "frontier": "scalax.cli.frontier:frontier",
     "gain": "scalax.cli.gain:gain",
     "simulate": "scalax.cli.simulate:simulate",
+    "plan": "scalax.cli.plan:plan",
     "laws": "scalax.cli.laws:laws",
     "plugins": "scalax.cli.plugins:plugins",
 }

@@ -33,6 +33,7 @@ COORDINATES = ("level", "slope", "share", "split", "ratio", "bend")
 
 _STEP = 1.0  # e-folds of compute between the budgets at which a law is read
 _ACROSS = 0.25  # e-folds of size between the points that show the bend
+_TINY = 1e-5
 _COVERED = (math.log(1e17), math.log(1e22))
 """The budgets that the papers' runs span, roughly; beyond them the nearest one's prior holds."""
 _NO_FLOOR = 0.95
@@ -93,6 +94,15 @@ def log_loss(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: fl
     by_tokens = np.log(1 - split) - split * total * (tokens - (anchor + ratio) / 2)
     away = np.clip(gamma * np.logaddexp(by_size, by_tokens), -50, 50)
     return np.asarray(level + np.log(1 - share + share * np.exp(away)))
+
+
+def jacobian(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: float) -> np.ndarray:
+    """Derivatives of `log_loss` by the coordinates, [..., rows, 6], by central differences."""
+    steps = _TINY * np.eye(6)
+    ends = [
+        [log_loss(theta + side * step, size, tokens, anchor) for side in (-1, 1)] for step in steps
+    ]
+    return np.stack([(high - low) / (2 * _TINY) for low, high in ends], axis=-1)
 
 
 def along(theta: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from scalax.fit.belief import (
     SPLIT,
     Belief,
     coefficients,
+    jacobian,
     log_loss,
     prior,
 )
@@ -129,16 +131,6 @@ class _Problem:
         """[batch, rows]."""
         return self.measured - log_loss(theta, self.size, self.tokens, self.believed.anchor)
 
-    def jacobian(self, theta: np.ndarray, free: list[int]) -> np.ndarray:
-        """Of the log loss by the free coordinates, [batch, rows, free]."""
-        step = 1e-5
-        found = []
-        for k in free:
-            e = np.zeros(6)
-            e[k] = step
-            found.append((self.residuals(theta - e) - self.residuals(theta + e)) / (2 * step))
-        return np.stack(found, axis=-1)
-
     def solve(
         self, theta: np.ndarray, whiten: np.ndarray, free: list[int], most_steps: int = 30
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -167,10 +159,11 @@ class _Problem:
         damping = np.full(len(theta), 1e-3)
         hessian = np.zeros((len(theta), len(free), len(free)))
         for step in range(most_steps):
-            jacobian = whiten @ self.jacobian(theta, free)
+            derivatives = jacobian(theta, self.size, self.tokens, self.believed.anchor)
+            slopes = whiten @ derivatives[..., free]
             pulled = ((theta - self.believed.mean) @ precision)[:, free]
-            downhill = np.einsum("brk,br->bk", jacobian, r) - pulled
-            hessian = jacobian.transpose(0, 2, 1) @ jacobian + part
+            downhill = np.einsum("brk,br->bk", slopes, r) - pulled
+            hessian = slopes.transpose(0, 2, 1) @ slopes + part
             diagonal = np.einsum("bkk->bk", hessian)
             damped = hessian + (damping[:, None] * diagonal)[:, :, None] * np.eye(len(free))
             move = np.clip(np.linalg.solve(damped, downhill[..., None])[..., 0], -1, 1)
@@ -193,7 +186,7 @@ def update(
     tokens: np.ndarray,
     loss: np.ndarray,
     trunks: np.ndarray | None = None,
-    before: Belief | None = None,
+    before: Callable[[float], Belief] = prior,
 ) -> Posterior:
     """Belief after runs.
 
@@ -202,20 +195,18 @@ def update(
         tokens: Tokens of each, [rows].
         loss: Measured loss of each, [rows].
         trunks: A number for each trunk and each run alone, [rows]; by default all are alone.
-        before: Belief before them, at the logarithm of their largest compute; by default `prior`,
-            its level unknown.
+        before: The belief before the runs, at an anchor; its level is left to them.
     """
     anchor = float(np.log(flops.max()))
-    if before is None:
-        before = _of_unknown_level(prior(anchor), float(np.log(loss[np.argmax(flops)])))
+    believed = _of_unknown_level(before(anchor), float(np.log(loss[np.argmax(flops)])))
     size, log_tokens = np.log(flops / tokens), np.log(tokens)
-    problem = _Problem(size, log_tokens, np.log(loss), before)
+    problem = _Problem(size, log_tokens, np.log(loss), believed)
     rows, pairs = len(loss), len(FORMS) * len(NOISES)
     correlation = noise(np.arange(rows) if trunks is None else trunks)
-    theta = np.repeat(before.mean[None], pairs * len(_STARTS), axis=0)
+    theta = np.repeat(believed.mean[None], pairs * len(_STARTS), axis=0)
     theta[:, SHARE] = np.tile(_STARTS, pairs)
     forms, noises = np.repeat(FORMS, len(NOISES)), np.tile(NOISES, len(FORMS))
-    centre, trust = before.mean, np.ones(rows)
+    centre, trust = believed.mean, np.ones(rows)
     everything = list(range(6))
     for step in range(_ROUNDS):
         best_size = (anchor - centre[RATIO]) / 2 + centre[SPLIT] * (size + log_tokens - anchor)
@@ -299,8 +290,15 @@ def trunks_of(runs: Runs) -> np.ndarray:
     return trunk_numbers([n if isinstance(n, str) and n else None for n in names.tolist()])
 
 
-def posterior_of(runs: Runs, metric: str = "loss") -> tuple[Posterior, Runs]:
+def posterior_of(
+    runs: Runs, metric: str = "loss", before: Callable[[float], Belief] = prior
+) -> tuple[Posterior, Runs]:
     """Belief after the rows of a cleaned table, and the rows used: at most 150.
+
+    Args:
+        runs: The table.
+        metric: The column that the law is of.
+        before: The belief before the rows, at an anchor; its level is left to them.
 
     Raises:
         ScalaxError: Fewer than three rows.
@@ -313,7 +311,7 @@ def posterior_of(runs: Runs, metric: str = "loss") -> tuple[Posterior, Runs]:
         order = np.argsort(runs["flops"], kind="stable")
         picked = order[np.linspace(0, len(runs) - 1, _MOST_ROWS).round().astype(int)]
         runs = runs.where(picked).noted(f"used an even sample of {_MOST_ROWS} of {len(runs)} rows")
-    return update(runs["flops"], runs["tokens"], runs[metric], trunks_of(runs)), runs
+    return update(runs["flops"], runs["tokens"], runs[metric], trunks_of(runs), before), runs
 
 
 def fit_posterior(runs: Runs, settings: FitSettings) -> Fit:

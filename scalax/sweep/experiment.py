@@ -17,6 +17,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
 MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)]]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
@@ -68,11 +69,15 @@ class IsoFlop(Settings):
 
 
 class ListedRun(Settings):
-    """One run of a list; ``auto``: the size that [model] fixes, with the keys given here."""
+    """One run of a list; ``auto``: the size that [model] fixes, with the keys given here.
+
+    Runs of one size that name the same trunk branch from it, and share its cost.
+    """
 
     params: Positive | Auto = "auto"
     tokens: Positive
     model: dict[str, Any] = Field(default_factory=dict)
+    trunk: Annotated[str, Field(pattern=NAME)] | None = None
 
     @model_validator(mode="after")
     def _one_family(self) -> ListedRun:
@@ -87,6 +92,16 @@ class Listed(Settings):
     kind: Literal["list"]
     runs: Annotated[list[ListedRun], Field(min_length=1)]
     axes: Axes = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_size_a_trunk(self) -> Listed:
+        first: dict[str, ListedRun] = {}
+        for run in self.runs:
+            if run.trunk is not None:
+                other = first.setdefault(run.trunk, run)
+                if (run.params, run.model) != (other.params, other.model):
+                    raise ValueError(f"the same params and model in every run of {run.trunk}")
+        return self
 
 
 class Train(Settings):
@@ -149,7 +164,7 @@ class Check(Settings):
 class Experiment(Settings):
     """A whole experiment file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: Data
     model: Model
@@ -157,6 +172,13 @@ class Experiment(Settings):
     train: Train = Train()
     fit: FitSection = FitSection()
     check: Check | None = None
+
+    @model_validator(mode="after")
+    def _trunks_decay(self) -> Experiment:
+        listed = isinstance(self.sweep, Listed) and any(run.trunk for run in self.sweep.runs)
+        if listed and self.train.schedule != "wsd":
+            raise ValueError('train.schedule = "wsd" where runs name a trunk')
+        return self
 
     def to_toml(self) -> str:
         """The file as resolved, defaults written out."""
