@@ -215,7 +215,7 @@ def prior(anchor: float) -> Belief:
     Example:
         >>> belief = prior(math.log(1e18))
         >>> [f"{v:.2f}" for v in (belief.mean[SPLIT], belief.covariance[SPLIT, SPLIT] ** 0.5)]
-        ['0.52', '0.10']
+        ['0.53', '0.11']
     """
     near = min(max(anchor, _COVERED[0]), _COVERED[1])
     papers: dict[str, list[np.ndarray]] = {}

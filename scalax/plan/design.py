@@ -17,7 +17,7 @@ from scalax.fit.belief import BEND, LEVEL, RATIO, SPLIT, Belief, along, jacobian
 from scalax.fit.form_error import SPLIT_FORM, TRUNK_SHARE, Places, beyond, shared
 from scalax.plan.candidates import Candidates
 
-MOST_RUNS = 32
+MOST_RUNS = 24
 _DRAWS = 16
 _NEARER = 0.8
 """Draws are taken so much nearer to the mean: at the ends of a broad belief a line misleads."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError
+from scalax.fit.form_error import TRUNK_SHARE, trunk_numbers
 from scalax.laws.base import ComputeRule
 from scalax.predict.fit_result import Fit
 from scalax.predict.published_law import PublishedLaw
@@ -23,8 +24,6 @@ from scalax.runs.table import Runs
 Truth = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """The loss of params and tokens."""
 
-TRUNK_SHARE = 0.5
-"""The part of the noise's variance that the branches of one trunk have in common."""
 _MISTUNED = 0.01  # mean of the log of what bad tuning multiplies a loss by
 _OUTLIER = (0.05, 0.3)  # least and greatest log of what a spike multiplies a loss by
 _PERIOD = (4.0, 12.0)  # of a drift, in decades of compute
@@ -215,8 +214,6 @@ def synthetic_runs(
     if not np.isfinite(log_loss).all():
         raise ScalaxError(f"{fit.law} is not finite at these runs", where="--law")
     drift = Drift.draw(troubles.drift, float(columns["flops"].min()), rng)
-    from scalax.fit.form_error import trunk_numbers
-
     trunks = trunk_numbers([row.get("trunk") for row in rows])
     measured = np.exp(spoil(log_loss + drift(columns["flops"]), trunks, troubles, rng))
     for row, loss in zip(rows, measured.tolist(), strict=True):
@@ -224,10 +221,24 @@ def synthetic_runs(
     return rows
 
 
-def as_runs(rows: list[dict[str, Any]], source: str = "synthetic") -> Runs:
-    """Rows of `synthetic_runs` as a table."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return Runs.from_columns({n: [row.get(n) for row in rows] for n in names}, source=source)
+def synthetic_table(
+    law: Fit | PublishedLaw,
+    troubles: Troubles | None = None,
+    *,
+    design: str | Path | None = None,
+    seed: int = 0,
+) -> Runs:
+    """The same as a table, ready to fit; arguments as `synthetic_runs`.
+
+    Example:
+        >>> from scalax.predict.fit_result import published_fit
+        >>> runs = synthetic_table(published_fit("hoffmann2022"), Troubles(noise=0.002))
+        >>> len(runs), "trunk" in runs
+        (35, True)
+    """
+    rows = synthetic_runs(law, troubles, design=design, seed=seed)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return Runs.from_columns(columns, source="synthetic runs")
 
 
 def _usual_rows(
