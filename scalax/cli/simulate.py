@@ -8,6 +8,7 @@ from scalax.cli.app import LazyGroup
 
 _COMMANDS = {
     "step": "scalax.cli.simulate_step:step",
+    "calibrate": "scalax.cli.simulate_calibrate:calibrate",
 }
 
 

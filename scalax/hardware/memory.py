@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from scalax.hardware.chips import Chip
 from scalax.hardware.layout import Layout, block_matrices, stored_params
 from scalax.hardware.names import Recompute
 from scalax.shapes.architecture import Architecture
@@ -80,11 +81,11 @@ def kept_arrays(arch: Architecture, layout: Layout, batch: int, itemsize: int, f
     )
 
 
-def uses_flash(arch: Architecture, tpu: bool) -> bool:
-    """Whether `scalax.models.attention` takes its kernel for the shape."""
-    if tpu:
+def uses_flash(arch: Architecture, chip: Chip) -> bool:
+    """Whether `scalax.models.attention` takes a kernel that never holds the scores."""
+    if chip.compile_name is not None:
         return arch.seq_len % 128 == 0 and arch.head_dim % 128 == 0
-    return arch.head_dim % 8 == 0 and arch.head_dim <= 128
+    return chip.topology == "nvlink" and arch.head_dim % 8 == 0 and arch.head_dim <= 128
 
 
 def step_bytes(
