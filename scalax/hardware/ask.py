@@ -69,6 +69,10 @@ def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Arc
     from scalax import registry
     from scalax.shapes.transformer import TransformerShape
 
+    if not 1 <= params < math.inf:
+        raise ScalaxError(
+            f"expected a number of 1 or more, got {params:g}", where="params", fix="write 1.3e9"
+        )
     shape = registry.get("model", family).shape(params, {}, tokens_of(vocab, seq_len))
     if not isinstance(shape, TransformerShape):
         raise ScalaxError(
