@@ -73,7 +73,7 @@ def speeds() -> list[dict[str, Any]]:
             median, 0.10, median <= 0.10, statistics.median(rule),
         ),
         row(
-            f"tokens/s/chip, worst error over the {len(told)} that state mesh, batch, recomputation",
+            f"tokens/s/chip, worst error over the {len(told)} that state all",
             worst, 0.25, worst <= 0.25, max(rule[k] for k in told),
         ),
     ]  # fmt: skip

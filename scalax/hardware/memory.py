@@ -112,16 +112,18 @@ def step_bytes(
     itemsize = 4 if precision == "f32" else 2
     a = kept_arrays(arch, layout, batch, itemsize, flash)
     mlp = (5 if arch.gated else 3) * a.hidden
-    block = 15 * a.width + 2 * a.query + 2 * a.key + mlp + a.scores
+    block = 13 * a.width + 2 * a.query + 2 * a.key + mlp + a.scores
     saved = {
         "none": block,
         "dots": 2 * a.width + a.query + 2 * a.key + (2 if arch.gated else 1) * a.hidden,
         "full": a.width,
     }[recompute]
-    work = {"none": 0.0, "dots": 0.62 * block, "full": 0.82 * block}[recompute]
+    work = {"none": 0.0, "dots": 0.70 * block, "full": 0.87 * block}[recompute]
     if not flash:  # float32 scores' derivative beside what the softmax gave
-        work = max(work, a.scores * (1 + 4 / itemsize) + 15 * a.width)
-    copies = 0.0 if precision == "f32" else 2 * stored["blocks"]
+        work = max(work, a.scores * (1 + 4 / itemsize) + 13 * a.width)
+    copies = 0.0 if precision == "f32" else 0.9 * 2 * stored["blocks"]
+    if layout.fsdp > 1:  # part of a block's matrices as gathered
+        work += 0.3 * itemsize * layout.fsdp * stored["blocks"] / arch.layers
     backward = 4 * params + copies + arch.layers * saved + work
     peak = max(backward, _head_bytes(arch, layout, batch, itemsize) + arch.layers * saved + copies)
     whole = round(4 * params)
@@ -135,4 +137,4 @@ def _head_bytes(arch: Architecture, layout: Layout, batch: int, itemsize: int) -
     tensor = layout.tensor if arch.vocab % layout.tensor == 0 else 1
     logits = examples * min(arch.seq_len * arch.vocab, CHUNK) / tensor
     head = arch.vocab * arch.width / tensor
-    return logits * (4 + 4 + itemsize) + head * (4 / layout.fsdp + 2 * itemsize + 4)
+    return logits * (4 + 4 + itemsize) + head * (4 / layout.fsdp + 2 * itemsize + 3)

@@ -82,6 +82,9 @@ def compile_it(step: Step) -> Compiled:
             where="--compile",
             fix="leave out --compile, or write --precision bf16",
         )
+    from scalax.devices import prepare
+
+    prepare()
     from scalax.models.transformer import Transformer
     from scalax.simulate.compile_step import compile_step, tpu_devices
 
