@@ -25,7 +25,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scalax.hardware.chips import read_chips  # noqa: E402  (the tests' readers lie in the root)
+from scalax import registry  # noqa: E402  (the tests' readers lie in the root)
+from scalax.hardware.ask import Model  # noqa: E402
+from scalax.hardware.chips import read_chips  # noqa: E402
 from scalax.hardware.layout import parse_mesh  # noqa: E402
 from scalax.hardware.slices import parse_slice  # noqa: E402
 from scalax.hardware.step import Step, simulate_step  # noqa: E402
@@ -111,7 +113,9 @@ def memory(compile_anew: bool) -> list[dict[str, Any]]:
     for case in cases:
         step = memory_step(case)
         if compile_anew:
-            compiled = compile_it(step)
+            shape = case["shape"]
+            model = Model(architecture(shape), registry.get("model", "transformer"), shape)
+            compiled = compile_it(model, step)
             size, fits = compiled.bytes_per_device, compiled.fits
         else:
             size, fits = int(case["compiled_bytes"]), case["fits"] == "true"

@@ -44,7 +44,7 @@ def test_state_is_sharded_as_the_family_rules() -> None:
     assert step.bytes.parameters == pytest.approx(4 * ((whole - norms) / 16 + norms), abs=1)
     assert step.bytes.optimizer == pytest.approx(2 * step.bytes.parameters, abs=1)
     # Three heads do not divide into two: attention lies whole on both, the rest is halved.
-    odd = of_size("transformer", 1e8, 512)
+    odd = of_size("transformer", 1e8, 512).architecture
     heads = odd.heads
     held = stored_params(odd, Layout(tensor=2))["blocks"] / odd.layers
     halves = odd.expert_params / 2 + odd.attention_params / (2 if heads % 2 == 0 else 1)
