@@ -137,17 +137,18 @@ def this_cpu() -> list[dict[str, Any]]:
     prepare()
     import jax
 
-    from scalax.simulate.calibrate import calibrate, simulated, time_step
+    from scalax.simulate.calibrate import calibrate, simulated, time_steps
 
     if jax.devices()[0].platform != "cpu":
         return [row("step time on this CPU, median error", None, 0.15, None)]
     found = calibrate()
     chip = read_chips().by_name[found["name"]]
     devices = len(jax.devices())
-    timed = [
-        time_step(shape_for(n, vocab=vocab, seq_len=length), count * devices, "f32")
+    sizes = [
+        (shape_for(n, vocab=vocab, seq_len=length), count * devices)
         for n, vocab, length, count in _JUDGED
     ]
+    timed = time_steps(sizes, "f32")
     ours = simulated(found["name"], chip, timed, devices, "f32")
     errors = [abs(s / t.seconds - 1) for s, t in zip(ours, timed, strict=True)]
     for each, seconds in zip(timed, ours, strict=True):

@@ -31,6 +31,8 @@ class Achieved(Settings):
         network: Of the links' bandwidth.
         attention: Of what large products achieve, by attention.
         overhead_seconds: What each pass through a block takes besides, such as to start kernels.
+        softmax_seconds: What an element of a softmax takes, for each pass over it, where it is
+            no part of a kernel: attention's scores on a CPU, and logits.
     """
 
     matmul: float = Field(gt=0, le=1)
@@ -38,6 +40,7 @@ class Achieved(Settings):
     network: float = Field(gt=0, le=1)
     attention: float = Field(0.77, gt=0)
     overhead_seconds: float = Field(0.0, ge=0)
+    softmax_seconds: float = Field(0.0, ge=0)
 
 
 class Chip(Settings):
@@ -131,18 +134,20 @@ def read_chips(path: str | None = None) -> Chips:
     Raises:
         ScalaxError: The file cannot be read, or a key is unknown, missing or wrong.
     """
-    return _read(path or os.environ.get(ENVIRONMENT) or None)
+    calibrated = calibration_file()
+    stamp = calibrated.stat().st_mtime_ns if calibrated.is_file() else 0
+    return _read(path or os.environ.get(ENVIRONMENT) or None, str(calibrated), stamp)
 
 
 @functools.cache
-def _read(path: str | None) -> Chips:
+def _read(path: str | None, calibrated: str, stamp: int) -> Chips:
     text = resources.files("scalax.hardware").joinpath("chips.toml").read_text(encoding="utf-8")
     tables: dict[str, dict[str, Any]] = tomllib.loads(text)
     files = ["scalax/hardware/chips.toml"]
-    if calibration_file().is_file():
+    if stamp:  # a file measured since is another one
         for name, table in read_calibration().items():
             tables[name] = {**tables.get(name, {}), **table}
-        files.append(str(calibration_file()))
+        files.append(calibrated)
     if path is not None:
         for name, table in _user_tables(path).items():
             tables[name.lower()] = {**tables.get(name.lower(), {}), **table}

@@ -202,6 +202,7 @@ def cost(
     passes = 3.0 if recompute == "none" else 4.0
     compute = arch.layers * work.block(recompute) + work.head()
     compute += passes * (arch.layers + 1) * chip.achieved.overhead_seconds
+    compute += passes * work.softmax() * chip.achieved.softmax_seconds
     memory = arch.layers * passes * work.traffic() + work.optimizer() + work.logits()
     beside, between, last = _collectives(arch, layout, slice_, work, recompute)
     exposed = max(EXPOSED * beside, beside - OVERLAP * (compute + memory))
@@ -305,6 +306,13 @@ class _Work:
         if not self.flash:  # scores are written and read again, in float32 and once more
             time += self.tokens * heads * full * (4 * 3 + self.itemsize * 2) / self.bandwidth
         return time
+
+    def softmax(self) -> float:
+        """Elements of softmaxes that no kernel of attention holds."""
+        arch, tensor = self.arch, self.layout.tensor
+        heads = arch.heads / (tensor if arch.heads % tensor == 0 else 1)
+        scores = 0.0 if self.flash else arch.layers * heads * arch.attended("full")
+        return self.tokens * (scores + arch.vocab / (tensor if arch.vocab % tensor == 0 else 1))
 
     def traffic(self) -> float:
         """What a block reads and writes between matrix products, forward."""
