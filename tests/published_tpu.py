@@ -1,4 +1,4 @@
-"""Published results of training on TPUs, from experiments/data, and the same steps simulated."""
+"""What is known of training on TPUs, from experiments/data, and the same steps simulated."""
 
 from __future__ import annotations
 
@@ -19,17 +19,30 @@ _INTEGERS = (
 
 
 def published_rows() -> list[dict[str, Any]]:
-    """Each row, with its ``architecture`` and ``speed`` in tokens/s/chip."""
-    path = ROOT / "experiments" / "data" / "tpu_results.csv"
-    with path.open(encoding="utf-8", newline="") as stream:
+    """Published results, each with its ``architecture`` and ``speed`` in tokens/s/chip."""
+    rows = _read("tpu_results.csv")
+    for row in rows:
+        row["speed"] = float(row["tokens_per_second_per_chip"])
+    return rows
+
+
+def memory_cases() -> list[dict[str, Any]]:
+    """What the TPU's compiler says of steps, each with its ``architecture`` and ``bytes``."""
+    rows = _read("tpu_memory.csv")
+    for row in rows:
+        row["bytes"] = int(row["compiled_bytes"])
+    return rows
+
+
+def _read(name: str) -> list[dict[str, Any]]:
+    with (ROOT / "experiments" / "data" / name).open(encoding="utf-8", newline="") as stream:
         rows: list[dict[str, Any]] = list(csv.DictReader(stream))
     for row in rows:
         row["architecture"] = Architecture(
-            **{name: int(row[name]) for name in _INTEGERS},
+            **{key: int(row[key]) for key in _INTEGERS if key in row},
             gated=row["gated"] == "true",
             tied=row["tied"] == "true",
         )
-        row["speed"] = float(row["tokens_per_second_per_chip"])
     return rows
 
 

@@ -12,7 +12,6 @@ without a reference; met is null where it was not measured here.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
 import statistics
@@ -28,14 +27,9 @@ sys.path.insert(0, str(ROOT))
 from scalax import registry  # noqa: E402  (the tests' readers lie in the root)
 from scalax.hardware.ask import Model  # noqa: E402
 from scalax.hardware.chips import read_chips  # noqa: E402
-from scalax.hardware.layout import parse_mesh  # noqa: E402
-from scalax.hardware.slices import parse_slice  # noqa: E402
-from scalax.hardware.step import Step, simulate_step  # noqa: E402
-from scalax.shapes.architecture import architecture  # noqa: E402
-from scalax.shapes.transformer import TransformerShape, shape_for  # noqa: E402
-from tests.published_tpu import published_rows, simulated  # noqa: E402
+from scalax.shapes.transformer import shape_for  # noqa: E402
+from tests.published_tpu import memory_cases, published_rows, simulated  # noqa: E402
 
-MEMORY = ROOT / "experiments" / "data" / "tpu_memory.csv"
 RULE = 0.45
 """The middle of people's rule, 40 to 50 % of the peak."""
 _JUDGED = ((3e5, 256, 256, 16), (2e6, 256, 128, 32), (1e6, 2048, 128, 32), (7e6, 512, 256, 8),
@@ -81,29 +75,6 @@ def speeds() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def memory_cases() -> list[dict[str, Any]]:
-    """The cases of tpu_memory.csv, each with its ``shape``."""
-    with MEMORY.open(encoding="utf-8", newline="") as stream:
-        cases: list[dict[str, Any]] = list(csv.DictReader(stream))
-    for case in cases:
-        numbers = {k: int(case[k]) for k in TransformerShape.__annotations__ if k in case}
-        flags = {k: case[k] == "true" for k in ("gated", "tied")}
-        case["shape"] = TransformerShape(**{**numbers, **flags})
-    return cases
-
-
-def memory_step(case: dict[str, Any]) -> Step:
-    """The case, simulated."""
-    return simulate_step(
-        architecture(case["shape"]),
-        parse_slice(case["chips"], read_chips()),
-        parse_mesh(case["mesh"]),
-        int(case["sequences"]),
-        precision=case["precision"],
-        recompute=case["recompute"],
-    )
-
-
 def memory(compile_anew: bool) -> list[dict[str, Any]]:
     """Bytes per device against the TPU's compiler."""
     from scalax.simulate.step import compile_it
@@ -111,10 +82,10 @@ def memory(compile_anew: bool) -> list[dict[str, Any]]:
     errors, wrong = [], 0
     cases = memory_cases()
     for case in cases:
-        step = memory_step(case)
+        step = simulated(case)
         if compile_anew:
-            shape = case["shape"]
-            model = Model(architecture(shape), registry.get("model", "transformer"), shape)
+            arch = case["architecture"]
+            model = Model(arch, registry.get("model", "transformer"), arch.trained())
             compiled = compile_it(model, step)
             size, fits = compiled.bytes_per_device, compiled.fits
         else:

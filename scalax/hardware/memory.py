@@ -120,7 +120,7 @@ def step_bytes(
     }[recompute]
     work = {"none": 0.0, "dots": 0.70 * block, "full": 0.87 * block}[recompute]
     if not flash:  # float32 scores' derivative beside what the softmax gave
-        work = max(work, a.scores * (1 + 4 / itemsize) + 13 * a.width)
+        work = max(work, a.scores * (1 + 4 / itemsize) + 8 * a.width)
     copies = 0.0 if precision == "f32" else 0.9 * 2 * stored["blocks"]
     if layout.fsdp > 1:  # part of a block's matrices as gathered
         work += 0.3 * itemsize * layout.fsdp * stored["blocks"] / arch.layers
