@@ -19,6 +19,8 @@ from scalax.shapes.architecture import Architecture
 
 CHUNK = 2**23
 """Most logits of a sequence at a time, as `scalax.models.cross_entropy` cuts them."""
+UNROLLED = 8
+"""Most layers that `scalax.models.compute` does not scan, where nothing is recomputed."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ def step_bytes(
     itemsize = 4 if precision == "f32" else 2
     a = kept_arrays(arch, layout, batch, itemsize, flash)
     mlp = (5 if arch.gated else 3) * a.hidden
-    block = 13 * a.width + 2 * a.query + 2 * a.key + mlp + a.scores
+    # A scan keeps norms' float32 arrays, which XLA makes again where layers stand unrolled.
+    widths = 3 if recompute == "none" and arch.layers <= UNROLLED else 13
+    block = widths * a.width + 2 * a.query + 2 * a.key + mlp + a.scores
     saved = {
         "none": block,
         "dots": 2 * a.width + a.query + 2 * a.key + (2 if arch.gated else 1) * a.hidden,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from scalax.hardware import memory
 from tests.published_tpu import memory_cases, simulated
 
 
@@ -25,3 +26,9 @@ def test_nothing_is_said_to_fit_where_the_compiler_says_no() -> None:
     refused = [case for case in memory_cases() if case["fits"] == "false"]
     assert refused
     assert not any(simulated(case).fits for case in refused)
+
+
+def test_programs_are_cut_up_as_counted() -> None:
+    from scalax.models import compute, cross_entropy
+
+    assert (memory.CHUNK, memory.UNROLLED) == (cross_entropy.CHUNK, compute.UNROLLED)
