@@ -114,8 +114,9 @@ def step_bytes(
     itemsize = 4 if precision == "f32" else 2
     a = kept_arrays(arch, layout, batch, itemsize, flash)
     mlp = (5 if arch.gated else 3) * a.hidden
+    unrolled = recompute == "none" and arch.layers <= UNROLLED
     # A scan keeps norms' float32 arrays, which XLA makes again where layers stand unrolled.
-    widths = 3 if recompute == "none" and arch.layers <= UNROLLED else 13
+    widths = 0 if unrolled else 13
     block = widths * a.width + 2 * a.query + 2 * a.key + mlp + a.scores
     saved = {
         "none": block,
@@ -123,8 +124,9 @@ def step_bytes(
         "full": a.width,
     }[recompute]
     work = {"none": 0.0, "dots": 0.70 * block, "full": 0.87 * block}[recompute]
-    if not flash:  # float32 scores' derivative beside what the softmax gave
-        work = max(work, a.scores * (1 + 4 / itemsize) + 8 * a.width)
+    if not flash and not unrolled:  # the float32 derivative of scores, beside scores not kept
+        scores = a.scores * (4 / itemsize + (recompute != "none"))
+        work = max(work, scores + 8 * a.width)
     copies = 0.0 if precision == "f32" else 0.9 * 2 * stored["blocks"]
     if layout.fsdp > 1:  # part of a block's matrices as gathered
         work += 0.3 * itemsize * layout.fsdp * stored["blocks"] / arch.layers
@@ -141,4 +143,4 @@ def _head_bytes(arch: Architecture, layout: Layout, batch: int, itemsize: int) -
     tensor = layout.tensor if arch.vocab % layout.tensor == 0 else 1
     logits = examples * min(arch.seq_len * arch.vocab, CHUNK) / tensor
     head = arch.vocab * arch.width / tensor
-    return logits * (4 + 4 + itemsize) + head * (4 / layout.fsdp + 2 * itemsize + 3)
+    return logits * (4 + itemsize) + head * (4 / layout.fsdp + 2 * itemsize + 3)

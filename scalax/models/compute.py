@@ -13,8 +13,8 @@ from typing import Any, Literal
 Recompute = Literal["none", "dots", "full"]
 UNROLLED = 8
 """Up to so many layers stand one after another in the program, which is faster; more are scanned,
-so that the time to compile does not grow with depth. So are layers to be recomputed: one after
-another, a TPU's compiler computes all of them again before it needs the first, and saves nothing."""
+so that the time to compile does not grow with depth. So are layers to be recomputed: from one
+after another a TPU's compiler saves nothing, computing all again before it needs the first."""
 
 
 @dataclass(frozen=True)
