@@ -69,7 +69,7 @@ class Run:
 
     def step(self, params: float, batch_tokens: float | None) -> Step:
         """The fastest step at a size, at about a batch where one is advised and can be run."""
-        arch = of_size(self.family, params, self.seq_len)
+        arch = of_size(self.family, params, self.seq_len).architecture
         if batch_tokens is not None:
             sequences = 2 ** max(0, round(math.log2(batch_tokens / self.seq_len)))
             try:

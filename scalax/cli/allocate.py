@@ -64,11 +64,10 @@ def allocate(
     The budget is --flops, or what --chips do in --days or for --usd: then utilisation comes from
     the simulated training step of the best model, and the answer carries wall time and price.
     """
-    from scalax.budget.hardware import HardwareAllocation, allocate_on, hardware_lines
     from scalax.budget.limited import allocate_limited
     from scalax.report.words import allocation_lines
 
-    found = chosen(fit_file, law)
+    found, more = chosen(fit_file, law), []
     if run is None and (days is not None or usd is not None):
         raise click.UsageError("--days and --usd need --chips, such as --chips v5e-256")
     if inference_tokens is not None or target_loss is not None:
@@ -91,9 +90,12 @@ def allocate(
             )
             answer = dataclasses.replace(answer, notes=[rule, *answer.notes])
     elif run is not None:
+        from scalax.budget.hardware import allocate_on, hardware_lines
+
         answer = allocate_on(
             found, run, flops=flops, days=days, usd=usd, max_tokens=max_tokens, given=given
         )
+        more = hardware_lines(answer)
     elif flops is not None:
         answer = allocate_limited(found, flops, max_tokens, **given)
     else:
@@ -103,9 +105,6 @@ def allocate(
     if as_json:
         print_json(answer.to_json())
         return
-    for line in allocation_lines(answer):
+    for line in [*allocation_lines(answer), *more]:
         click.echo(line)
-    if isinstance(answer, HardwareAllocation):
-        for line in hardware_lines(answer):
-            click.echo(line)
     warn(answer.notes)

@@ -9,6 +9,7 @@ from scalax.cli.app import LazyGroup
 _COMMANDS = {
     "step": "scalax.cli.simulate_step:step",
     "sweep": "scalax.cli.simulate_sweep:sweep",
+    "calibrate": "scalax.cli.simulate_calibrate:calibrate",
 }
 
 

@@ -57,15 +57,16 @@ def step(
     from scalax.hardware.ask import ask
     from scalax.simulate.step import answer, compile_it, describe, lines
 
+    model = describe(
+        family=family,
+        params=params,
+        config=config,
+        preset_name=preset,
+        seq_len=seq_len,
+        vocab=vocab,
+    )
     found = ask(
-        describe(
-            family=family,
-            params=params,
-            config=config,
-            preset_name=preset,
-            seq_len=seq_len,
-            vocab=vocab,
-        ),
+        model.architecture,
         chips,
         mesh=mesh,
         batch_tokens=batch_tokens,
@@ -73,7 +74,7 @@ def step(
         recompute=recompute,
         chips_file=chips_file,
     )
-    compiled = compile_it(found) if compile_too else None
+    compiled = compile_it(model, found) if compile_too else None
     if as_json:
         print_json(answer(found, compiled))
         return

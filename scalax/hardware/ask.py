@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 from scalax.errors import ScalaxError
 from scalax.hardware.chips import read_chips
@@ -54,8 +56,26 @@ def ask(
     )
 
 
-def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Architecture:
-    """The architecture that a family gives a size.
+@dataclass(frozen=True)
+class Model:
+    """A model as it was described.
+
+    Attributes:
+        architecture: What is simulated.
+        family: The registered family that trains it; None where scalax has none.
+        shape: That family's own shape of it.
+    """
+
+    architecture: Architecture
+    family: Any = None
+    shape: Any = None
+
+
+def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Model:
+    """The model that a family makes of a size.
+
+    A family whose shapes are no `TransformerShape` is simulated where it has a method
+    ``architecture`` from its shape to an `Architecture`.
 
     Args:
         family: Its name.
@@ -69,14 +89,21 @@ def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Arc
     from scalax import registry
     from scalax.shapes.transformer import TransformerShape
 
-    shape = registry.get("model", family).shape(params, {}, tokens_of(vocab, seq_len))
-    if not isinstance(shape, TransformerShape):
+    if not 1 <= params < math.inf:
         raise ScalaxError(
-            f"the family {family!r} is not made of the blocks that are simulated",
-            where="--family",
-            fix="write --family transformer",
+            f"expected a number of 1 or more, got {params:g}", where="params", fix="write 1.3e9"
         )
-    return architecture(shape)
+    found = registry.get("model", family)
+    shape = found.shape(params, {}, tokens_of(vocab, seq_len))
+    described = architecture if isinstance(shape, TransformerShape) else None
+    described = getattr(found, "architecture", described)
+    if described is None:
+        raise ScalaxError(
+            f"the family {family!r} does not say of what blocks it is made",
+            where="--family",
+            fix="give it a method architecture(shape), or write --family transformer",
+        )
+    return Model(described(shape), found, shape)
 
 
 def tokens_of(vocab: int, seq_len: int) -> DataSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from scalax.errors import ScalaxError, suggest
+from scalax.folders import cache_folder
 from scalax.hardware.names import Precision
 from scalax.schema import Settings, parse
 
@@ -27,11 +29,18 @@ class Achieved(Settings):
         matmul: Of the peak, by large matrix products.
         memory: Of the memory's bandwidth.
         network: Of the links' bandwidth.
+        attention: Of what large products achieve, by attention.
+        overhead_seconds: What each pass through a block takes besides, such as to start kernels.
+        softmax_seconds: What an element of a softmax takes, for each pass over it, where it is
+            no part of a kernel: attention's scores on a CPU, and logits.
     """
 
     matmul: float = Field(gt=0, le=1)
     memory: float = Field(gt=0, le=1)
     network: float = Field(gt=0, le=1)
+    attention: float = Field(0.77, gt=0)
+    overhead_seconds: float = Field(0.0, ge=0)
+    softmax_seconds: float = Field(0.0, ge=0)
 
 
 class Chip(Settings):
@@ -47,7 +56,7 @@ class Chip(Settings):
     memory_bytes: float = Field(gt=0)
     usable_bytes: int = Field(gt=0)
     memory_bandwidth: float = Field(gt=0)
-    topology: Literal["2d-torus", "3d-torus", "nvlink", "none"]
+    topology: Literal["2d-torus", "3d-torus", "nvlink", "host"]
     link_bandwidth: float = Field(gt=0)
     links: int = Field(1, ge=1)
     wraps: int = Field(0, ge=0)
@@ -107,7 +116,11 @@ class Chips:
         raise ScalaxError(
             f"unknown chip {name!r}",
             where="--chips",
-            fix=suggest(low, self.by_name) + "; your own may be given with --chips-file",
+            fix=(
+                "measure this machine first: scalax simulate calibrate"
+                if low == "cpu"
+                else suggest(low, self.by_name) + "; your own may be given with --chips-file"
+            ),
         )
 
 
@@ -121,14 +134,20 @@ def read_chips(path: str | None = None) -> Chips:
     Raises:
         ScalaxError: The file cannot be read, or a key is unknown, missing or wrong.
     """
-    return _read(path or os.environ.get(ENVIRONMENT) or None)
+    calibrated = calibration_file()
+    stamp = calibrated.stat().st_mtime_ns if calibrated.is_file() else 0
+    return _read(path or os.environ.get(ENVIRONMENT) or None, str(calibrated), stamp)
 
 
 @functools.cache
-def _read(path: str | None) -> Chips:
+def _read(path: str | None, calibrated: str, stamp: int) -> Chips:
     text = resources.files("scalax.hardware").joinpath("chips.toml").read_text(encoding="utf-8")
     tables: dict[str, dict[str, Any]] = tomllib.loads(text)
     files = ["scalax/hardware/chips.toml"]
+    if stamp:  # a file measured since is another one
+        for name, table in read_calibration().items():
+            tables[name] = {**tables.get(name, {}), **table}
+        files.append(calibrated)
     if path is not None:
         for name, table in _user_tables(path).items():
             tables[name.lower()] = {**tables.get(name.lower(), {}), **table}
@@ -137,6 +156,31 @@ def _read(path: str | None) -> Chips:
         {name: parse(Chip, table, where=f"{files[-1]}: {name}") for name, table in tables.items()},
         tuple(files),
     )
+
+
+def calibration_file() -> Path:
+    """Where `scalax simulate calibrate` keeps what it measured on this machine."""
+    return cache_folder() / "calibration.json"
+
+
+def read_calibration() -> dict[str, dict[str, Any]]:
+    """What was measured here, by chip, in the form of chips.toml; empty where nothing was.
+
+    Raises:
+        ScalaxError: The file is damaged.
+    """
+    path = calibration_file()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): dict(entry["chip"]) for name, entry in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ScalaxError(
+            f"damaged ({error})",
+            where=str(path),
+            fix="delete it, or measure again: scalax simulate calibrate",
+        ) from None
 
 
 def _user_tables(path: str) -> dict[str, dict[str, Any]]:

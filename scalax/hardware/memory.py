@@ -12,12 +12,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from scalax.hardware.chips import Chip
 from scalax.hardware.layout import Layout, block_matrices, stored_params
 from scalax.hardware.names import Recompute
 from scalax.shapes.architecture import Architecture
 
 CHUNK = 2**23
 """Most logits of a sequence at a time, as `scalax.models.cross_entropy` cuts them."""
+UNROLLED = 8
+"""Most layers that `scalax.models.compute` does not scan, where nothing is recomputed."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,11 @@ def kept_arrays(arch: Architecture, layout: Layout, batch: int, itemsize: int, f
     )
 
 
-def uses_flash(arch: Architecture, tpu: bool) -> bool:
-    """Whether `scalax.models.attention` takes its kernel for the shape."""
-    if tpu:
+def uses_flash(arch: Architecture, chip: Chip) -> bool:
+    """Whether `scalax.models.attention` takes a kernel that never holds the scores."""
+    if chip.compile_name is not None:
         return arch.seq_len % 128 == 0 and arch.head_dim % 128 == 0
-    return arch.head_dim % 8 == 0 and arch.head_dim <= 128
+    return chip.topology == "nvlink" and arch.head_dim % 8 == 0 and arch.head_dim <= 128
 
 
 def step_bytes(
@@ -111,16 +114,22 @@ def step_bytes(
     itemsize = 4 if precision == "f32" else 2
     a = kept_arrays(arch, layout, batch, itemsize, flash)
     mlp = (5 if arch.gated else 3) * a.hidden
-    block = 15 * a.width + 2 * a.query + 2 * a.key + mlp + a.scores
+    unrolled = recompute == "none" and arch.layers <= UNROLLED
+    # A scan keeps norms' float32 arrays, which XLA makes again where layers stand unrolled.
+    widths = 0 if unrolled else 13
+    block = widths * a.width + 2 * a.query + 2 * a.key + mlp + a.scores
     saved = {
         "none": block,
         "dots": 2 * a.width + a.query + 2 * a.key + (2 if arch.gated else 1) * a.hidden,
         "full": a.width,
     }[recompute]
-    work = {"none": 0.0, "dots": 0.62 * block, "full": 0.82 * block}[recompute]
-    if not flash:  # float32 scores' derivative beside what the softmax gave
-        work = max(work, a.scores * (1 + 4 / itemsize) + 15 * a.width)
-    copies = 0.0 if precision == "f32" else 2 * stored["blocks"]
+    work = {"none": 0.0, "dots": 0.70 * block, "full": 0.87 * block}[recompute]
+    if not flash and not unrolled:  # the float32 derivative of scores, beside scores not kept
+        scores = a.scores * (4 / itemsize + (recompute != "none"))
+        work = max(work, scores + 8 * a.width)
+    copies = 0.0 if precision == "f32" else 0.9 * 2 * stored["blocks"]
+    if layout.fsdp > 1:  # part of a block's matrices as gathered
+        work += 0.3 * itemsize * layout.fsdp * stored["blocks"] / arch.layers
     backward = 4 * params + copies + arch.layers * saved + work
     peak = max(backward, _head_bytes(arch, layout, batch, itemsize) + arch.layers * saved + copies)
     whole = round(4 * params)
@@ -134,4 +143,4 @@ def _head_bytes(arch: Architecture, layout: Layout, batch: int, itemsize: int) -
     tensor = layout.tensor if arch.vocab % layout.tensor == 0 else 1
     logits = examples * min(arch.seq_len * arch.vocab, CHUNK) / tensor
     head = arch.vocab * arch.width / tensor
-    return logits * (4 + 4 + itemsize) + head * (4 / layout.fsdp + 2 * itemsize + 4)
+    return logits * (4 + itemsize) + head * (4 / layout.fsdp + 2 * itemsize + 3)

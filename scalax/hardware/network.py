@@ -76,7 +76,7 @@ def place(layout: Layout, slice_: Slice) -> dict[str, Axis]:
         name = "data" if layout.data % slice_.slices == 0 else "fsdp"
         across[name] = slice_.slices
     outside = share * chip.dcn_bandwidth / chip.cores
-    if chip.topology == "nvlink":
+    if chip.topology in ("nvlink", "host"):
         return _on_nodes(sizes, slice_, share, outside)
     free = [
         (length, 2 * chip.link_bandwidth if _ring(length, slice_) else chip.link_bandwidth)

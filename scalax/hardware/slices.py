@@ -66,7 +66,7 @@ def parse_slice(text: str, chips: Chips) -> Slice:
 
     Args:
         text: ``KIND-COUNT`` or ``SLICESxKIND-COUNT``; the count is of chips, or of TensorCores
-            for v4 and v5p, as Google counts them.
+            for v4 and v5p, as Google counts them. ``cpu`` is this machine, where it was measured.
         chips: Those known.
 
     Raises:
@@ -81,6 +81,8 @@ def parse_slice(text: str, chips: Chips) -> Slice:
         512
     """
     low = text.strip().lower()
+    if low == "cpu":  # all of this machine
+        low = f"cpu-{chips.find(low)[1].most_chips}"
     found = re.fullmatch(r"(?:(\d+)x)?([a-z][a-z0-9]*?)-(\d+)", low)
     if found is None:
         kinds = ", ".join(chips.by_name)
@@ -104,7 +106,7 @@ def parse_slice(text: str, chips: Chips) -> Slice:
         raise ScalaxError(
             f"no {kind} slice has {count} {unit}", where=f"--chips {text}", fix=f"near: {near}"
         )
-    if slices > 1 and chip.topology == "none":
+    if slices > 1 and chip.topology == "host":
         raise ScalaxError("one machine alone is simulated", where=f"--chips {text}", fix="cpu-1")
     return Slice(low, kind, chip, shape, slices)
 

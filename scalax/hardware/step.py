@@ -24,8 +24,6 @@ from scalax.shapes.architecture import Architecture
 
 Bound = Literal["compute", "memory", "network"]
 
-ATTENTION = 0.77
-"""Of what matrix products achieve, a flash kernel; softmax takes the rest."""
 BLOCK = 512
 """Positions in a tile of flash attention: the mask saves whole tiles alone."""
 OVERLAP = 0.9
@@ -198,11 +196,13 @@ def cost(
 ) -> Step:
     """As `simulate_step`, for a mesh and batch that are known to divide."""
     chip = slice_.chip
-    flash = uses_flash(arch, chip.compile_name is not None)
+    flash = uses_flash(arch, chip)
     size = step_bytes(arch, layout, batch, precision=precision, recompute=recompute, flash=flash)
     work = _Work(arch, chip, layout, batch, precision, flash)
-    compute = arch.layers * work.block(recompute) + work.head()
     passes = 3.0 if recompute == "none" else 4.0
+    compute = arch.layers * work.block(recompute) + work.head()
+    compute += passes * (arch.layers + 1) * chip.achieved.overhead_seconds
+    compute += passes * work.softmax() * chip.achieved.softmax_seconds
     memory = arch.layers * passes * work.traffic() + work.optimizer() + work.logits()
     beside, between, last = _collectives(arch, layout, slice_, work, recompute)
     exposed = max(EXPOSED * beside, beside - OVERLAP * (compute + memory))
@@ -302,10 +302,17 @@ class _Work:
         filled = min(1.0, arch.head_dim / self.chip.mxu)
         precision = "f32" if self.precision == "f32" else "bf16"
         rate = self.chip.peak_flops(precision) / self.chip.cores
-        time = flops / (rate * self.chip.achieved.matmul * ATTENTION * filled)
+        time = flops / (rate * self.chip.achieved.matmul * self.chip.achieved.attention * filled)
         if not self.flash:  # scores are written and read again, in float32 and once more
             time += self.tokens * heads * full * (4 * 3 + self.itemsize * 2) / self.bandwidth
         return time
+
+    def softmax(self) -> float:
+        """Elements of softmaxes that no kernel of attention holds."""
+        arch, tensor = self.arch, self.layout.tensor
+        heads = arch.heads / (tensor if arch.heads % tensor == 0 else 1)
+        scores = 0.0 if self.flash else arch.layers * heads * arch.attended("full")
+        return self.tokens * (scores + arch.vocab / (tensor if arch.vocab % tensor == 0 else 1))
 
     def traffic(self) -> float:
         """What a block reads and writes between matrix products, forward."""

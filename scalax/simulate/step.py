@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.hardware.ask import VOCAB, of_size, tokens_of
+from scalax.hardware.ask import VOCAB, Model, of_size, tokens_of
 from scalax.hardware.step import MARGIN, Step
-from scalax.shapes.architecture import Architecture
 from scalax.shapes.presets import preset, read_shape
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def describe(
     preset_name: str | None = None,
     seq_len: int | None = None,
     vocab: int | None = None,
-) -> Architecture:
-    """The architecture that a user described, in one of three ways.
+) -> Model:
+    """The model that a user described, in one of three ways.
 
     Args:
         family: Which family gives the shape of a size; presets and files are transformers.
@@ -53,17 +53,22 @@ def describe(
     else:
         assert params is not None
         return of_size(family, params, seq_len or _SEQ_LEN, vocab or VOCAB)
-    return found if vocab is None else replace(found, vocab=vocab)
+    found = found if vocab is None else replace(found, vocab=vocab)
+    shape = found.trained()
+    return Model(found, registry.get("model", "transformer") if shape else None, shape)
 
 
-def compile_it(step: Step) -> Compiled:
+def compile_it(model: Model, step: Step) -> Compiled:
     """The real train step of scalax through the TPU's own compiler.
+
+    Args:
+        model: What is trained.
+        step: How, as it was simulated.
 
     Raises:
         ScalaxError: The compiler is not there, or scalax cannot train this on those chips.
     """
-    shape = step.architecture.trained()
-    if shape is None:
+    if model.family is None:
         raise ScalaxError(
             "this architecture is simulated only; scalax trains decoders with rotary positions, "
             "two norms a block, no biases and no experts",
@@ -82,13 +87,15 @@ def compile_it(step: Step) -> Compiled:
             where="--compile",
             fix="leave out --compile, or write --precision bf16",
         )
-    from scalax.models.transformer import Transformer
+    from scalax.devices import prepare
+
+    prepare()
     from scalax.simulate.compile_step import compile_step, tpu_devices
 
     return compile_step(
-        Transformer(),
-        shape,
-        tokens_of(shape.vocab, shape.seq_len),
+        model.family,
+        model.shape,
+        tokens_of(model.architecture.vocab, model.architecture.seq_len),
         devices=tpu_devices(step.slice.topology, step.slice.slices),
         mesh=step.layout.to_json(),
         batch=step.batch,

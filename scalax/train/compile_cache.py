@@ -6,9 +6,9 @@ import importlib.util
 import os
 from pathlib import Path
 
-from scalax.data.tokens import cache_folder
 from scalax.errors import ScalaxError
 from scalax.files import disk_error
+from scalax.folders import cache_folder
 
 SHORTEST_SECONDS = 0.1
 """Steps that compile faster are not kept: reading them back would take as long."""

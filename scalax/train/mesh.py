@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from scalax.errors import ScalaxError, suggest
@@ -54,11 +56,33 @@ def make_mesh(
             where=f"train.mesh {shape}",
             fix='write mesh = "auto", or another batch',
         )
-    return jax.make_mesh(
-        tuple(shape.get(axis, 1) for axis in AXES),
-        AXES,
-        axis_types=(AxisType.Auto,) * len(AXES),
-        devices=there[:count],
+    placed = _on_the_network({axis: shape.get(axis, 1) for axis in AXES}, there[:count])
+    return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _on_the_network(sizes: dict[str, int], devices: list[Any]) -> np.ndarray:
+    """The devices so arranged that neighbours along an axis are near on the network.
+
+    An axis may take a part of one of the network's own. Several slices are crossed by data, or
+    by fsdp where they do not divide data: gradients are summed over the slow network once a step.
+    """
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return mesh_utils.create_device_mesh(
+            tuple(sizes.values()), devices, allow_split_physical_axes=True
+        )
+    across = next((axis for axis in BATCH_AXES if sizes[axis] % slices == 0), None)
+    if across is None:
+        raise ScalaxError(
+            f"neither data nor fsdp divides into {slices} slices",
+            where=f"train.mesh {sizes}",
+            fix=f"write data = {slices}",
+        )
+    return mesh_utils.create_hybrid_device_mesh(
+        tuple(size // slices if axis == across else size for axis, size in sizes.items()),
+        tuple(slices if axis == across else 1 for axis in sizes),
+        devices,
+        allow_split_physical_axes=True,
     )
 
 
