@@ -15,4 +15,4 @@ _COMMANDS = {
 
 @click.group(cls=LazyGroup, targets=_COMMANDS)
 def simulate() -> None:
-    """What-if: a training step on hardware you don't have."""
+    """What-if: a step on hardware you don't have, a sweep you have not trained."""

@@ -17,7 +17,7 @@ FORMS = (0.002, 0.005)
 """What log loss is off by at 1 e-fold of compute from the anchor is this over the square root of
 3; at 100 times the compute 1.1 to 2.9 %. The loss forecasts of public sweeps missed by such a
 share (`python tools/bench_forecast.py`, less its two largest budgets)."""
-NOISES = (0.0005, 0.001, 0.002, 0.004, 0.008)
+NOISES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
 """Relative deviations of a measured loss that are weighed against each other."""
 SPLIT_FORM = 10.0
 """The same for log N*, as a multiple: its 0.06 an e-fold was learned where 0.004 was for loss
