@@ -3,12 +3,13 @@
     python tools/bench_pilot.py                     the rows of make bench-simulator, as JSON
     python tools/bench_pilot.py --estimators        how each estimator does on both designs
     python tools/bench_pilot.py --first 1000        other studies, to develop on
+    python tools/bench_pilot.py --gentle            no badly tuned or spiked runs
 
 Each study is a truth that the prior does not contain: one of five forms, its coefficients from
 ranges wider than the papers', its form in error by a drift that grows to the target, and runs that
 are noisy, badly tuned or spiked. Both designs cost the study's budget, trunks shared in both; the
-forecast is of N* and the loss at a hundred times it. The studies were fixed before anything was
-chosen on others like them (numbers from 1000).
+forecast is of N* and the loss at a hundred times it. The constants of planner and estimator were
+chosen on other studies (numbers from 1000).
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ DRIFT = 0.003
 MISTUNED, OUTLIERS = 0.1, 0.02
 
 # The grid: five budgets half a decade apart, seven sizes each over a factor of sixteen, centred on
-# twenty tokens a parameter. Of five grids tried on studies from 1000, the one that did best.
+# twenty tokens a parameter. Of the grids tried (four or five budgets, seven or nine sizes,
+# factors of 16, 32 and 64) the one whose parabolas did best.
 _BUDGETS, _APART, _SIZES, _SPAN, _RATIO = 5, 10**0.5, 7, 16.0, 20.0
 _DECAY = 0.2
 
@@ -231,8 +233,8 @@ def rows(studies: int = STUDIES, first: int = 0) -> list[dict[str, Any]]:
     against = f"isoFLOP grid with {better[1]}"
     title = f"pilot design against an {against}, {studies} studies: "
     listed = []
-    for k, what in ((2, "geometric mean of the errors of log N* and log loss at 100x"),):
-        listed.append(_row(title + what, found[better][k], ours[k], TARGET))
+    what = "geometric mean of the errors of log N* and log loss at 100x"
+    listed.append(_row(title + what, found[better][2], ours[2], TARGET))
     for k, what in ((0, "mean error of log N*"), (1, "mean error of log loss")):
         listed.append(_row(title + what, found[better][k], ours[k], None))
     cleaned = found["grid", "parabolas", True]
@@ -280,7 +282,13 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=STUDIES)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("-v", action="store_true", help="by kind of truth as well")
+    parser.add_argument(
+        "--gentle", action="store_true", help="noise and drift are all that is wrong"
+    )
     asked = parser.parse_args()
+    if asked.gentle:
+        global MISTUNED, OUTLIERS
+        MISTUNED = OUTLIERS = 0.0
     if asked.estimators:
         estimators(asked.studies, asked.first)
     else:
