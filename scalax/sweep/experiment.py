@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scalax.errors import ScalaxError
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
+from scalax.sweep.recipe import Positive, RecipeSection
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
 MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)]]
@@ -69,14 +69,13 @@ class IsoFlop(Settings):
 
 
 class ListedRun(Settings):
-    """One run of a list; ``auto``: the size that [model] fixes, with the keys given here.
-
-    Runs of one size that name the same trunk branch from it, and share its cost.
-    """
+    """One run of a list, with keys of [model] and [train] of its own; ``auto``: the size that
+    [model] fixes. Runs of one size that name the same trunk branch from it, and share its cost."""
 
     params: Positive | Auto = "auto"
     tokens: Positive
     model: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
     trunk: Annotated[str, Field(pattern=NAME)] | None = None
 
     @model_validator(mode="after")
@@ -99,8 +98,9 @@ class Listed(Settings):
         for run in self.runs:
             if run.trunk is not None:
                 other = first.setdefault(run.trunk, run)
-                if (run.params, run.model) != (other.params, other.model):
-                    raise ValueError(f"the same params and model in every run of {run.trunk}")
+                mine, its = ((r.params, r.model, r.train) for r in (run, other))
+                if mine != its:
+                    raise ValueError(f"the same params, model and train in each run of {run.trunk}")
         return self
 
 
@@ -127,6 +127,10 @@ class Train(Settings):
     checkpoint_seconds: Positive = 60.0
     writers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+
+
+OF_A_SWEEP = ("checkpoint_seconds", "writers", "keep_checkpoints")
+"""Keys of [train] that all runs of a sweep share; the others may differ by run."""
 
 
 class FitSection(Settings):
@@ -169,14 +173,16 @@ class Experiment(Settings):
     data: Data
     model: Model
     sweep: Annotated[Grid | IsoFlop | Listed, Field(discriminator="kind")]
+    recipe: RecipeSection = RecipeSection()
     train: Train = Train()
     fit: FitSection = FitSection()
     check: Check | None = None
 
     @model_validator(mode="after")
     def _trunks_decay(self) -> Experiment:
-        listed = isinstance(self.sweep, Listed) and any(run.trunk for run in self.sweep.runs)
-        if listed and self.train.schedule != "wsd":
+        runs = self.sweep.runs if isinstance(self.sweep, Listed) else []
+        schedules = {run.train.get("schedule", self.train.schedule) for run in runs if run.trunk}
+        if schedules - {"wsd"}:
             raise ValueError('train.schedule = "wsd" where runs name a trunk')
         return self
 
