@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scalax.predict.fit_result import Fit
     from scalax.runs.table import Runs
 
+_SHOWN = 12  # members of an ensemble
 _EXAMPLES = {
     "--fix": "write --fix E=1.69",
     "--tie": "write --tie alpha=beta",
@@ -46,7 +47,8 @@ _PARAMETRIC = {
     "--law",
     default="auto",
     show_default=True,
-    help="The law form to fit; auto for what forecast the largest budgets of RUNS best.",
+    help="The law form to fit; auto for what forecast the largest budgets of RUNS best; "
+    "posterior for published laws updated by RUNS, where they are few.",
 )
 @click.option("--metric", default="loss", show_default=True, help="The column to fit.")
 @columns_option
@@ -229,9 +231,11 @@ def _show(found: Fit) -> None:
                     m["weights"],
                     ", ".join(f"{name} {value:.5g}" for name, value in m["coefficients"].items()),
                 ]
-                for m in found.members
+                for m in found.members[:_SHOWN]
             ),
         )
+        if len(found.members) > _SHOWN:
+            click.echo(f"and {len(found.members) - _SHOWN} more: fit.json holds all")
         return
     rows = [[name, f"{value:.6g}"] for name, value in found.coefficients.items()]
     if found.intervals is None:

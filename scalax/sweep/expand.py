@@ -195,7 +195,10 @@ class _Planner:
             pairs = zip(sweep.flops, sweep.params, strict=True)
             return [self._at_budget(n, flops) for flops, sizes in pairs for n in sizes]
         assert isinstance(sweep, Listed)
-        return [self._listed(run) for run in sweep.runs]
+        branches: dict[str, list[ListedRun]] = {}
+        for k, run in enumerate(sweep.runs):
+            branches.setdefault(run.trunk or f"run {k}", []).append(run)
+        return [self._listed(runs) for runs in branches.values()]
 
     def alone(self, params: float, tokens: float, role: str = "fit") -> Group:
         shape = self._shape(params)
@@ -203,7 +206,9 @@ class _Planner:
         run = self._plan(params, tokens, spec, trunk=None, before=0, role=role)
         return Group(run.name, None, (run,))
 
-    def _listed(self, run: ListedRun) -> Group:
+    def _listed(self, runs: list[ListedRun]) -> Group:
+        """A run alone, or those of one trunk."""
+        run = runs[0]
         _differs_by_run(run.train, "sweep.runs.train")
         model = self.experiment.model.model_copy(update=run.model)
         given = self.experiment.train.model_dump() | run.train
@@ -214,7 +219,9 @@ class _Planner:
             axes={**self.axes, **run.model, **run.train},
         )
         params = planner._size() if run.params == "auto" else run.params
-        return planner.alone(params, run.tokens)
+        if run.trunk is None:
+            return planner.alone(params, run.tokens)
+        return planner._trunk(params, sorted(each.tokens for each in runs), run.trunk)
 
     def _size(self) -> float:
         size = self.family.size(self.experiment.model.options, self.data)
@@ -230,12 +237,12 @@ class _Planner:
         per_token = self.family.flops_per_unit(self._shape(params))
         return self.alone(params, flops / per_token)
 
-    def _trunk(self, params: float, counts: list[float]) -> Group:
+    def _trunk(self, params: float, counts: list[float], named: str | None = None) -> Group:
         shape = self._shape(params)
         specs = [self._spec(shape, tokens, counts[-1], counts[0]) for tokens in counts]
         last = specs[-1].decay_start
         trunk = replace(specs[-1], steps=last, decay_start=last)
-        name = self._name(params, None)
+        name = self._with_axes(named) if named else self._name(params, None)
         runs, before = [], 0
         for tokens, spec in zip(counts, specs, strict=True):
             runs.append(self._plan(params, tokens, spec, trunk=name, before=before))
@@ -314,9 +321,11 @@ class _Planner:
         )
 
     def _name(self, params: float, tokens: float | None) -> str:
-        parts = [f"n{_short(params)}", "trunk" if tokens is None else f"d{_short(tokens)}"]
-        parts += [f"{key}{_short(value)}" for key, value in self.axes.items()]
-        return "-".join(parts)
+        what = "trunk" if tokens is None else f"d{_short(tokens)}"
+        return self._with_axes(f"n{_short(params)}-{what}")
+
+    def _with_axes(self, name: str) -> str:
+        return "-".join([name, *(f"{key}{_short(v)}" for key, v in self.axes.items())])
 
 
 def row(run: RunPlan, data: DataSpec) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from scalax.sweep.recipe import Positive, RecipeSection
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
 MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)] | Auto]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
@@ -70,12 +71,13 @@ class IsoFlop(Settings):
 
 class ListedRun(Settings):
     """One run of a list, with keys of [model] and [train] of its own; ``auto``: the size that
-    [model] fixes."""
+    [model] fixes. Runs of one size that name the same trunk branch from it, and share its cost."""
 
     params: Positive | Auto = "auto"
     tokens: Positive
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+    trunk: Annotated[str, Field(pattern=NAME)] | None = None
 
     @model_validator(mode="after")
     def _one_family(self) -> ListedRun:
@@ -90,6 +92,17 @@ class Listed(Settings):
     kind: Literal["list"]
     runs: Annotated[list[ListedRun], Field(min_length=1)]
     axes: Axes = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_size_a_trunk(self) -> Listed:
+        first: dict[str, ListedRun] = {}
+        for run in self.runs:
+            if run.trunk is not None:
+                other = first.setdefault(run.trunk, run)
+                mine, its = ((r.params, r.model, r.train) for r in (run, other))
+                if mine != its:
+                    raise ValueError(f"the same params, model and train in each run of {run.trunk}")
+        return self
 
 
 class Train(Settings):
@@ -171,7 +184,7 @@ class Check(Settings):
 class Experiment(Settings):
     """A whole experiment file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: Data
     model: Model
@@ -180,6 +193,14 @@ class Experiment(Settings):
     train: Train = Train()
     fit: FitSection = FitSection()
     check: Check | None = None
+
+    @model_validator(mode="after")
+    def _trunks_decay(self) -> Experiment:
+        runs = self.sweep.runs if isinstance(self.sweep, Listed) else []
+        schedules = {run.train.get("schedule", self.train.schedule) for run in runs if run.trunk}
+        if schedules - {"wsd"}:
+            raise ValueError('train.schedule = "wsd" where runs name a trunk')
+        return self
 
     def to_toml(self) -> str:
         """The file as resolved, defaults written out."""

@@ -146,7 +146,7 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
             where="fit.metric",
             fix=suggest(asked.metric, family.metrics),
         )
-    if asked.law == "auto":
+    if asked.law in ("auto", "posterior"):
         return
     law: Law = registry.get("law", asked.law)
     lacking = [name for name in law.columns if name not in row(plan.runs[0], plan.data)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from scalax.data.tokens import cache_folder
 from scalax.files import bucket_files, disk_error, on_bucket
+from scalax.folders import cache_folder
 
 SHORTEST_SECONDS = 0.1
 """Steps that compile faster are not kept: reading them back would take as long."""

@@ -17,6 +17,7 @@ from typing import Any, Self
 import jax
 import psutil
 
+from scalax.hardware.chips import known_device
 from scalax.hardware.host import matmul_rate
 
 PARTS = ("compile", "input", "checkpoint", "evaluate")
@@ -165,7 +166,11 @@ def peak(device: str, devices: int, precision: str) -> tuple[float | None, str]:
     """
     if device == "cpu":
         return matmul_rate(), "float32 matrix products measured on this host's processor"
-    return None, f"unknown: no figure for {devices} x {device} in {precision}"
+    chip = known_device(device)
+    rate = None if chip is None else chip.device_peak(precision)
+    if chip is None or rate is None:
+        return None, f"unknown: no figure for {devices} x {device} in {precision}"
+    return rate * devices, f"the dense {precision} peak of {devices} x {chip.title} by its maker"
 
 
 def memory_bytes(devices: Sequence[Any]) -> int:

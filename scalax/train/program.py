@@ -112,7 +112,9 @@ class Program:
                 nnx.get_named_sharding(abstract, self.mesh),
                 abstract,
             )
-            shardings = _state_shardings(optimizer, placed, jax.eval_shape(create, 0), self.mesh)
+            abstract_state = jax.eval_shape(create, 0)
+        # Outside the mesh, whose devices may not be here: Optax makes an array to map its state.
+        shardings = _state_shardings(optimizer, placed, abstract_state, self.mesh)
         told = replicated = NamedSharding(self.mesh, PartitionSpec())
         if self.members is not None:
             shardings = jax.tree.map(of_each, shardings)
