@@ -24,6 +24,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench_row import row  # noqa: E402
+
 from scalax import registry  # noqa: E402  (the tests' readers lie in the root)
 from scalax.hardware.ask import Model  # noqa: E402
 from scalax.hardware.chips import read_chips  # noqa: E402
@@ -35,21 +37,6 @@ RULE = 0.45
 _JUDGED = ((3e5, 256, 256, 16), (2e6, 256, 128, 32), (1e6, 2048, 128, 32), (7e6, 512, 256, 8),
            (5e6, 256, 64, 64))  # fmt: skip
 """Sizes that never calibrate: params, vocabulary, sequence length, sequences a device."""
-
-
-def row(
-    name: str, ours: Any, target: Any, met: bool | None, reference: float | None = None
-) -> dict[str, Any]:
-    """One row of the table; the ratio is reference over ours."""
-    ratio = None if reference is None or not ours else reference / ours
-    return {
-        "name": name,
-        "reference": reference,
-        "ours": ours,
-        "ratio": ratio,
-        "target": target,
-        "met": met,
-    }
 
 
 def speeds() -> list[dict[str, Any]]:
