@@ -17,6 +17,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scalax.conform.check import check_plugin as check_plugin
     from scalax.data.base import Dataset as Dataset
     from scalax.data.base import Example as Example
     from scalax.data.base import OpenDataset as OpenDataset
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from scalax.laws.base import ComputeRule as ComputeRule
     from scalax.laws.base import Law as Law
     from scalax.models.base import ModelFamily as ModelFamily
+    from scalax.models.compute import Compute as Compute
+    from scalax.models.compute import constrain as constrain
+    from scalax.models.traced import traced_flops as traced_flops
     from scalax.predict.answers import Allocation as Allocation
     from scalax.predict.answers import Prediction as Prediction
     from scalax.predict.fit_result import Fit as Fit
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from scalax.shapes.base import DataSpec as DataSpec
     from scalax.shapes.base import Feature as Feature
     from scalax.shapes.base import Recipe as Recipe
+    from scalax.shapes.base import Trial as Trial
     from scalax.sweep.run import run_experiment as run
 
 _PUBLIC = {
@@ -75,8 +80,10 @@ _PUBLIC = {
     "Settings": "scalax.schema:Settings",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
+    "Trial": "scalax.shapes.base:Trial",
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
+    "check_plugin": "scalax.conform.check:check_plugin",
     "compare": "scalax.fit.compare:compare",
     "constrain": "scalax.models.compute:constrain",
     "fit": "scalax.fit.estimate:fit",
@@ -89,6 +96,7 @@ _PUBLIC = {
     "read_runs": "scalax.runs.read:read_runs",
     "register": "scalax.registry:register",
     "run": "scalax.sweep.run:run_experiment",
+    "traced_flops": "scalax.models.traced:traced_flops",
 }
 
 __version__ = "0.1.0"
@@ -115,9 +123,11 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Settings",
     "Source",
     "Split",
+    "Trial",
     "TwoStep",
     "__version__",
     "allocate_with_inference",
+    "check_plugin",
     "compare",
     "constrain",
     "fit",
@@ -130,6 +140,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "read_runs",
     "register",
     "run",
+    "traced_flops",
 ]
 
 

@@ -84,13 +84,15 @@ tokens = 16_000
 def scalax() -> Command:
     """Runs the command line as a real process."""
 
-    def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *args: object, cwd: Path | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "scalax", *map(str, args)],
             capture_output=True,
             text=True,
             cwd=cwd,
-            timeout=300,
+            timeout=timeout,
             check=False,
         )
 

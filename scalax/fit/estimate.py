@@ -17,6 +17,7 @@ from scalax.fit.objective import Objective
 from scalax.fit.residual import Cost, Kind
 from scalax.fit.rows import WEIGHTS, Weights, compute_rule, evenly, ranges, weigh
 from scalax.fit.solve import solve
+from scalax.fit.starts import grid_starts
 from scalax.fit.uncertainty import bootstrap, clusters_told
 from scalax.fit.warn import constant_columns, few_rows
 from scalax.laws.base import Law
@@ -177,7 +178,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
     weights = weigh(runs["flops"], settings.weights)
     found = solve(objective, weights, held)
     if found is None:
-        raise ScalaxError(f"{law.name} is not finite on these rows", where=runs.source)
+        raise _not_finite(law, f"the {len(runs)} rows of {runs.source}")
     theta = found.theta
     condition, told = conditioning(objective, theta, weights, held)
     cautions += told
@@ -224,6 +225,27 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         diagnostics={"condition": condition, **found.starts},
         error=error,
         split_error=split,
+    )
+
+
+def demand_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
+    """Raises a ScalaxError where a law has no finite loss at rows that are to be trained for.
+
+    Args:
+        law: The form.
+        columns: Its columns, [rows] each.
+    """
+    rows = len(next(iter(columns.values())))
+    objective = Objective(law, columns, np.zeros(rows))
+    if not len(grid_starts(objective, np.ones(rows), 1, constrain(law, {}, (), {}))):
+        raise _not_finite(law, f"the {rows} runs planned")
+
+
+def _not_finite(law: Law, rows: str) -> ScalaxError:
+    return ScalaxError(
+        f"its loss is finite for no coefficients on {rows}",
+        where=registry.told("law", law.name),
+        fix="scalax plugins check tells what is wrong with a law, or choose another",
     )
 
 

@@ -6,7 +6,7 @@ Pure: it reads nothing, trains nothing, and imports no jax.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,17 @@ from scalax.errors import ScalaxError, suggest
 from scalax.laws.base import ComputeRule
 from scalax.models.base import ModelFamily
 from scalax.schema import parse
-from scalax.shapes.base import Counts, DataSpec, Recipe
-from scalax.sweep.experiment import Experiment, Grid, IsoFlop, Listed, ListedRun, Train
+from scalax.shapes.base import Counts, DataSpec
+from scalax.sweep.experiment import (
+    OF_A_SWEEP,
+    Experiment,
+    Grid,
+    IsoFlop,
+    Listed,
+    ListedRun,
+    Train,
+)
+from scalax.sweep.recipe import Chooser
 from scalax.train.settings import TrainSpec
 
 _LINES = 100  # of metrics a run
@@ -138,9 +147,10 @@ def _variants(experiment: Experiment) -> list[tuple[dict[str, Any], Experiment]]
 def _axis_path(key: str) -> list[str]:
     if key in ("seed", "seeds"):
         return ["seed"]
+    section, dot, rest = key.partition(".")
+    _differs_by_run([key, rest], f"sweep.axes.{key}")
     if key in Train.model_fields:
         return ["train", key]
-    section, dot, rest = key.partition(".")
     if dot and section in ("train", "model") and rest:
         return [section, rest]
     if dot and section == "data":
@@ -154,6 +164,14 @@ def _axis_path(key: str) -> list[str]:
         where=f"sweep.axes.{key}",
         fix=suggest(key, ["seed", *Train.model_fields]) + "; a family's own is model.KEY",
     )
+
+
+def _differs_by_run(keys: Iterable[str], where: str) -> None:
+    """Refuses settings that a run cannot have for itself."""
+    for key in set(keys) & set(OF_A_SWEEP):
+        raise ScalaxError(
+            f"all runs of a sweep share {key}", where=where, fix=f"set it once: train.{key}"
+        )
 
 
 @dataclass(frozen=True)
@@ -186,11 +204,14 @@ class _Planner:
         return Group(run.name, None, (run,))
 
     def _listed(self, run: ListedRun) -> Group:
+        _differs_by_run(run.train, "sweep.runs.train")
         model = self.experiment.model.model_copy(update=run.model)
+        given = self.experiment.train.model_dump() | run.train
+        train = parse(Train, given, where="sweep.runs.train")
         planner = replace(
             self,
-            experiment=self.experiment.model_copy(update={"model": model}),
-            axes={**self.axes, **run.model},
+            experiment=self.experiment.model_copy(update={"model": model, "train": train}),
+            axes={**self.axes, **run.model, **run.train},
         )
         params = planner._size() if run.params == "auto" else run.params
         return planner.alone(params, run.tokens)
@@ -249,17 +270,10 @@ class _Planner:
     def _shape(self, params: float) -> Any:
         return self.family.shape(params, self.experiment.model.options, self.data)
 
-    def _recipe(self, shape: Any, units: float) -> Recipe:
-        train = self.experiment.train
-        names = ("batch", "learning_rate", "optimizer", "weight_decay", "beta1", "beta2", "warmup")
-        given = {n: getattr(train, n) for n in names if getattr(train, n) != "auto"}
-        if train.clip != "auto":
-            given["clip"] = None if train.clip == "none" else train.clip
-        return replace(self.family.recipe(shape, units, self.data), **given)
-
     def _spec(self, shape: Any, tokens: float, longest: float, shortest: float) -> TrainSpec:
         train = self.experiment.train
-        recipe = self._recipe(shape, longest)
+        chooser = Chooser(self.experiment, self.family, self.data)
+        recipe = chooser.recipe(shape, longest)
         if recipe.batch % train.accumulate:
             raise ScalaxError(
                 f"a batch of {recipe.batch} does not divide into {train.accumulate} parts",
@@ -274,7 +288,7 @@ class _Planner:
                 where="sweep",
                 fix="ask for more, or set train.batch",
             )
-        warmup = round(recipe.warmup * max(1, round(shortest / per_step)))
+        fewest = max(1, round(shortest / per_step))
         falls = max(1, round(steps * train.decay)) if train.schedule == "wsd" else 0
         return TrainSpec(
             family=self.family.name,
@@ -284,7 +298,7 @@ class _Planner:
             steps=steps,
             units_per_step=per_step,
             schedule=train.schedule,
-            warmup_steps=warmup,
+            warmup_steps=chooser.warmup_steps(recipe, shape, longest, fewest),
             decay_start=steps - falls,
             seed=self.experiment.seed,
             precision=train.precision,
@@ -347,12 +361,13 @@ def _all_different(plan: Plan) -> None:
     names: dict[str, RunPlan] = {}
     specs: dict[tuple[Any, ...], RunPlan] = {}
     for run in plan.runs:
-        key = (run.role, run.spec.shape, run.spec.steps, tuple(run.axes.items()))
+        spec = run.spec
+        key = (run.role, spec.shape, spec.steps, spec.units_per_step, repr(run.axes))
         other = names.get(run.name) or specs.get(key)
         if other is not None:
             raise ScalaxError(
                 f"runs {other.name} and {run.name} come out the same: {run.counts.params} params, "
-                f"{run.spec.steps} steps of {run.spec.units_per_step} {plan.data.unit}",
+                f"{spec.steps} steps of {spec.units_per_step} {plan.data.unit}",
                 where="sweep",
                 fix="space the sizes or token counts further apart",
             )

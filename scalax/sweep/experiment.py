@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scalax.errors import ScalaxError
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
+from scalax.sweep.recipe import Positive, RecipeSection
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
 MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)]]
@@ -68,11 +68,13 @@ class IsoFlop(Settings):
 
 
 class ListedRun(Settings):
-    """One run of a list; ``auto``: the size that [model] fixes, with the keys given here."""
+    """One run of a list, with keys of [model] and [train] of its own; ``auto``: the size that
+    [model] fixes."""
 
     params: Positive | Auto = "auto"
     tokens: Positive
     model: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_family(self) -> ListedRun:
@@ -112,6 +114,10 @@ class Train(Settings):
     checkpoint_seconds: Positive = 60.0
     writers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+
+
+OF_A_SWEEP = ("checkpoint_seconds", "writers", "keep_checkpoints")
+"""Keys of [train] that all runs of a sweep share; the others may differ by run."""
 
 
 class FitSection(Settings):
@@ -154,6 +160,7 @@ class Experiment(Settings):
     data: Data
     model: Model
     sweep: Annotated[Grid | IsoFlop | Listed, Field(discriminator="kind")]
+    recipe: RecipeSection = RecipeSection()
     train: Train = Train()
     fit: FitSection = FitSection()
     check: Check | None = None

@@ -18,21 +18,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scalax import registry
 from scalax.data.base import OpenDataset
+from scalax.data.open import open_dataset
 from scalax.errors import ScalaxError, suggest
 from scalax.files import disk_error, flatten, write_json, write_text
-from scalax.fit.estimate import FitSettings, fit_table
+from scalax.fit.estimate import FitSettings, demand_finite, fit_table
+from scalax.fit.tuning import Tuning
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
+from scalax.report.outcome import compute_spent
 from scalax.runs.clean import best_per_point, clean
 from scalax.runs.read import read_runs
 from scalax.runs.write import write_runs
 from scalax.sweep.expand import Plan, RunPlan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
 from scalax.sweep.progress import Quiet, Reporter
+from scalax.sweep.tuned import tune_sweep
 from scalax.train.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -72,6 +78,7 @@ class Outcome:
         check: Forecast against measurement, a record a check run.
         allocation: The split of ten times the compute of the largest run.
         notes: What the reader should know.
+        tuning: The laws of learning rate and batch, where the sweep varied them.
     """
 
     out: Path
@@ -80,6 +87,7 @@ class Outcome:
     check: list[dict[str, Any]]
     allocation: Allocation | None
     notes: list[str]
+    tuning: Tuning | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The outcome as `scalax run --json` prints it."""
@@ -90,10 +98,12 @@ class Outcome:
         return {
             "out": str(self.out),
             "runs": self.rows,
+            "compute": compute_spent(self.rows),
             "diverged": [r["name"] for r in self.rows if r["status"] == "diverged"],
             "fit": fit,
             "check": self.check,
             "allocation": self.allocation.to_json() if self.allocation else None,
+            "hyperparameters": self.tuning.to_json() if self.tuning else None,
             "notes": self.notes,
         }
 
@@ -109,7 +119,7 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
     check_writers(experiment.train.writers)
     FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
-    data: OpenDataset = registry.get("dataset", name).open(name, experiment.data.options)
+    data = open_dataset(name, experiment.data.options)
     plan = expand(experiment, family, data.spec)
     _check_fit(experiment, family, plan)
     return Prepared(experiment, family, data, plan)
@@ -134,6 +144,8 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
             where="fit.law",
             fix="choose a law of params, tokens or flops",
         )
+    planned = [row(run, plan.data) for run in plan.fitted]
+    demand_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
 
 
 def run_experiment(
@@ -239,11 +251,15 @@ def _run_steps(
     for group in plan.groups:
         executor.execute(group)
     fit: Fit | None = None
+    tuning: Tuning | None = None
     notes: list[str] = []
     check: list[dict[str, Any]] = []
     if hosts.first:
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
+        transfers = prepared.family.transfers_rate(plan.fitted[0].spec.shape)
+        tuning, told = tune_sweep(folder, plan, metric=experiment.fit.metric, transfers=transfers)
+        notes = [*notes, *told]
         check = _forecast(folder, fit, plan)
     for group in plan.checks:
         executor.execute(group)
@@ -253,7 +269,8 @@ def _run_steps(
         return None
     executor.ended()
     allocation, more = _allocate(fit, plan)
-    outcome = Outcome(folder, _rows(executor, plan), fit, check, allocation, [*notes, *more])
+    rows = _rows(executor, plan)
+    outcome = Outcome(folder, rows, fit, check, allocation, [*notes, *more], tuning)
     from scalax.report.page import write_report
 
     write_report(outcome.out, outcome.to_json(), fit, plan.data.unit, experiment.fit.metric)

@@ -18,12 +18,12 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from scalax.models.base import ModelFamily
+from scalax.models.base import ModelFamily, checked_sums, demand_counts
 from scalax.models.compute import Compute, Recompute
 from scalax.shapes.base import Recipe
 from scalax.train import spikes
 from scalax.train.mesh import BATCH_AXES, batch_sharding, serial_calls, where_it_divides
-from scalax.train.optimizer import make_optimizer, matrices
+from scalax.train.optimizer import make_optimizer
 from scalax.train.place import put, rows_here
 from scalax.train.schedule import Schedule, learning_rate
 
@@ -93,7 +93,9 @@ class Program:
                 lambda: self.family.build(self.shape, rngs=nnx.Rngs(0), compute=compute)
             )
             graph, abstract, _ = nnx.split(module, nnx.Param, ...)
-            optimizer = make_optimizer(self.recipe, matrices(abstract))
+            sizes = [leaf.size for leaf in jax.tree.leaves(abstract)]
+            demand_counts(self.family, self.shape, sum(sizes))
+            optimizer = make_optimizer(self.recipe, abstract)
             placed = jax.tree.map(
                 lambda place, leaf: where_it_divides(place, leaf.shape),
                 nnx.get_named_sharding(abstract, self.mesh),
@@ -207,7 +209,7 @@ def _mean_gradient(
 
     def summed(params: Any, rest: Any, part: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
         module = nnx.merge(graph, params, rest)
-        sums, weight = family.sums(module, part)
+        sums, weight = checked_sums(family, module, part)
         return sums["loss"], (weight, nnx.state(module, nnx.Not(nnx.Param)))
 
     def one(rest: Any, part: Any) -> tuple[Any, Any]:
@@ -244,7 +246,7 @@ def _score_batch(
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     module = nnx.merge(graph, params, rest)
     module.eval()
-    return family.sums(module, batch)
+    return checked_sums(family, module, batch)
 
 
 def _state_shardings(
