@@ -100,7 +100,7 @@ def allocate(
         answer = allocate_limited(found, flops, max_tokens, **given)
     else:
         raise click.UsageError(
-            "Missing option '--flops' (or '--chips' with '--days' or '--usd', or '--target-loss')."
+            "Missing option '--flops' (or '--target-loss'), or '--chips' with '--days' or '--usd'."
         )
     if as_json:
         print_json(answer.to_json())

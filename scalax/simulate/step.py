@@ -46,6 +46,12 @@ def describe(
             where="simulate step",
             fix="write --params 1.3e9, --preset llama-3.1-8b or --config shape.toml",
         )
+    if params is None and family != "transformer":
+        raise ScalaxError(
+            f"{given[0]} describes a transformer, not a model of {family!r}",
+            where="--family",
+            fix="write --params, or leave out --family",
+        )
     if preset_name is not None:
         found = preset(preset_name, seq_len)
     elif config is not None:

@@ -62,6 +62,7 @@ def test_simulating_needs_no_jax() -> None:
         (["--preset", "mixtral-8x7b", "--chips", "v5e-16", "--compile"], "simulated only"),
         (["--params", "1e9", "--chips", "h100-8", "--compile"], "only the TPU's compiler"),
         (["--params", "nan", "--chips", "v5e-16"], "params"),
+        (["--preset", "llama-2-7b", "--family", "moe", "--chips", "v5e-16"], "--family"),
     ],
 )
 def test_mistakes_end_with_two_and_a_word(scalax: Command, args: list[str], told: str) -> None:
