@@ -90,8 +90,8 @@ def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
     if layout.devices != slice_.devices:
         unit = "devices, two a chip" if slice_.chip.cores == 2 else "chips"
         refuse(f"makes {layout.devices} parts, and {slice_.name} has {slice_.devices} {unit}")
-    if slice_.slices > 1 and layout.data % slice_.slices and layout.fsdp % slice_.slices:
-        refuse(f"neither data nor fsdp divides into {slice_.slices} slices")
+    if layout.data % slice_.slices:
+        refuse(f"data, which alone crosses slices, does not divide into {slice_.slices} of them")
     if arch.experts % layout.expert:
         refuse(f"{arch.experts} experts do not divide into {layout.expert} parts")
     if layout.tensor > 1 and arch.hidden % layout.tensor:
@@ -110,10 +110,7 @@ def layouts(slice_: Slice, arch: Architecture) -> list[Layout]:
         rest = devices // tensor // expert
         for fsdp in _divisors(rest, rest):
             layout = Layout(rest // fsdp, fsdp, tensor, expert)
-            crosses = slice_.slices == 1 or not (
-                layout.data % slice_.slices and layout.fsdp % slice_.slices
-            )
-            if arch.width % fsdp == 0 and crosses:
+            if arch.width % fsdp == 0 and layout.data % slice_.slices == 0:
                 found.append(layout)
     return found
 

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from scalax.errors import ScalaxError, suggest
 
 AXES = ("data", "fsdp", "tensor", "expert")
-BATCH_AXES = ("data", "fsdp")
+BATCH_AXES = ("data", "fsdp", "expert")
 ENSEMBLE = "ensemble"
 """The axis that runs trained together are divided over; only the mesh of an ensemble has it."""
 
