@@ -90,8 +90,8 @@ def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
     if layout.devices != slice_.devices:
         unit = "devices, two a chip" if slice_.chip.cores == 2 else "chips"
         refuse(f"makes {layout.devices} parts, and {slice_.name} has {slice_.devices} {unit}")
-    if layout.data % slice_.slices:
-        refuse(f"data, which alone crosses slices, does not divide into {slice_.slices} of them")
+    if layout.data % slice_.slices and layout.fsdp % slice_.slices:
+        refuse(f"neither data nor fsdp divides into {slice_.slices} slices")
     if arch.experts % layout.expert:
         refuse(f"{arch.experts} experts do not divide into {layout.expert} parts")
     if layout.tensor > 1 and arch.hidden % layout.tensor:
@@ -101,7 +101,11 @@ def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
 
 
 def layouts(slice_: Slice, arch: Architecture) -> list[Layout]:
-    """Every mesh of powers of two (and the slice's own odd factor) that `check_layout` takes."""
+    """Every mesh of powers of two (and the slice's own odd factor) that scalax's trainer takes.
+
+    There the data axis alone crosses slices; published programs also cross with fsdp, which
+    `check_layout` lets a person ask about.
+    """
     found = []
     devices = slice_.devices
     for tensor, expert in itertools.product(_divisors(devices, 64), _divisors(devices, 64)):

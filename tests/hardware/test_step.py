@@ -75,8 +75,9 @@ def test_a_slow_network_binds() -> None:
 def test_the_search_finds_no_slower_step_than_any_mesh_named(chips: str) -> None:
     best = best_step(LLAMA, parse_slice(chips, read_chips()))
     assert best.fits
-    devices = best.slice.devices
-    for mesh in ({"fsdp": devices}, {"fsdp": devices // 4, "tensor": 4}):
+    devices, data = best.slice.devices, best.slice.slices
+    for rest in ({"fsdp": devices // data}, {"fsdp": devices // data // 4, "tensor": 4}):
+        mesh = {"data": data, **rest}
         for again in ("dots", "full"):
             named = simulate_step(LLAMA, best.slice, Layout(**mesh), devices, recompute=again)
             if named.fits:
