@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from scalax.models.compute import Compute as Compute
     from scalax.models.compute import constrain as constrain
     from scalax.models.traced import traced_flops as traced_flops
+    from scalax.plan.pilot import Pilot as Pilot
+    from scalax.plan.pilot import plan_pilot as plan
     from scalax.predict.answers import Allocation as Allocation
     from scalax.predict.answers import Prediction as Prediction
     from scalax.predict.fit_result import Fit as Fit
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from scalax.shapes.base import Feature as Feature
     from scalax.shapes.base import Recipe as Recipe
     from scalax.shapes.base import Trial as Trial
+    from scalax.simulate.sweep import Troubles as Troubles
+    from scalax.simulate.sweep import synthetic_table as synthetic_runs
     from scalax.sweep.run import run_experiment as run
 
 _PUBLIC = {
@@ -72,6 +76,7 @@ _PUBLIC = {
     "Law": "scalax.laws.base:Law",
     "ModelFamily": "scalax.models.base:ModelFamily",
     "OpenDataset": "scalax.data.base:OpenDataset",
+    "Pilot": "scalax.plan.pilot:Pilot",
     "Prediction": "scalax.predict.answers:Prediction",
     "PublishedLaw": "scalax.predict.published_law:PublishedLaw",
     "Recipe": "scalax.shapes.base:Recipe",
@@ -80,6 +85,7 @@ _PUBLIC = {
     "Settings": "scalax.schema:Settings",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
+    "Troubles": "scalax.simulate.sweep:Troubles",
     "Trial": "scalax.shapes.base:Trial",
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
@@ -91,11 +97,13 @@ _PUBLIC = {
     "load_plugin": "scalax.registry:load_file",
     "open_tfds": "scalax.data.tfds:open_builder",
     "parse_settings": "scalax.schema:parse",
+    "plan": "scalax.plan.pilot:plan_pilot",
     "published": "scalax.predict.fit_result:published_fit",
     "read_fit": "scalax.predict.read_fit:read_fit",
     "read_runs": "scalax.runs.read:read_runs",
     "register": "scalax.registry:register",
     "run": "scalax.sweep.run:run_experiment",
+    "synthetic_runs": "scalax.simulate.sweep:synthetic_table",
     "traced_flops": "scalax.models.traced:traced_flops",
 }
 
@@ -115,6 +123,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Law",
     "ModelFamily",
     "OpenDataset",
+    "Pilot",
     "Prediction",
     "PublishedLaw",
     "Recipe",
@@ -124,6 +133,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Source",
     "Split",
     "Trial",
+    "Troubles",
     "TwoStep",
     "__version__",
     "allocate_with_inference",
@@ -135,11 +145,13 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "load_plugin",
     "open_tfds",
     "parse_settings",
+    "plan",
     "published",
     "read_fit",
     "read_runs",
     "register",
     "run",
+    "synthetic_runs",
     "traced_flops",
 ]
 

@@ -99,7 +99,8 @@ def fit(
     Args:
         runs: A table from `read_runs`, or the path of one.
         law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
-            budgets best, with intervals from those forecasts.
+            budgets best, with intervals from those forecasts, or ``"posterior"`` for the prior
+            over published laws updated by the runs: for few runs, as after `scalax plan`.
         columns: Our column names to theirs, where ``runs`` is a path.
         metric: The column to fit; held-out loss by default.
         weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; mean 1.
@@ -163,6 +164,10 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         from scalax.fit.auto import fit_auto
 
         return fit_auto(runs, settings)
+    if settings.law == "posterior":
+        from scalax.fit.posterior import fit_posterior
+
+        return fit_posterior(runs, settings)
     started = time.perf_counter()
     law: Law = registry.get("law", settings.law)
     held = constrain(law, settings.fixed, settings.ties, settings.bounds)

@@ -86,6 +86,15 @@ class ModelFamily(abc.ABC):
     def recipe(self, shape: Any, units: float, data: DataSpec) -> Recipe:
         """Hyperparameters for a size and an amount of training data in units."""
 
+    def transfers_rate(self, shape: Any) -> bool:
+        """Whether the shape's parametrisation carries the learning rate of a base size to others.
+
+        Such a module scales the rate of single parameters (``rate_scale`` beside their logical axis
+        names) by Adam's rules, so that no law of the rate in params may come on top.
+        """
+        del shape
+        return False
+
     @abc.abstractmethod
     def build(self, shape: Any, *, rngs: Any, compute: Compute) -> Any:
         """The module.
@@ -96,7 +105,8 @@ class ModelFamily(abc.ABC):
             compute: The dtype to compute in (parameters are float32), and what to recompute.
 
         Returns:
-            A ``flax.nnx.Module`` whose parameters carry logical axis names from ``rules``.
+            A ``flax.nnx.Module`` whose parameters carry logical axis names from ``rules``; one
+            with ``rate_scale`` in its metadata learns at so many times the learning rate.
         """
 
     @abc.abstractmethod

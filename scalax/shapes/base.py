@@ -5,6 +5,7 @@ Plain records; no jax, and no arithmetic beyond what a field's meaning needs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -111,3 +112,17 @@ class Trial:
     data: Mapping[str, Any]
     model: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 60
+
+
+def examples_of(batch_units: float, units_per_example: int) -> int:
+    """A batch in examples: the nearest power of two, so that it divides among devices.
+
+    Args:
+        batch_units: Tokens (or examples) in a batch.
+        units_per_example: Of them in one example.
+
+    Example:
+        >>> examples_of(100_000, 1024), examples_of(10, 1024)
+        (128, 1)
+    """
+    return 2 ** max(0, round(math.log2(batch_units / units_per_example)))

@@ -10,6 +10,8 @@ import numpy as np
 from scalax.train.settings import TrainSpec
 
 Schedule = dict[str, Any]
+SCHEDULE = ("peak", "warmup", "decay_start", "steps", "cosine")
+"""What a schedule holds."""
 
 
 def schedule_values(spec: TrainSpec) -> Schedule:
