@@ -199,8 +199,8 @@ class _Bench:
             for name, values in batch.items()
         }
         mask = {"mask": kept.astype(np.float32)}
-        one, weight = self._alone.score(state, {**batch, **mask})
-        two, _ = self._alone.score(state, {**mixed, **mask})
+        one, weight = self._sums(state, {**batch, **mask})
+        two, _ = self._sums(state, {**mixed, **mask})
         if not (weight > 0 and all(map(math.isfinite, one.values()))):
             raise NotMetError(
                 f"expected finite sums over a positive weight, got {one} over {weight:g}"
@@ -210,7 +210,7 @@ class _Bench:
                 raise NotMetError(
                     f"examples of mask 0 change {name} from {value:.6g} to {two[name]:.6g}"
                 )
-        whole, full = self._alone.score(state, batch)
+        whole, full = self._sums(state, batch)
         means = {name: value / full for name, value in whole.items()}
         return ", ".join(f"{name} {value:.4g}" for name, value in means.items()) + " untrained"
 
@@ -298,9 +298,14 @@ class _Bench:
         total = weight = 0.0
         held_out = self._data.source("eval")
         for batch in eval_batches(held_out, batch=_BATCH, examples=_EVAL_EXAMPLES):
-            sums, over = self._alone.score(state, batch)
+            sums, over = self._sums(state, batch)
             total, weight = total + sums["loss"], weight + over
         return total / weight
+
+    def _sums(self, state: Any, batch: Example) -> tuple[dict[str, float], float]:
+        """Of the one run that is trained."""
+        sums, weight = self._alone.score(state, batch)
+        return {name: float(value[0]) for name, value in sums.items()}, float(weight[0])
 
     def _program(self, mesh: Mapping[str, int]) -> Any:
         from scalax.train.mesh import make_mesh
