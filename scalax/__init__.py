@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from scalax.models.base import ModelFamily as ModelFamily
     from scalax.models.compute import Compute as Compute
     from scalax.models.compute import constrain as constrain
+    from scalax.models.cross_entropy import summed_cross_entropy as summed_cross_entropy
+    from scalax.models.decoder import Attention as Attention
+    from scalax.models.decoder import Matrix as Matrix
+    from scalax.models.decoder import RMSNorm as RMSNorm
     from scalax.models.traced import traced_flops as traced_flops
     from scalax.plan.pilot import Pilot as Pilot
     from scalax.plan.pilot import plan_pilot as plan
@@ -57,12 +61,18 @@ if TYPE_CHECKING:
     from scalax.shapes.base import Feature as Feature
     from scalax.shapes.base import Recipe as Recipe
     from scalax.shapes.base import Trial as Trial
+    from scalax.shapes.transformer import Fixed as FixedShape
+    from scalax.shapes.transformer import TransformerShape as TransformerShape
+    from scalax.shapes.transformer import counts as transformer_counts
+    from scalax.shapes.transformer import forward_flops_per_token as transformer_flops
+    from scalax.shapes.transformer import shape_for as transformer_shape
     from scalax.simulate.sweep import Troubles as Troubles
     from scalax.simulate.sweep import synthetic_table as synthetic_runs
     from scalax.sweep.run import run_experiment as run
 
 _PUBLIC = {
     "Allocation": "scalax.predict.answers:Allocation",
+    "Attention": "scalax.models.decoder:Attention",
     "Coefficient": "scalax.laws.base:Coefficient",
     "Compute": "scalax.models.compute:Compute",
     "ComputeRule": "scalax.laws.base:ComputeRule",
@@ -72,21 +82,25 @@ _PUBLIC = {
     "Example": "scalax.data.base:Example",
     "Feature": "scalax.shapes.base:Feature",
     "Fit": "scalax.predict.fit_result:Fit",
+    "FixedShape": "scalax.shapes.transformer:Fixed",
     "JobError": "scalax.errors:JobError",
     "Law": "scalax.laws.base:Law",
+    "Matrix": "scalax.models.decoder:Matrix",
     "ModelFamily": "scalax.models.base:ModelFamily",
     "OpenDataset": "scalax.data.base:OpenDataset",
     "Pilot": "scalax.plan.pilot:Pilot",
     "Prediction": "scalax.predict.answers:Prediction",
     "PublishedLaw": "scalax.predict.published_law:PublishedLaw",
+    "RMSNorm": "scalax.models.decoder:RMSNorm",
     "Recipe": "scalax.shapes.base:Recipe",
     "Runs": "scalax.runs.table:Runs",
     "ScalaxError": "scalax.errors:ScalaxError",
     "Settings": "scalax.schema:Settings",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
-    "Troubles": "scalax.simulate.sweep:Troubles",
+    "TransformerShape": "scalax.shapes.transformer:TransformerShape",
     "Trial": "scalax.shapes.base:Trial",
+    "Troubles": "scalax.simulate.sweep:Troubles",
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
     "check_plugin": "scalax.conform.check:check_plugin",
@@ -103,13 +117,18 @@ _PUBLIC = {
     "read_runs": "scalax.runs.read:read_runs",
     "register": "scalax.registry:register",
     "run": "scalax.sweep.run:run_experiment",
+    "summed_cross_entropy": "scalax.models.cross_entropy:summed_cross_entropy",
     "synthetic_runs": "scalax.simulate.sweep:synthetic_table",
     "traced_flops": "scalax.models.traced:traced_flops",
+    "transformer_counts": "scalax.shapes.transformer:counts",
+    "transformer_flops": "scalax.shapes.transformer:forward_flops_per_token",
+    "transformer_shape": "scalax.shapes.transformer:shape_for",
 }
 
 __version__ = "0.1.0"
 __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Allocation",
+    "Attention",
     "Coefficient",
     "Compute",
     "ComputeRule",
@@ -119,19 +138,23 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Example",
     "Feature",
     "Fit",
+    "FixedShape",
     "JobError",
     "Law",
+    "Matrix",
     "ModelFamily",
     "OpenDataset",
     "Pilot",
     "Prediction",
     "PublishedLaw",
+    "RMSNorm",
     "Recipe",
     "Runs",
     "ScalaxError",
     "Settings",
     "Source",
     "Split",
+    "TransformerShape",
     "Trial",
     "Troubles",
     "TwoStep",
@@ -151,8 +174,12 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "read_runs",
     "register",
     "run",
+    "summed_cross_entropy",
     "synthetic_runs",
     "traced_flops",
+    "transformer_counts",
+    "transformer_flops",
+    "transformer_shape",
 ]
 
 

@@ -99,7 +99,7 @@ def _entries(target: str) -> list[Found]:
     path = Path(target).expanduser()
     if path.is_dir():
         return _of_package(path)
-    if path.suffix == ".py" or os.sep in target:
+    if path.suffix == ".py" or (os.sep in target and ":" not in target):  # not tfds:SET/CONFIG
         if not path.is_file():
             raise ScalaxError(
                 "no such file or folder", where=f"plugins check {target}", fix="check the path"

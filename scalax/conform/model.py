@@ -75,11 +75,15 @@ def _ask(asked: Checklist, family: ModelFamily) -> None:
     asked.ask("learns its example", bench.learns)
 
 
+def _axes(rule: str | tuple[str, ...] | None) -> set[str]:
+    return {rule} if isinstance(rule, str) else set(rule or ())
+
+
 def _says(entry: Entry, family: ModelFamily) -> str:
     from scalax.train.mesh import AXES
 
     told = says_what_it_is(entry, family, ("title",))
-    wrong = {k: v for k, v in family.rules.items() if v is not None and v not in AXES}
+    wrong = {name: axes for name, axes in family.rules.items() if not _axes(axes) <= set(AXES)}
     if wrong:
         raise NotMetError(
             f"rules name mesh axes that are none: {wrong}; there are {', '.join(AXES)}"
@@ -199,8 +203,8 @@ class _Bench:
             for name, values in batch.items()
         }
         mask = {"mask": kept.astype(np.float32)}
-        one, weight = self._alone.score(state, {**batch, **mask})
-        two, _ = self._alone.score(state, {**mixed, **mask})
+        one, weight = self._sums(state, {**batch, **mask})
+        two, _ = self._sums(state, {**mixed, **mask})
         if not (weight > 0 and all(map(math.isfinite, one.values()))):
             raise NotMetError(
                 f"expected finite sums over a positive weight, got {one} over {weight:g}"
@@ -210,7 +214,7 @@ class _Bench:
                 raise NotMetError(
                     f"examples of mask 0 change {name} from {value:.6g} to {two[name]:.6g}"
                 )
-        whole, full = self._alone.score(state, batch)
+        whole, full = self._sums(state, batch)
         means = {name: value / full for name, value in whole.items()}
         return ", ".join(f"{name} {value:.4g}" for name, value in means.items()) + " untrained"
 
@@ -247,7 +251,8 @@ class _Bench:
 
         if len(jax.devices()) < 2:
             raise NotMetError("one device is too few to tell: set JAX_NUM_CPU_DEVICES=2")
-        used = dict.fromkeys(["data", *(axis for axis in self._family.rules.values() if axis)])
+        divided = [axis for rule in self._family.rules.values() for axis in sorted(_axes(rule))]
+        used = dict.fromkeys(["data", *divided])
         meshes = [{axis: 2} for axis in used]
         if len(jax.devices()) >= 4 and len(meshes) > 1:
             meshes.append(dict.fromkeys(list(used)[-2:], 2))
@@ -298,9 +303,14 @@ class _Bench:
         total = weight = 0.0
         held_out = self._data.source("eval")
         for batch in eval_batches(held_out, batch=_BATCH, examples=_EVAL_EXAMPLES):
-            sums, over = self._alone.score(state, batch)
+            sums, over = self._sums(state, batch)
             total, weight = total + sums["loss"], weight + over
         return total / weight
+
+    def _sums(self, state: Any, batch: Example) -> tuple[dict[str, float], float]:
+        """Of the one run that is trained."""
+        sums, weight = self._alone.score(state, batch)
+        return {name: float(value[0]) for name, value in sums.items()}, float(weight[0])
 
     def _program(self, mesh: Mapping[str, int]) -> Any:
         from scalax.train.mesh import make_mesh

@@ -32,7 +32,7 @@ class ModelFamily(abc.ABC):
     interface: ClassVar[int] = 1
     name: ClassVar[str]
     title: ClassVar[str]
-    rules: ClassVar[Mapping[str, str | None]]
+    rules: ClassVar[Mapping[str, str | tuple[str, ...] | None]]
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
     trial: ClassVar[Trial | None] = None
 

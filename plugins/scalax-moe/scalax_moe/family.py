@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 import scalax as sx
-from scalax.shapes.transformer import Fixed
 from scalax_moe.shape import MoeShape, counts, flops_per_token, shape_for
 
 
@@ -30,8 +29,8 @@ class _Options(sx.Settings):
     hidden: int | None = Field(None, ge=1)
 
     @property
-    def fixed(self) -> Fixed:
-        return Fixed(self.width, self.layers, self.heads, self.head_dim, self.hidden)
+    def fixed(self) -> sx.FixedShape:
+        return sx.FixedShape(self.width, self.layers, self.heads, self.head_dim, self.hidden)
 
 
 class MoeTransformer(sx.ModelFamily):
@@ -42,9 +41,13 @@ class MoeTransformer(sx.ModelFamily):
     ``heads``, ``head_dim`` and ``hidden`` (of one expert), each fixed where it is given.
     """
 
+    interface: ClassVar[int] = 1
     name: ClassVar[str] = "moe-transformer"
     title: ClassVar[str] = "decoder-only transformer with sparse experts over tokens"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "balance", "dropped")
+    trial: ClassVar[sx.Trial] = sx.Trial(
+        (4e4, 1e5, 1e6, 1e7), {"dataset": "stdlib", "seq_len": 32}, {"experts": 4}
+    )
     rules: ClassVar[Mapping[str, Any]] = {
         "vocab": "tensor",
         "embed": "fsdp",
@@ -95,8 +98,12 @@ class MoeTransformer(sx.ModelFamily):
         return counts(shape)
 
     def flops_per_unit(self, shape: MoeShape) -> float:
-        """Training FLOPs per token; see `scalax_moe.shape.flops_per_token`."""
+        """Training FLOPs per token, of the experts it is sent to."""
         return flops_per_token(shape)
+
+    def flops_computed(self, shape: MoeShape) -> float:
+        """With the experts' empty places and the scores that the causal mask hides."""
+        return flops_per_token(shape, computed=True)
 
     def recipe(self, shape: MoeShape, units: float, data: sx.DataSpec) -> sx.Recipe:
         """The built-in transformer's recipe at the size that is active."""

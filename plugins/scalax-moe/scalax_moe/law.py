@@ -31,6 +31,7 @@ class EffectiveParams(sx.Law):
         1.0807
     """
 
+    interface: ClassVar[int] = 1
     name: ClassVar[str] = "moe-effective"
     title: ClassVar[str] = "mixture of experts: an effective size between active and total params"
     equation: ClassVar[str] = "L = E + A / (N_active (N / N_active)^s)^alpha + B / D^beta"
@@ -51,6 +52,16 @@ class EffectiveParams(sx.Law):
             "s", "exponent", -1.0, 2.0, (0.0, 0.2, 0.4, 0.6, 0.8), "worth of idle parameters"
         ),
     )
+
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (100.0, 1000.0),
+        "B": (100.0, 3000.0),
+        "alpha": (0.25, 0.5),
+        "beta": (0.25, 0.5),
+        "s": (0.1, 0.7),
+        "params_active": (1e6, 9e6),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
         """The loss; see `Law.loss`."""

@@ -14,8 +14,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 import scalax as sx
-from scalax.models.cross_entropy import summed_cross_entropy
-from scalax.models.decoder import Attention, Matrix, RMSNorm
 from scalax_moe.routing import combine, dispatch, route
 from scalax_moe.shape import MoeShape
 
@@ -57,7 +55,7 @@ class SparseMlp(nnx.Module):
 
     def __init__(self, shape: MoeShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         width = shape.dense.width
-        self.router = Matrix(
+        self.router = sx.Matrix(
             rngs,
             (width, shape.experts),
             ("embed", "router"),
@@ -85,9 +83,9 @@ class Block(nnx.Module):
 
     def __init__(self, shape: MoeShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         s = shape.dense
-        self.attention_norm = RMSNorm(s.width, dtype=dtype)
-        self.attention = Attention(s, rngs, dtype=dtype)
-        self.mlp_norm = RMSNorm(s.width, dtype=dtype)
+        self.attention_norm = sx.RMSNorm(s.width, dtype=dtype)
+        self.attention = sx.Attention(s, rngs, dtype=dtype)
+        self.mlp_norm = sx.RMSNorm(s.width, dtype=dtype)
         self.mlp = SparseMlp(shape, rngs, dtype=dtype)
 
     def __call__(self, x_BxLxD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -117,11 +115,11 @@ class MoeDecoder(nnx.Module):
 
         stacked = nnx.vmap(block, transform_metadata={nnx.PARTITION_NAME: "layers"})
         self.blocks = nnx.split_rngs(splits=s.layers)(stacked)(rngs)
-        self.norm = RMSNorm(s.width, dtype=dtype)
+        self.norm = sx.RMSNorm(s.width, dtype=dtype)
         self.head = (
             None
             if s.tied
-            else Matrix(
+            else sx.Matrix(
                 rngs,
                 (s.width, s.vocab),
                 ("embed", "vocab"),
@@ -175,7 +173,9 @@ def token_sums(
     tokens, weight_B = batch["tokens"], batch["mask"].astype(jnp.float32)
     targets = tokens[:, 1:]
     x_BxLxD, balance_B, dropped_B = module.hidden(tokens[:, :-1])
-    nats = summed_cross_entropy(module.logits, x_BxLxD, targets, weight_B, module.shape.dense.vocab)
+    nats = sx.summed_cross_entropy(
+        module.logits, x_BxLxD, targets, weight_B, module.shape.dense.vocab
+    )
     length = targets.shape[1]
     balance = length * jnp.sum(weight_B * balance_B)
     pull = module.shape.balance * (balance - jax.lax.stop_gradient(balance))

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import scalax as sx
-from scalax.shapes import transformer
-from scalax.shapes.transformer import Fixed, TransformerShape
 
 _CANDIDATES = 48  # dense sizes tried for one target, evenly spaced in their logarithm
 
@@ -30,7 +28,7 @@ class MoeShape:
         balance: Weight of the load-balancing loss.
     """
 
-    dense: TransformerShape
+    dense: sx.TransformerShape
     experts: int
     top_k: int
     capacity: float
@@ -57,7 +55,7 @@ def counts(shape: MoeShape) -> sx.Counts:
         (994960, 303760)
     """
     s = shape
-    dense = transformer.counts(s.dense)
+    dense = sx.transformer_counts(s.dense)
     routers = s.dense.layers * s.dense.width * s.experts
     experts = s.dense.layers * s.expert_params
     return sx.Counts(
@@ -67,19 +65,20 @@ def counts(shape: MoeShape) -> sx.Counts:
     )
 
 
-def flops_per_token(shape: MoeShape) -> float:
+def flops_per_token(shape: MoeShape, *, computed: bool = False) -> float:
     """Training FLOPs per token: each matrix product forward, and twice that backward.
 
-    The experts are counted as they compute, on all their places, filled or not: with a capacity
-    of 1.25 a quarter more than the active parameters say. Attention is counted causal. Finding
-    places, gathering and adding up are not counted.
+    Args:
+        shape: The architecture.
+        computed: Whether to count what a step computes: experts on all their places, filled or
+            not, and the scores that the causal mask hides. By default a token's own experts
+            and the scores it sees. Finding places, gathering and adding up are never counted.
     """
     s = shape
-    mlp = 2 * s.expert_params
-    computed = s.experts * s.places / s.dense.seq_len
+    experts = s.experts * s.places / s.dense.seq_len if computed else s.top_k
     router = 2 * s.dense.width * s.experts
-    forward = transformer.forward_flops_per_token(s.dense)
-    return 3 * (forward + s.dense.layers * (router + (computed - 1) * mlp))
+    forward = sx.transformer_flops(s.dense, "full" if computed else "causal")
+    return 3 * (forward + s.dense.layers * (router + (experts - 1) * 2 * s.expert_params))
 
 
 def shape_for(
@@ -93,7 +92,7 @@ def shape_for(
     balance: float = 0.01,
     tied: bool = True,
     kv_groups: int = 1,
-    fixed: Fixed | None = None,
+    fixed: sx.FixedShape | None = None,
 ) -> MoeShape:
     """The mixture of a target size: all parameters within 10 % of it.
 
@@ -107,7 +106,7 @@ def shape_for(
         balance: See `MoeShape`.
         tied: Whether the head shares the embedding.
         kv_groups: Query heads to a key-value head.
-        fixed: What is not searched; see `scalax.shapes.transformer.Fixed`.
+        fixed: What is not searched; see `sx.FixedShape`.
 
     Raises:
         ScalaxError: No mixture of so many experts comes within 10 %.
@@ -118,10 +117,10 @@ def shape_for(
             where="model.top_k",
             fix=f"give at most {experts}",
         )
-    fixed = fixed or Fixed()
+    fixed = fixed or sx.FixedShape()
 
     def mixture(dense_params: float | None) -> MoeShape:
-        dense = transformer.shape_for(
+        dense = sx.transformer_shape(
             dense_params, vocab=vocab, seq_len=seq_len, tied=tied, kv_groups=kv_groups, fixed=fixed
         )
         return MoeShape(dense, experts, top_k, capacity, balance)
