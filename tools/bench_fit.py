@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from bench_forecast import measure, public_sweeps
+from bench_row import row
 from recovery import recover
 
 from scalax import registry
@@ -70,21 +71,6 @@ def best_of(count: int, function: Callable[[], Any]) -> float:
         function()
         found.append(time.perf_counter() - began)
     return min(found)
-
-
-def row(
-    name: str, ours: Any, target: Any, met: bool | None, reference: float | None = None
-) -> dict[str, Any]:
-    """One row of the table; the ratio is reference over ours."""
-    ratio = None if reference is None or not ours else reference / ours
-    return {
-        "name": name,
-        "reference": reference,
-        "ours": ours,
-        "ratio": ratio,
-        "target": target,
-        "met": met,
-    }
 
 
 def hoffmann_rows(runs: Runs) -> list[dict[str, Any]]:

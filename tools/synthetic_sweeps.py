@@ -12,9 +12,14 @@ from collections.abc import Callable
 import numpy as np
 
 from scalax.fit.budgets import budget_of
+from scalax.laws.base import ComputeRule
 from scalax.runs.table import Runs
+from scalax.simulate.sweep import Drift, Troubles, isoflops, spoil
 
 Truth = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_EMBEDDING = 32_000 * (64 / 12) ** (1 / 3)
+"""Embedding parameters over the cube root of the others: a vocabulary of 32,000, and blocks of 12
+width^2 parameters, one for every 64 of width."""
 KINDS = ("chinchilla", "joint", "kaplan", "broken", "embedding")
 
 
@@ -23,21 +28,23 @@ def synthetic_sweep(seed: int) -> tuple[Runs, str]:
     rng = np.random.default_rng(seed)
     kind = str(rng.choice(KINDS, p=[0.3, 0.25, 0.15, 0.15, 0.15]))
     size = 10 ** rng.uniform(7, 8.5)
-    truth = _truth(kind, size, rng)
+    truth = make_truth(kind, size, rng)
     isoflop = bool(rng.random() < 0.7)
     params, tokens = _isoflops(truth, size, rng) if isoflop else _grid(size, rng)
     flops = 6 * params * tokens
     drift = str(rng.choice(["none", "small", "tuning", "late"], p=[0.45, 0.2, 0.2, 0.15]))
     loss = truth(params, tokens) * _drifted(drift, params, tokens, flops, rng)
     noise = 10 ** rng.uniform(-3.3, -2.0)
-    shared = rng.normal(0, noise * rng.uniform(0, 0.5), len(flops))[budget_of(flops)]
-    loss = loss * np.exp(0.8 * noise * rng.standard_t(4, len(flops)) + shared)
+    together = budget_of(flops) if rng.random() < 0.5 else np.arange(len(flops))
+    troubles = Troubles(noise=noise, mistuned=0.05, outliers=0.01)
+    loss = np.exp(spoil(np.log(loss), together, troubles, rng))
     name = f"{seed}: {kind}, {'isoflops' if isoflop else 'grid'}, drift {drift}, noise {noise:.2%}"
     columns = {"params": params, "tokens": tokens, "flops": flops, "loss": loss}
     return Runs.from_columns(columns, source=name), f"{name}, {len(flops)} rows"
 
 
-def _truth(kind: str, size: float, rng: np.random.Generator) -> Truth:
+def make_truth(kind: str, size: float, rng: np.random.Generator) -> Truth:
+    """The loss of params and tokens under one of `KINDS`, about a size and 20 tokens a param."""
     floor, alpha, beta = rng.uniform(0.8, 2.2), rng.uniform(0.22, 0.55), rng.uniform(0.22, 0.5)
     a = rng.uniform(0.3, 1.2)
     b = a * np.exp(rng.normal(0, 0.4))
@@ -55,7 +62,7 @@ def _truth(kind: str, size: float, rng: np.random.Generator) -> Truth:
             by_n = 0.5 * n**-alpha + 0.5 * n ** (-alpha * bend)
             return floor + a * by_n + b * (0.5 * d**-beta + 0.5 * d ** (-beta / 2))
         if kind == "embedding":  # the N reported leaves out embeddings that do count
-            n = n + 10**6.5 * n**0.33 / size**0.67
+            n = n + _EMBEDDING * params ** (1 / 3) / size
         return floor + a * n**-alpha + b * d**-beta
 
     return loss
@@ -73,9 +80,9 @@ def _isoflops(truth: Truth, size: float, rng: np.random.Generator) -> tuple[np.n
         best = tried[np.argmin(truth(tried, budget / 6 / tried))]
         count = max(3, points + int(rng.integers(-2, 3)))
         centre = best * np.exp(off + moving * (k - budgets / 2))
-        n = centre * span ** np.linspace(-0.5, 0.5, count)
+        n, d = isoflops(np.array([budget]), np.array([centre]), count, span, ComputeRule())
         params.append(n)
-        tokens.append(budget / 6 / n)
+        tokens.append(d)
     return np.concatenate(params), np.concatenate(tokens)
 
 
@@ -108,7 +115,7 @@ def _drifted(
         place = np.log(params / params.min()) / np.log(params.max() / params.min())
         factor += rng.uniform(0, 0.01) * (place - 0.4) ** 2 * rng.choice([1, 3])
     elif drift == "late":
-        factor += rng.normal(0, 0.0025) * (far - far.mean())
+        factor *= np.exp(Drift.draw(0.003, float(flops.min()), rng)(flops))
     if rng.random() < 0.3:
         ratio = np.log(tokens / params)
         factor += rng.uniform(0, 0.003) * (ratio - np.median(ratio)) ** 2

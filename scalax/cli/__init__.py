@@ -9,7 +9,10 @@ from scalax.errors import ScalaxError
 
 
 def main() -> None:
-    """Runs the command line and exits: 0 done, 2 wrong use, 3 failed, 130 interrupted."""
+    """Runs the command line and exits: 0 done, 2 wrong use, 3 failed, 130 interrupted.
+
+    An error that arises in a plugin's code names the plugin; one that is ours ends in a traceback.
+    """
     import click
 
     try:
@@ -25,3 +28,11 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("scalax: interrupted", err=True)
         sys.exit(130)
+    except Exception as error:
+        from scalax.registry import blame
+
+        blamed = blame(error)
+        if blamed is None:
+            raise
+        click.echo(f"scalax: {blamed}", err=True)
+        sys.exit(blamed.exit_code)

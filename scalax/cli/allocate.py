@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import click
 
 from scalax.cli.app import json_option, plugin_option, print_json, warn
 from scalax.cli.choose_fit import chosen, fit_options, given_option, loss_law
+from scalax.cli.choose_hardware import hardware_options
 from scalax.predict.published_law import PublishedLaw
+
+if TYPE_CHECKING:
+    from scalax.budget.hardware import Run
 
 
 @click.command(
@@ -16,7 +21,9 @@ from scalax.predict.published_law import PublishedLaw
 Examples:
   scalax allocate --law hoffmann2022 --flops 5.76e23
   scalax allocate --law hoffmann2022 --inference-tokens 2e12 --target-loss 1.95
-  scalax allocate --law muennighoff2023 --flops 1e22 --given unique_tokens=1e10"""
+  scalax allocate --law muennighoff2023 --flops 1e22 --given unique_tokens=1e10
+  scalax allocate --law hoffmann2022 --chips v5e-256 --days 30
+  scalax allocate --law hoffmann2022 --chips v5e-256 --usd 250000 --lost 0.1"""
 )
 @fit_options
 @click.option("--flops", type=float, metavar="C", help="The budget, in FLOPs.")
@@ -30,6 +37,12 @@ Examples:
 @click.option(
     "--target-loss", type=float, metavar="L", help="Reach this loss with the least compute."
 )
+@click.option(
+    "--max-tokens", type=float, metavar="T", help="Tokens that there are; no more are used."
+)
+@click.option("--days", type=float, help="The budget, in days of --chips.")
+@click.option("--usd", type=float, help="The budget, in dollars for --chips at list price.")
+@hardware_options
 @given_option
 @json_option
 @plugin_option
@@ -39,14 +52,29 @@ def allocate(
     flops: float | None,
     inference_tokens: float | None,
     target_loss: float | None,
+    max_tokens: float | None,
+    days: float | None,
+    usd: float | None,
+    run: Run | None,
     given: dict[str, float],
     as_json: bool,
 ) -> None:
-    """Split a compute budget between parameters and data so that the loss is least."""
+    """Split a compute budget between parameters and data so that the loss is least.
+
+    The budget is --flops, or what --chips do in --days or for --usd: then utilisation comes from
+    the simulated training step of the best model, and the answer carries wall time and price.
+    """
+    from scalax.budget.limited import allocate_limited
     from scalax.report.words import allocation_lines
 
-    found = chosen(fit_file, law)
+    found, more = chosen(fit_file, law), []
+    if run is None and (days is not None or usd is not None):
+        raise click.UsageError("--days and --usd need --chips, such as --chips v5e-256")
     if inference_tokens is not None or target_loss is not None:
+        if run is not None or max_tokens is not None:
+            raise click.UsageError(
+                "--chips and --max-tokens do not go with --inference-tokens or --target-loss"
+            )
         from scalax.predict.inference import allocate_with_inference
 
         answer = allocate_with_inference(
@@ -61,13 +89,22 @@ def allocate(
                 f"the split is the least loss by {found.law}'s law of it, not the paper's own rule"
             )
             answer = dataclasses.replace(answer, notes=[rule, *answer.notes])
+    elif run is not None:
+        from scalax.budget.hardware import allocate_on, hardware_lines
+
+        answer = allocate_on(
+            found, run, flops=flops, days=days, usd=usd, max_tokens=max_tokens, given=given
+        )
+        more = hardware_lines(answer)
     elif flops is not None:
-        answer = found.allocate(flops, **given)
+        answer = allocate_limited(found, flops, max_tokens, **given)
     else:
-        raise click.UsageError("Missing option '--flops' (or '--target-loss').")
+        raise click.UsageError(
+            "Missing option '--flops' (or '--target-loss'), or '--chips' with '--days' or '--usd'."
+        )
     if as_json:
         print_json(answer.to_json())
         return
-    for line in allocation_lines(answer):
+    for line in [*allocation_lines(answer), *more]:
         click.echo(line)
     warn(answer.notes)

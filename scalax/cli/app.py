@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
@@ -19,18 +19,34 @@ _COMMANDS = {
     "compare": "scalax.cli.compare:compare",
     "predict": "scalax.cli.predict:predict",
     "allocate": "scalax.cli.allocate:allocate",
+    "frontier": "scalax.cli.frontier:frontier",
     "gain": "scalax.cli.gain:gain",
+    "simulate": "scalax.cli.simulate:simulate",
+    "plan": "scalax.cli.plan:plan",
     "laws": "scalax.cli.laws:laws",
     "plugins": "scalax.cli.plugins:plugins",
 }
 
 
-class _Lazy(click.Group):
+class LazyGroup(click.Group):
+    """A group whose commands are each imported only when named or listed.
+
+    Args:
+        targets: ``module:attribute`` of each command by name, in the order of its listing.
+        **settings: Those of `click.Group`.
+    """
+
+    def __init__(self, *, targets: Mapping[str, str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.targets = targets
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        """The names, in the order given."""
+        return list(self.targets)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        target = _COMMANDS.get(name)
+        """Imports a command."""
+        target = self.targets.get(name)
         if target is None:
             return None
         module, _, attribute = target.partition(":")
@@ -40,15 +56,17 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggests the nearest name for one that is unknown."""
         from scalax.errors import suggest
 
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"no command {args[0]!r}: {suggest(args[0], _COMMANDS)}", ctx)
+        if args and args[0] not in self.targets and not args[0].startswith("-"):
+            raise click.UsageError(f"no command {args[0]!r}: {suggest(args[0], self.targets)}", ctx)
         return super().resolve_command(ctx, args)
 
 
 @click.group(
-    cls=_Lazy,
+    cls=LazyGroup,
+    targets=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: scalax allocate --law hoffmann2022 --flops 1e24, "
     "or: scalax run experiments/quickstart.toml",

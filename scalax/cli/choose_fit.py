@@ -41,6 +41,15 @@ def chosen(fit_file: str | None, law: str | None) -> Fit | PublishedLaw:
     )
 
 
+def law_or_file(law: str) -> Fit | PublishedLaw:
+    """What one ``--law NAME|FIT.json`` names: a file where it ends in .json, else a published law.
+
+    Raises:
+        ScalaxError: No such law, or the file is no fit.
+    """
+    return read_fit(law) if law.endswith(".json") else published_fit(law)
+
+
 def loss_law(found: Fit | PublishedLaw) -> Fit:
     """The law of the loss in what was chosen.
 

@@ -13,7 +13,9 @@ from scalax.errors import ScalaxError
 
 if TYPE_CHECKING:
     from scalax.predict.fit_result import Fit
+    from scalax.runs.table import Runs
 
+_SHOWN = 12  # members of an ensemble
 _EXAMPLES = {
     "--fix": "write --fix E=1.69",
     "--tie": "write --tie alpha=beta",
@@ -45,7 +47,8 @@ _PARAMETRIC = {
     "--law",
     default="auto",
     show_default=True,
-    help="The law form to fit; auto for what forecast the largest budgets of RUNS best.",
+    help="The law form to fit; auto for what forecast the largest budgets of RUNS best; "
+    "posterior for published laws updated by RUNS, where they are few.",
 )
 @click.option("--metric", default="loss", show_default=True, help="The column to fit.")
 @columns_option
@@ -70,10 +73,10 @@ _PARAMETRIC = {
 )
 @click.option(
     "--method",
-    type=click.Choice(["parametric", "isoflop", "envelope"]),
+    type=click.Choice(["parametric", "isoflop", "envelope", "hyperparameters"]),
     default="parametric",
     show_default=True,
-    help="The law, or a classical route to N* for comparison.",
+    help="The law; a classical route to N* for comparison; or laws of learning rate and batch.",
 )
 @click.option("--watch", is_flag=True, help="Fit again whenever RUNS changes; Ctrl-C ends it.")
 @click.option("--clean", is_flag=True, help="Drop near-duplicates, off-centre points, outliers.")
@@ -100,10 +103,15 @@ def fit(
 
     if method != "parametric":
         for name, flag in _PARAMETRIC.items():
+            if name == "out" and method == "hyperparameters":
+                continue
             if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
                 raise click.UsageError(
                     f"{flag} means nothing to --method {method}: it fits no law; leave it out", ctx
                 )
+        if method == "hyperparameters":
+            _tuning(runs, out, as_json, settings)
+            return
         _classical(runs, method, as_json, settings)
         return
     settings["fixed"] = dict(_pair(text, "--fix", _number) for text in settings["fixed"])
@@ -126,20 +134,45 @@ def _record(found: Fit) -> dict[str, Any]:
     return {k: v for k, v in found.to_json().items() if k not in ("samples", "residuals")}
 
 
-def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) -> None:
-    from scalax.fit.classical import classical_split
+def _cleaned(runs: str, settings: dict[str, Any]) -> Runs:
     from scalax.runs.clean import clean
     from scalax.runs.read import read_runs
 
     metric = settings["metric"]
-    table = read_runs(runs, settings["columns"], metric)
-    table = clean(table, metric=metric, drop_worst=settings["drop_worst"])
+    found = read_runs(runs, settings["columns"], metric)
+    found = clean(found, metric=metric, drop_worst=settings["drop_worst"])
     if settings["clean"]:
         from scalax.fit.tidy import tidy
 
-        table = tidy(table, metric)
-    warn(table.notes)
-    found = classical_split(table, method, metric)
+        found = tidy(found, metric)
+    warn(found.notes)
+    return found
+
+
+def _tuning(runs: str, out: str | None, as_json: bool, settings: dict[str, Any]) -> None:
+    from scalax.fit.tuning import tune
+    from scalax.report.tuning import law_rows, optimum_rows, tuning_lines
+
+    found = tune(_cleaned(runs, settings), settings["metric"])
+    if out:
+        found.save(out)
+    warn(found.notes)
+    record = found.to_json()
+    if as_json:
+        print_json(record)
+        return
+    for line in tuning_lines(record, "tokens"):
+        click.echo(line)
+    click.echo()
+    table(["law", "number", "estimate", f"{found.level:.0%} interval"], law_rows(record))
+    click.echo()
+    table(*optimum_rows(record, "tokens"))
+
+
+def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) -> None:
+    from scalax.fit.classical import classical_split
+
+    found = classical_split(_cleaned(runs, settings), method, settings["metric"])
     warn(found.notes)
     if as_json:
         print_json(found.to_json())
@@ -198,9 +231,11 @@ def _show(found: Fit) -> None:
                     m["weights"],
                     ", ".join(f"{name} {value:.5g}" for name, value in m["coefficients"].items()),
                 ]
-                for m in found.members
+                for m in found.members[:_SHOWN]
             ),
         )
+        if len(found.members) > _SHOWN:
+            click.echo(f"and {len(found.members) - _SHOWN} more: fit.json holds all")
         return
     rows = [[name, f"{value:.6g}"] for name, value in found.coefficients.items()]
     if found.intervals is None:

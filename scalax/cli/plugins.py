@@ -1,17 +1,21 @@
-"""`scalax plugins`: what is registered, from where, and what failed to load."""
+"""`scalax plugins`: what is registered and what failed; what is wrong with one; a new package."""
 
 from __future__ import annotations
+
+import sys
+import tomllib
+from typing import Any
 
 import click
 
 from scalax import registry
-from scalax.cli.app import json_option, plugin_option, print_json, table
+from scalax.cli.app import json_option, plugin_option, print_json, say, table
 from scalax.errors import ScalaxError
 
 
 @click.group()
 def plugins() -> None:
-    """List laws, model families and datasets: built in, installed, or from --plugin."""
+    """List, check or begin laws, model families and datasets."""
 
 
 @plugins.command("list")
@@ -22,18 +26,104 @@ def list_plugins(as_json: bool) -> None:
     found = []
     for kind in registry.KINDS:
         for entry in registry.entries(kind):
-            problem = None
+            title, problem = None, None
             try:
-                entry.load()
+                title = getattr(entry.load(), "title", None)
             except ScalaxError as error:
                 problem = str(error)
+            target = entry.target if isinstance(entry.target, str) else None
             found.append(
-                {"kind": kind, "name": entry.name, "origin": entry.origin, "error": problem}
+                {
+                    "kind": kind,
+                    "name": entry.name,
+                    "origin": entry.origin,
+                    "target": target,
+                    "title": title,
+                    "error": problem,
+                }
             )
     if as_json:
         print_json(found)
         return
     table(
-        ["kind", "name", "origin", "state"],
-        [[str(f["kind"]), str(f["name"]), str(f["origin"]), f["error"] or "works"] for f in found],
+        ["kind", "name", "from", "what"],
+        [
+            [str(f[k] or "") for k in ("kind", "name", "origin")]
+            + ["FAILED" if f["error"] else str(f["title"])]
+            for f in found
+        ],
     )
+    for f in found:
+        if f["error"]:
+            say(f"failed: {f['error']}")
+
+
+@plugins.command(
+    epilog="Examples: scalax plugins check law:chinchilla; scalax plugins check my-package/; "
+    "scalax plugins check tfds:mnist --set data_dir='\"/data\"'"
+)
+@click.argument("target")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A key of [data] to open a dataset with, its value in TOML; may be given again.",
+)
+@json_option
+@plugin_option
+def check(target: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check a plugin against its interface, line by line; exit 3 where a line fails.
+
+    TARGET is a name as `plugins list` shows it (law:NAME where kinds share one), the folder of a
+    package, installed or not, or one Python file.
+    """
+    from scalax.conform.check import check_plugin
+
+    reports = check_plugin(target, _options(overrides))
+    if as_json:
+        print_json([report.to_json() for report in reports])
+    else:
+        for report in reports:
+            click.echo(f"{report.kind} {report.name} ({report.origin})")
+            for line in report.lines:
+                click.echo(f"  {'passed' if line.passed else 'FAILED'}  {line.demand}")
+                click.echo(f"          {line.detail}")
+            passed = sum(line.passed for line in report.lines)
+            click.echo(f"{passed} of {len(report.lines)} lines passed")
+    if not all(report.passed for report in reports):
+        sys.exit(3)
+
+
+@plugins.command(epilog="Example: scalax plugins new scalax-audio --kind dataset")
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice(registry.KINDS), required=True, help="What it will register."
+)
+@click.option("--out", metavar="FOLDER", help="Where to write it; ./NAME by default.")
+def new(name: str, kind: registry.Kind, out: str | None) -> None:
+    """Write an installable package with a working example: change it bit by bit.
+
+    NAME is the package's, in lower case with dashes; the plugin inside is called the same.
+    """
+    from scalax.scaffold.write import write_package
+
+    folder = write_package(name, kind, out)
+    click.echo(f"wrote {folder}; next:")
+    click.echo(f"  pip install --editable {folder}")
+    click.echo(f"  scalax plugins check {kind}:{name}")
+    click.echo(f"  see {folder}/README.md")
+
+
+def _options(overrides: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for override in overrides:
+        try:
+            found |= tomllib.loads(override)
+        except tomllib.TOMLDecodeError:
+            raise ScalaxError(
+                f"expected KEY=VALUE with a TOML value, got {override!r}",
+                where="--set",
+                fix="write --set seq_len=64, or --set 'data_dir=\"/data\"' for text",
+            ) from None
+    return found

@@ -14,7 +14,7 @@ from scalax.cli.app import is_terminal, json_option, plugin_option, print_json, 
     epilog="Example: scalax run experiments/quickstart.toml --set sweep.params=[20000,40000]"
 )
 @click.argument("experiment", type=click.Path())
-@click.option("--out", metavar="DIR", help="Where results go; out/NAME by default.")
+@click.option("--out", metavar="DIR|gs://", help="Where results go; out/NAME by default.")
 @click.option(
     "--set",
     "overrides",
@@ -37,6 +37,17 @@ from scalax.cli.app import is_terminal, json_option, plugin_option, print_json, 
     metavar="DIR|gs://",
     help="Where compiled steps are kept for the next start; scalax's cache by default.",
 )
+@click.option(
+    "--share",
+    is_flag=True,
+    help="Let other jobs started so, on any machines that see the folder, take runs from it too.",
+)
+@click.option(
+    "--lease-seconds",
+    type=click.FloatRange(min=1),
+    metavar="S",
+    help="With --share: a job silent for so long is taken over; 60 by default.",
+)
 @click.option("--dry-run", is_flag=True, help="Check the file and print the plan; train nothing.")
 @json_option
 @plugin_option
@@ -49,14 +60,18 @@ def run(
     num_processes: int | None,
     profile: str | None,
     compile_cache: str | None,
+    share: bool,
+    lease_seconds: float | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Train the sweep that EXPERIMENT states, fit it, test the forecast, write a report.
 
     Started again on the same folder it goes on where it stopped. On several hosts give the same
-    command on each: they train every run together.
+    command on each: they train every run together. With --share, machines that know nothing of each
+    other divide the runs of one folder.
     """
+    from scalax import lease as leases
     from scalax.report.outcome import outcome_lines
     from scalax.sweep.progress import Bars, Lines
     from scalax.sweep.run import prepare, run_prepared
@@ -65,6 +80,8 @@ def run(
     from scalax.train.profile import Profile
     from scalax.train.stopping import Stopped
 
+    if lease_seconds is not None and not share:
+        raise click.UsageError("--lease-seconds is of --share: give both")
     asked_profile = None if profile is None else Profile.parse(profile)
     cluster = cluster_of(coordinator, process_id, num_processes)
     prepared = prepare(experiment, overrides)
@@ -89,6 +106,7 @@ def run(
             cluster=cluster,
             profile=asked_profile,
             compile_cache=compile_cache,
+            share_seconds=(lease_seconds or leases.SECONDS) if share else None,
         )
     except Stopped:
         say(f"stopped and saved; the same command goes on: scalax run {experiment}")
@@ -96,7 +114,7 @@ def run(
     finally:
         if isinstance(reporter, Bars):
             reporter.close()
-    if outcome is None:  # process 0 tells
+    if outcome is None:  # process 0 tells, or the job that ended the sweep
         return
     warn(outcome.notes)
     if as_json:

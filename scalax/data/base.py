@@ -32,12 +32,14 @@ class Dataset(abc.ABC):
     Class attributes:
         name: What a user writes.
         title: One line for a listing.
-        interface: Version of this interface that it was written for.
+        trial: The keys of ``[data]`` that it is checked with, ``dataset`` aside.
+        interface: Version of this interface that it was written for; 1 where it says nothing.
     """
 
     interface: ClassVar[int] = 1
     name: ClassVar[str]
     title: ClassVar[str]
+    trial: ClassVar[Mapping[str, Any]] = {}
 
     @abc.abstractmethod
     def open(self, name: str, options: Mapping[str, Any]) -> OpenDataset:

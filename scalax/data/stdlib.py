@@ -29,6 +29,7 @@ class Stdlib(Dataset):
     """Python's standard library as bytes, split by file. Option: ``seq_len``."""
 
     name: ClassVar[str] = "stdlib"
+    trial: ClassVar[Mapping[str, Any]] = {"seq_len": 128}
     title: ClassVar[str] = "source text of Python's standard library, as bytes; always there"
 
     def open(self, name: str, options: Mapping[str, Any]) -> TokenDataset:

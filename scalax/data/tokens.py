@@ -23,6 +23,7 @@ import numpy as np
 from scalax.data.base import Example, Split
 from scalax.errors import ScalaxError
 from scalax.files import disk_error, write_json
+from scalax.folders import cache_folder
 from scalax.shapes.base import DataSpec, Feature
 
 VOCAB = 256
@@ -126,14 +127,6 @@ def pack(
                 fix="give more text, in several documents, or a smaller seq_len",
             )
     return found
-
-
-def cache_folder() -> Path:
-    """``$SCALAX_CACHE``, or scalax's folder in the user's cache."""
-    if own := os.environ.get("SCALAX_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "scalax"
 
 
 def _write(folder: Path, documents: Callable[[], Iterator[bytes]]) -> None:

@@ -47,7 +47,7 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     with at least half a hundredth each make an ensemble.
     """
     started = time.perf_counter()
-    _refuse(settings)
+    refuse_of_one_law(settings, "auto")
     if len(runs) < _FEWEST_ROWS:
         raise ScalaxError(
             f"{len(runs)} usable rows", where=runs.source, fix=f"give at least {_FEWEST_ROWS} runs"
@@ -124,9 +124,9 @@ def _on_every_row(objective: Objective, theta: np.ndarray, weights: np.ndarray) 
     return solved.theta[0] if np.isfinite(solved.value[0]) else theta
 
 
-def _refuse(settings: FitSettings) -> None:
-    """What is asked of one law cannot be asked of a choice among several."""
-    for name, value in (
+def refuse_of_one_law(settings: FitSettings, name: str) -> None:
+    """Raises where what is asked of one law is asked of several, chosen or weighed by ``name``."""
+    for asked, value in (
         ("fixed", settings.fixed),
         ("ties", settings.ties),
         ("bounds", settings.bounds),
@@ -134,8 +134,8 @@ def _refuse(settings: FitSettings) -> None:
     ):
         if value:
             raise ScalaxError(
-                f"{name} is of one law under one weighting, and auto weighs several",
-                where=name,
+                f"{asked} is of one law under one weighting, and {name} weighs several",
+                where=asked,
                 fix="leave it out, or name a law",
             )
 

@@ -17,6 +17,7 @@ from scalax.fit.objective import Objective
 from scalax.fit.residual import Cost, Kind
 from scalax.fit.rows import WEIGHTS, Weights, compute_rule, evenly, ranges, weigh
 from scalax.fit.solve import solve
+from scalax.fit.starts import grid_starts
 from scalax.fit.uncertainty import bootstrap, clusters_told
 from scalax.fit.warn import constant_columns, few_rows
 from scalax.laws.base import Law
@@ -98,7 +99,8 @@ def fit(
     Args:
         runs: A table from `read_runs`, or the path of one.
         law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
-            budgets best, with intervals from those forecasts.
+            budgets best, with intervals from those forecasts, or ``"posterior"`` for the prior
+            over published laws updated by the runs: for few runs, as after `scalax plan`.
         columns: Our column names to theirs, where ``runs`` is a path.
         metric: The column to fit; held-out loss by default.
         weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; mean 1.
@@ -162,6 +164,10 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         from scalax.fit.auto import fit_auto
 
         return fit_auto(runs, settings)
+    if settings.law == "posterior":
+        from scalax.fit.posterior import fit_posterior
+
+        return fit_posterior(runs, settings)
     started = time.perf_counter()
     law: Law = registry.get("law", settings.law)
     held = constrain(law, settings.fixed, settings.ties, settings.bounds)
@@ -177,7 +183,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
     weights = weigh(runs["flops"], settings.weights)
     found = solve(objective, weights, held)
     if found is None:
-        raise ScalaxError(f"{law.name} is not finite on these rows", where=runs.source)
+        raise _not_finite(law, f"the {len(runs)} rows of {runs.source}")
     theta = found.theta
     condition, told = conditioning(objective, theta, weights, held)
     cautions += told
@@ -224,6 +230,27 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         diagnostics={"condition": condition, **found.starts},
         error=error,
         split_error=split,
+    )
+
+
+def demand_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
+    """Raises a ScalaxError where a law has no finite loss at rows that are to be trained for.
+
+    Args:
+        law: The form.
+        columns: Its columns, [rows] each.
+    """
+    rows = len(next(iter(columns.values())))
+    objective = Objective(law, columns, np.zeros(rows))
+    if not len(grid_starts(objective, np.ones(rows), 1, constrain(law, {}, (), {}))):
+        raise _not_finite(law, f"the {rows} runs planned")
+
+
+def _not_finite(law: Law, rows: str) -> ScalaxError:
+    return ScalaxError(
+        f"its loss is finite for no coefficients on {rows}",
+        where=registry.told("law", law.name),
+        fix="scalax plugins check tells what is wrong with a law, or choose another",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scalax.errors import ScalaxError
+from scalax.files import place, version
 from scalax.predict.fit_result import Fit
 
 
@@ -21,15 +22,14 @@ def watch(path: str | Path, refit: Callable[[], Fit], every: float) -> Iterator[
         refit: Reads and fits it.
         every: Seconds between looks.
     """
-    file = Path(path)
+    file = place(path)
     file = file / "runs.csv" if file.is_dir() else file
-    seen: tuple[int, int] | None = None
+    seen: tuple[str, int] | None = None
     while True:
         try:
-            stat = file.stat()
-            now = (stat.st_mtime_ns, stat.st_size)
+            now = version(file)
         except OSError:
-            now = (0, 0)
+            now = ("", 0)
         if now != seen:
             seen = now
             try:

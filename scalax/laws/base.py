@@ -75,7 +75,10 @@ class Law(abc.ABC):
         params_expected: Which parameters its N counts in the source.
         assumed: What a query takes a column other than params and tokens to be where it is not
             given: words for the reader, and the value given the other columns.
-        interface: Version of this interface that it was written for.
+        typical: Plausible least and greatest value of each coefficient, and of columns other than
+            params, tokens and flops: what a check or a synthetic sweep draws from.
+        falls_with: The columns in which the loss never rises as they grow; None for all of them.
+        interface: Version of this interface that it was written for; 1 where it says nothing.
     """
 
     interface: ClassVar[int] = 1
@@ -87,6 +90,8 @@ class Law(abc.ABC):
     coefficients: ClassVar[tuple[Coefficient, ...]]
     params_expected: ClassVar[str] = "all parameters, embeddings included"
     assumed: ClassVar[Mapping[str, tuple[str, Callable[[Mapping[str, Array]], Array]]]] = {}
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    falls_with: ClassVar[tuple[str, ...] | None] = None
 
     @abc.abstractmethod
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:

@@ -37,6 +37,12 @@ class Bounded(Law):
             "alpha", "exponent", 0.01, 6.0, (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.3, 2.0), "steepness"
         ),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (0.01, 0.3),
+        "H": (0.5, 0.95),
+        "K": (1e18, 1e22),
+        "alpha": (0.1, 1.0),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The value, in [0, 1]; see `Law.loss`."""

@@ -40,6 +40,14 @@ class BrokenPower(Law):
         ),
         Coefficient("width", "exponent", 0.02, 5.0, (0.1, 0.4, 1.5), "width of the knee"),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (0.3, 3.0),
+        "K": (1e18, 1e21),
+        "alpha": (0.05, 0.3),
+        "turn": (0.05, 0.3),
+        "width": (0.1, 1.5),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

@@ -36,6 +36,13 @@ class Chinchilla(Law):
         Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of params"),
         Coefficient("beta", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of tokens"),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (100.0, 1000.0),
+        "B": (100.0, 3000.0),
+        "alpha": (0.25, 0.5),
+        "beta": (0.25, 0.5),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

@@ -48,6 +48,16 @@ class DataConstrained(Law):
         Coefficient("R_D", "scale", 1e-2, 1e6, _REPEATS, "repeats after which data is worth 1 / e"),
         Coefficient("R_N", "scale", 1e-2, 1e6, _REPEATS, "the same of excess params"),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (100.0, 1000.0),
+        "B": (100.0, 3000.0),
+        "alpha": (0.25, 0.5),
+        "beta": (0.25, 0.5),
+        "R_D": (2.0, 40.0),
+        "R_N": (2.0, 20.0),
+        "unique_tokens": (1e9, 1e12),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

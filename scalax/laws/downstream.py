@@ -36,6 +36,13 @@ class LossToError(Law):
             "gamma", "exponent", 1e-3, 20.0, tuple(0.1 * 1.2**k for k in range(28)), "rate"
         ),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "epsilon": (0.7, 0.95),
+        "k": (0.8, 1.5),
+        "gamma": (0.7, 1.5),
+        "loss": (1.8, 4.0),
+    }
+    falls_with: ClassVar[tuple[str, ...] | None] = ()
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The error; see `Law.loss`."""
@@ -75,6 +82,13 @@ class LossToAccuracy(Law):
             "k", "exponent", 0.05, 100.0, tuple(0.5 * 1.5**k for k in range(11)), "steepness"
         ),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "chance": (0.1, 0.3),
+        "top": (0.8, 0.98),
+        "L0": (1.5, 3.0),
+        "k": (1.0, 5.0),
+        "loss": (1.0, 4.0),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The accuracy, in [0, 1]; see `Law.loss`."""

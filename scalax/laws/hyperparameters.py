@@ -6,8 +6,12 @@ nothing where the law's own runs are too far away. It never looks at a model.
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from scalax.errors import ScalaxError
 from scalax.laws.base import Array
 
 FARTHEST = 100.0
@@ -43,6 +47,9 @@ class PowerProduct:
         """The product in plain text."""
         powers = (("N", self.params), ("D", self.tokens), ("C", self.flops))
         return f"{self.coefficient:g}" + "".join(f" {s}^{e:g}" for s, e in powers if e)
+
+
+_NUMBERS = ("coefficient", "params", "tokens", "flops")
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,59 @@ def suggest(
     rate, batch = law(params, tokens, flops)
     beyond = f", {outside:.2g} times outside its runs" if outside > 1.05 else ""
     return rate, batch, [f"learning rate and batch by {name}, of language models{beyond}"]
+
+
+def read_law(name: str) -> dict[str, PowerProduct]:
+    """The laws of a published entry, or of a JSON file.
+
+    Args:
+        name: A published law with hyperparameters, or a path that ends in .json: an object with
+            ``learning_rate``, ``batch_tokens`` or both, each with ``coefficient`` and exponents.
+
+    Returns:
+        One or two laws by name.
+
+    Raises:
+        ScalaxError: No such law or file, or it holds none.
+
+    Example:
+        >>> read_law("steplaw2025")["batch_tokens"].equation
+        '0.58 D^0.571'
+    """
+    if name.endswith(".json"):
+        return _read_json(Path(name))
+    from scalax.laws.published import get_published, published
+
+    law = get_published(name).hyperparameters
+    if law is None:
+        known = [key for key, entry in published().items() if entry.hyperparameters]
+        raise ScalaxError(
+            f"{name} says nothing of learning rate and batch", fix=f"give {', '.join(known)}"
+        )
+    return {"learning_rate": law.learning_rate, "batch_tokens": law.batch_tokens}
+
+
+def _read_json(path: Path) -> dict[str, PowerProduct]:
+    fix = "give the hyperparameters.json of a sweep over learning_rate, batch or both"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        given = {name: values.get(name) for name in ("learning_rate", "batch_tokens")}
+        found = {
+            name: PowerProduct(**{key: float(law[key]) for key in _NUMBERS if key in law})
+            for name, law in given.items()
+            if law is not None
+        }
+    except FileNotFoundError:
+        raise ScalaxError("no such file", where=str(path), fix=fix) from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ScalaxError(f"holds no laws: {error}", where=str(path), fix=fix) from None
+    usable = (
+        0 < law.coefficient < math.inf and all(abs(getattr(law, v)) <= 10 for v in _NUMBERS[1:])
+        for law in found.values()
+    )
+    if not found or not all(usable):
+        raise ScalaxError("holds no laws of usable numbers", where=str(path), fix=fix)
+    return found
 
 
 def _law(name: str) -> HyperparameterLaw:

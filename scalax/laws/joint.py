@@ -42,6 +42,14 @@ class Joint(Law):
         Coefficient("beta", "exponent", 1e-3, 6.0, _EXPONENTS, "exponent of tokens inside"),
         Coefficient("gamma", "exponent", 2e-2, 6.0, (0.2, 0.4, 0.7, 1.0, 1.5), "outer exponent"),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (100.0, 10000.0),
+        "B": (100.0, 10000.0),
+        "alpha": (0.25, 0.5),
+        "beta": (0.25, 0.5),
+        "gamma": (0.4, 1.5),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

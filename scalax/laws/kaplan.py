@@ -37,6 +37,12 @@ class Kaplan(Law):
         Coefficient("alpha_N", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of params"),
         Coefficient("alpha_D", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of tokens"),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "Nc": (1e12, 1e15),
+        "Dc": (1e12, 1e15),
+        "alpha_N": (0.05, 0.15),
+        "alpha_D": (0.05, 0.15),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

@@ -48,6 +48,14 @@ class LearningCurve(Law):
             "alpha", "exponent", 1e-3, 3.0, tuple(0.05 * k for k in range(1, 41)), "its exponent"
         ),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (0.3, 2.0),
+        "C": (0.05, 0.5),
+        "alpha": (0.2, 0.8),
+        "lr_area": (0.1, 30.0),
+        "lr_annealing": (0.001, 0.5),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

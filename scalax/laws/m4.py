@@ -52,6 +52,13 @@ class M4(Law):
             "gamma", "exponent", 1e-3, 3.0, (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0), "its exponent"
         ),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (0.5, 1.5),
+        "E0": (6.0, 11.0),
+        "K": (1e15, 1e20),
+        "alpha": (0.05, 2.0),
+        "gamma": (0.1, 0.3),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; NaN where E0 does not exceed E. See `Law.loss`."""

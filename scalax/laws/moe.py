@@ -54,6 +54,20 @@ class MixtureOfExperts(Law):
             "gamma", "exponent", 1e-3, 3.0, (0.1, 0.2, 0.4), "exponent of params, shared term"
         ),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "e": (1.0, 2.0),
+        "a": (100.0, 1000.0),
+        "b": (100.0, 3000.0),
+        "c": (0.1, 0.5),
+        "d": (0.1, 5.0),
+        "alpha": (0.25, 0.5),
+        "beta": (0.25, 0.5),
+        "lam": (-0.6, -0.1),
+        "delta": (0.05, 0.3),
+        "gamma": (0.1, 0.3),
+        "params_active": (1e6, 9e6),
+    }
+    falls_with: ClassVar[tuple[str, ...] | None] = ("tokens",)
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

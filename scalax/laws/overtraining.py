@@ -40,6 +40,12 @@ class Overtraining(Law):
             "eta", "exponent", 1e-3, 1.5, tuple(0.02 * k for k in range(1, 41)), "exponent of C"
         ),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "a": (50.0, 400.0),
+        "b": (50.0, 400.0),
+        "eta": (0.09, 0.2),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

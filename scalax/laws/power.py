@@ -39,6 +39,11 @@ class PowerParams(Law):
         Coefficient("A", "linear", 1e-9, 1e30, meaning="size of the power law"),
         Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "its exponent"),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (100.0, 1000.0),
+        "alpha": (0.25, 0.5),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""
@@ -71,3 +76,8 @@ class PowerFlops(PowerParams):
     title: ClassVar[str] = "a floor and a power law in training compute"
     equation: ClassVar[str] = "L = E + A / C^alpha"
     columns: ClassVar[tuple[str, ...]] = ("flops",)
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (1e2, 1e4),
+        "alpha": (0.1, 0.3),
+    }

@@ -54,6 +54,19 @@ class Precision(Law):
         Coefficient("gamma_a", "scale", 0.05, 100.0, _BITS, "bits that activations need"),
         Coefficient("gamma_kv", "scale", 0.05, 100.0, _BITS, "bits that the cache needs"),
     )
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (100.0, 1000.0),
+        "B": (100.0, 3000.0),
+        "alpha": (0.25, 0.5),
+        "beta": (0.25, 0.5),
+        "gamma_w": (1.0, 4.0),
+        "gamma_a": (1.0, 4.0),
+        "gamma_kv": (0.5, 3.0),
+        "bits_weights": (3.0, 16.0),
+        "bits_activations": (3.0, 16.0),
+        "bits_cache": (3.0, 16.0),
+    }
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """The loss; see `Law.loss`."""

@@ -1,7 +1,7 @@
 """What every model family provides: shapes, counts, a recipe, and the Flax module itself.
 
 Importing this file, or a family, imports no jax: only `build` and `sums` need it, so that a
-sweep is planned and a budget answered without it.
+sweep is planned and a budget answered without it. What they give is held to the interface here.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from scalax import registry
+from scalax.errors import ScalaxError
 from scalax.models.compute import Compute
-from scalax.shapes.base import Counts, DataSpec, Recipe
+from scalax.shapes.base import Counts, DataSpec, Recipe, Trial
 
 
 class ModelFamily(abc.ABC):
@@ -23,14 +25,16 @@ class ModelFamily(abc.ABC):
         rules: Logical axis names of parameters to mesh axes (data, fsdp, tensor, expert), or None
             for an axis that is never divided. ``batch``, that of examples, is always there.
         metrics: What `sums` gives; any of them can be fitted.
-        interface: Version of this interface that it was written for.
+        trial: What it is checked on; see `scalax plugins check`.
+        interface: Version of this interface that it was written for; 1 where it says nothing.
     """
 
     interface: ClassVar[int] = 1
     name: ClassVar[str]
     title: ClassVar[str]
-    rules: ClassVar[Mapping[str, str | None]]
+    rules: ClassVar[Mapping[str, str | tuple[str, ...] | None]]
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    trial: ClassVar[Trial | None] = None
 
     @abc.abstractmethod
     def shape(self, params: float, options: Mapping[str, Any], data: DataSpec) -> Any:
@@ -70,9 +74,26 @@ class ModelFamily(abc.ABC):
     def flops_per_unit(self, shape: Any) -> float:
         """Training FLOPs per token (or example): every matrix product, forward and backward."""
 
+    def flops_computed(self, shape: Any) -> float:
+        """The products that a step as built really computes per token (or example).
+
+        More than `flops_per_unit` where some of them are wasted and not counted there, such as
+        attention's scores that a causal mask hides. A check holds it against the traced step.
+        """
+        return self.flops_per_unit(shape)
+
     @abc.abstractmethod
     def recipe(self, shape: Any, units: float, data: DataSpec) -> Recipe:
         """Hyperparameters for a size and an amount of training data in units."""
+
+    def transfers_rate(self, shape: Any) -> bool:
+        """Whether the shape's parametrisation carries the learning rate of a base size to others.
+
+        Such a module scales the rate of single parameters (``rate_scale`` beside their logical axis
+        names) by Adam's rules, so that no law of the rate in params may come on top.
+        """
+        del shape
+        return False
 
     @abc.abstractmethod
     def build(self, shape: Any, *, rngs: Any, compute: Compute) -> Any:
@@ -84,7 +105,8 @@ class ModelFamily(abc.ABC):
             compute: The dtype to compute in (parameters are float32), and what to recompute.
 
         Returns:
-            A ``flax.nnx.Module`` whose parameters carry logical axis names from ``rules``.
+            A ``flax.nnx.Module`` whose parameters carry logical axis names from ``rules``; one
+            with ``rate_scale`` in its metadata learns at so many times the learning rate.
         """
 
     @abc.abstractmethod
@@ -99,3 +121,41 @@ class ModelFamily(abc.ABC):
         Returns:
             Sums by metric, ``loss`` among them (float32 scalars), and the weight they are over.
         """
+
+
+def checked_sums(
+    family: ModelFamily, module: Any, batch: Mapping[str, Any]
+) -> tuple[dict[str, Any], Any]:
+    """`ModelFamily.sums`, held to its interface; it looks at shapes alone, while a step is traced.
+
+    Raises:
+        ScalaxError: A metric is missing, or one of them or the weight is no scalar.
+    """
+    where = registry.told("model", family.name) + ": sums"
+    found = family.sums(module, batch)
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
+        raise ScalaxError(f"expected sums by metric and a weight, got {found!r}", where=where)
+    sums, weight = found
+    if lacking := sorted({"loss", *family.metrics} - sums.keys()):
+        raise ScalaxError(
+            f"expected {', '.join(family.metrics)}; {', '.join(lacking)} is missing", where=where
+        )
+    for name, value in [*sums.items(), ("weight", weight)]:
+        if getattr(value, "shape", ()) != ():
+            raise ScalaxError(
+                f"expected a scalar for {name}, got shape {value.shape}",
+                where=where,
+                fix="sum over the batch",
+            )
+    return dict(sums), weight
+
+
+def demand_counts(family: ModelFamily, shape: Any, found: int) -> None:
+    """Raises a ScalaxError where a built module has other parameters than `counts` says."""
+    said = family.counts(shape).params
+    if said != found:
+        raise ScalaxError(
+            f"counts says {said:,} parameters, the module that build gave has {found:,}",
+            where=registry.told("model", family.name),
+            fix="count every nnx.Param of the module: runs.csv would be wrong",
+        )

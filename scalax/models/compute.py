@@ -13,7 +13,8 @@ from typing import Any, Literal
 Recompute = Literal["none", "dots", "full"]
 UNROLLED = 8
 """Up to so many layers stand one after another in the program, which is faster; more are scanned,
-so that the time to compile does not grow with depth."""
+so that the time to compile does not grow with depth. So are layers to be recomputed: from one
+after another a TPU's compiler saves nothing, computing all again before it needs the first."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Compute:
 
         step = self._checkpointed(layer)
         count = jax.tree.leaves(stacked)[0].shape[0]
-        if count > UNROLLED:
+        if count > UNROLLED or self.recompute != "none":
             return jax.lax.scan(lambda x, one: (step(x, one), None), x, stacked)[0]
         # The transpose of a split is one concatenation; that of an index would add up zeros.
         split = jax.tree.map(lambda leaf: jax.lax.split(leaf, [1] * count), stacked)

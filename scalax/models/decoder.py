@@ -38,10 +38,14 @@ class Matrix(nnx.Module):
         inputs: int,
         std: float,
         dtype: Any,
+        rate_scale: float = 1.0,
     ) -> None:
         init = nnx.initializers.truncated_normal(std)
         self.kernel = nnx.Param(
-            init(rngs.params(), shape, jnp.float32), out_sharding=names, eager_sharding=False
+            init(rngs.params(), shape, jnp.float32),
+            out_sharding=names,
+            eager_sharding=False,
+            rate_scale=rate_scale,
         )
         self.inputs, self.dtype = inputs, dtype
 
@@ -100,7 +104,7 @@ class Attention(nnx.Module):
     """Causal self-attention with rotary positions and grouped key-value heads."""
 
     def __init__(self, s: TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
-        std = s.width**-0.5
+        std, slower = s.width**-0.5, 1 / s.widening
         kv = (s.width, s.kv_heads, s.head_dim)
         self.query = Matrix(
             rngs,
@@ -109,10 +113,11 @@ class Attention(nnx.Module):
             inputs=1,
             std=std,
             dtype=dtype,
+            rate_scale=slower,
         )
         names = ("embed", "kv_heads", "head_dim")
-        self.key = Matrix(rngs, kv, names, inputs=1, std=std, dtype=dtype)
-        self.value = Matrix(rngs, kv, names, inputs=1, std=std, dtype=dtype)
+        self.key = Matrix(rngs, kv, names, inputs=1, std=std, dtype=dtype, rate_scale=slower)
+        self.value = Matrix(rngs, kv, names, inputs=1, std=std, dtype=dtype, rate_scale=slower)
         self.out = Matrix(
             rngs,
             (s.heads, s.head_dim, s.width),
@@ -120,16 +125,17 @@ class Attention(nnx.Module):
             inputs=2,
             std=(s.heads * s.head_dim) ** -0.5 * (2 * s.layers) ** -0.5,
             dtype=dtype,
+            rate_scale=slower,
         )
+        self.score_scale = s.score_scale
 
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         """Attends, each position to itself and those before it."""
         qkv = (self.query(x_BxLxD), self.key(x_BxLxD), self.value(x_BxLxD))
         q_BxHxLxK, k_BxGxLxK, v_BxGxLxK = (jnp.swapaxes(part, 1, 2) for part in qkv)
-        width = q_BxHxLxK.shape[-1]
-        turn = rotary(x_BxLxD.shape[1], width)
+        turn = rotary(x_BxLxD.shape[1], q_BxHxLxK.shape[-1])
         mixed_BxHxLxK = attend(
-            rotate(q_BxHxLxK, turn), rotate(k_BxGxLxK, turn), v_BxGxLxK, scale=width**-0.5
+            rotate(q_BxHxLxK, turn), rotate(k_BxGxLxK, turn), v_BxGxLxK, scale=self.score_scale
         )
         return self.out(jnp.swapaxes(mixed_BxHxLxK, 1, 2))
 
@@ -146,6 +152,7 @@ class Mlp(nnx.Module):
                 inputs=1,
                 std=s.width**-0.5,
                 dtype=dtype,
+                rate_scale=1 / s.widening,
             )
 
         self.up = into()
@@ -157,6 +164,7 @@ class Mlp(nnx.Module):
             inputs=1,
             std=s.hidden**-0.5 * (2 * s.layers) ** -0.5,
             dtype=dtype,
+            rate_scale=1 / s.widening,
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -207,11 +215,11 @@ class Decoder(nnx.Module):
                 (s.width, s.vocab),
                 ("embed", "vocab"),
                 inputs=1,
-                std=s.width**-0.5,
+                std=(s.base_width or s.width) ** -0.5,
                 dtype=dtype,
             )
         )
-        self.vocab, self.compute = s.vocab, compute
+        self.vocab, self.widening, self.compute = s.vocab, s.widening, compute
 
     def __call__(self, tokens_BxL: jax.Array) -> jax.Array:
         """Logits of the next token at each position."""
@@ -230,6 +238,7 @@ class Decoder(nnx.Module):
 
     def logits(self, x_BxLxD: jax.Array) -> jax.Array:
         """The head: activations [B, L, D] to logits [B, L, V]."""
+        x_BxLxD = x_BxLxD / self.widening
         if self.head is not None:
             return self.head(x_BxLxD)
         flat = x_BxLxD.reshape(-1, x_BxLxD.shape[-1]) @ self.embedding[...].astype(x_BxLxD.dtype).T

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,9 @@ from scalax.models.base import ModelFamily
 from scalax.models.compute import Compute
 from scalax.schema import Settings, parse
 from scalax.shapes import transformer as shapes
-from scalax.shapes.base import Counts, DataSpec, Recipe
+from scalax.shapes.base import Counts, DataSpec, Recipe, Trial
 from scalax.shapes.transformer import Fixed, TransformerShape
+from scalax.shapes.transformer_recipe import USUAL, TransformerRecipe
 
 
 class _Options(Settings):
@@ -26,10 +27,23 @@ class _Options(Settings):
     heads: int | None = Field(None, ge=1)
     head_dim: int | None = Field(None, ge=1)
     hidden: int | None = Field(None, ge=1)
+    ratio: float | None = Field(None, gt=0, allow_inf_nan=False)
+    mlp_ratio: float | None = Field(None, gt=0, allow_inf_nan=False)
+    parametrisation: Literal["standard", "mup"] = "standard"
+    base_width: int = Field(64, ge=8)
 
-    @property
-    def fixed(self) -> Fixed:
-        return Fixed(self.width, self.layers, self.heads, self.head_dim, self.hidden)
+    def fixed(self, recipe: TransformerRecipe) -> Fixed:
+        head_dim = self.head_dim
+        if self.parametrisation == "mup" and head_dim is None and self.heads is None:
+            head_dim = recipe.head_dim(self.base_width)  # the same at every width
+        return Fixed(self.width, self.layers, self.heads, head_dim, self.hidden)
+
+    def recipe(self, usual: TransformerRecipe) -> TransformerRecipe:
+        if self.ratio is not None:
+            usual = replace(usual, ratio=self.ratio, ratio_exponent=0.0, ratio_most=self.ratio)
+        if self.mlp_ratio is not None:
+            usual = replace(usual, mlp=self.mlp_ratio, mlp_gated=self.mlp_ratio)
+        return usual
 
 
 class Transformer(ModelFamily):
@@ -38,11 +52,25 @@ class Transformer(ModelFamily):
     Options of ``[model]``: ``mlp`` = "gated" or "plain", ``tied`` (the head shares the embedding),
     ``kv_groups`` (query heads to a key-value head); and ``width`` (= heads x head_dim), ``layers``,
     ``heads``, ``head_dim`` and ``hidden`` (width of the MLP), each fixed where it is given, the
-    others searched to meet the size asked for.
+    others searched to meet the size asked for, near ``ratio`` (width / layers) and ``mlp_ratio``
+    (hidden / width).
+
+    ``parametrisation`` = "mup" is the maximal-update one of Tensor Programs V (arXiv:2203.03466,
+    table 8): the learning rate is that of ``base_width``, where both parametrisations are one.
+    Of a model m times as wide, under Adam, hidden matrices learn at 1 / m of it; embedding, norms
+    and head at all of it; logits are divided by m, the head's initial variance is that of the
+    base; scores are scaled by 1 / d, heads are as wide at any width unless told otherwise. Weight
+    decay is not divided by m: rate x decay is the same at all widths, as in the authors' MuAdamW.
+    It is of width alone: with depth, the residual branches start as in the standard one.
     """
+
+    usual: ClassVar[TransformerRecipe] = USUAL
 
     name: ClassVar[str] = "transformer"
     title: ClassVar[str] = "decoder-only transformer over tokens"
+    trial: ClassVar[Trial] = Trial(
+        (9e3, 2e4, 1e5, 1e6, 1e7), {"dataset": "stdlib", "seq_len": 32}, {"tied": True}
+    )
     rules: ClassVar[Mapping[str, str | None]] = {
         "vocab": "tensor",
         "embed": "fsdp",
@@ -72,15 +100,21 @@ class Transformer(ModelFamily):
                 where=f"model.family {self.name!r}",
                 fix="choose another family or dataset",
             )
-        return shapes.shape_for(
+        recipe = options.recipe(self.usual)
+        shape = shapes.shape_for(
             params,
             vocab=data.classes,
             seq_len=data.units_per_example,
             gated=options.mlp == "gated",
             tied=options.tied,
             kv_groups=options.kv_groups,
-            fixed=options.fixed,
+            fixed=options.fixed(recipe),
+            recipe=recipe,
         )
+        if options.parametrisation == "standard":
+            return shape
+        base = options.base_width
+        return replace(shape, base_width=base, base_head_dim=recipe.head_dim(base))
 
     def counts(self, shape: TransformerShape) -> Counts:
         """Exact parameter counts."""
@@ -90,21 +124,19 @@ class Transformer(ModelFamily):
         """Training FLOPs per token, attention counted causal."""
         return shapes.flops_per_token(shape, "causal")
 
-    def recipe(self, shape: TransformerShape, units: float, data: DataSpec) -> Recipe:
-        """Learning rate and batch by the exponents of Step Law (Li et al. 2025, arXiv:2503.04715).
+    def flops_computed(self, shape: TransformerShape) -> float:
+        """With the scores that the causal mask hides, which a product by blocks cannot spare."""
+        return shapes.flops_per_token(shape, "full")
 
-        batch = 0.58 D^0.571 tokens, as there, rounded to a power of two of sequences. Learning
-        rate = 0.32 N^-0.713 D^0.307: their exponents met the best of three learning rates at
-        40 to 640 thousand parameters and 0.5 and 1.5 million bytes, but their factor 1.79 was
-        five to six times too high here (scalax run experiments/quickstart.toml --set
-        "sweep.axes.learning_rate=[0.002,0.004,0.008]" --set "sweep.params=[160000]").
-        """
+    def recipe(self, shape: TransformerShape, units: float, data: DataSpec) -> Recipe:
+        """Hyperparameters as `scalax.shapes.transformer_recipe` says, with its sources."""
         params = self.counts(shape).params
-        sequences = 0.58 * units**0.571 / data.units_per_example
-        return Recipe(
-            batch=2 ** max(0, round(math.log2(sequences))),
-            learning_rate=min(0.02, 0.32 * params**-0.713 * units**0.307),
-        )
+        mup = self.transfers_rate(shape)
+        return self.usual.hyperparameters(params, units, data.units_per_example, mup=mup)
+
+    def transfers_rate(self, shape: TransformerShape) -> bool:
+        """Whether in the maximal-update parametrisation."""
+        return shape.base_width is not None
 
     def build(self, shape: TransformerShape, *, rngs: Any, compute: Compute) -> Any:
         """The module; see `scalax.models.decoder.Decoder`."""

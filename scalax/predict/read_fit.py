@@ -9,6 +9,7 @@ from typing import Any
 
 from scalax import registry
 from scalax.errors import ScalaxError
+from scalax.files import read_bytes
 from scalax.laws.base import ComputeRule, Law
 from scalax.predict.fit_result import FORMAT, Fit
 from scalax.predict.forecast_error import ForecastError
@@ -24,9 +25,8 @@ def read_fit(path: str | Path) -> Fit:
     Raises:
         ScalaxError: It is missing, not JSON, or not a fit; names the key at fault.
     """
-    file = Path(path)
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(path))
     except FileNotFoundError:
         raise ScalaxError(
             "no such file", where=str(path), fix=f"scalax fit RUNS --out {path}"

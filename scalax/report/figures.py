@@ -5,6 +5,7 @@ They are drawn from the folder's files and a fit; nothing is computed here but w
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError
+from scalax.files import write_bytes
 from scalax.predict.fit_result import Fit
 
 _INK, _FAINT, _ACCENT = "#1a1a1a", "#b8b8b8", "#c2410c"
@@ -39,7 +41,6 @@ def draw_all(
     mpl.use("Agg")
     done = [row for row in outcome["runs"] if row["status"] == "done"]
     place = folder / "figures"
-    place.mkdir(exist_ok=True)
     drawn = []
     if done:
         drawn.append(_curves(folder, place / "loss_curves.png", done, unit))
@@ -61,6 +62,13 @@ def _axes(title: str, xlabel: str, ylabel: str) -> tuple[Any, Any]:
     axes.grid(True, which="major", color="#e6e6e6", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _saved(figure: Any, file: Path) -> Path:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    write_bytes(file, drawn.getvalue())
+    return file
 
 
 def _colours(params: Sequence[float]) -> dict[float, Any]:
@@ -95,8 +103,7 @@ def _curves(folder: Path, file: Path, rows: list[dict[str, Any]], unit: str) -> 
         axes.plot(tokens[-1], losses[-1], "o", color=colour[params], markersize=3)
     axes.set_xscale("log")
     axes.legend(frameon=False, fontsize=8)
-    figure.savefig(file)
-    return file
+    return _saved(figure, file)
 
 
 def _smoothed(values: list[float]) -> list[float]:
@@ -139,8 +146,7 @@ def _frontier(
     _draw_frontier(axes, fit, rows, outcome["check"])
     axes.set_xscale("log")
     axes.legend(frameon=False, fontsize=8)
-    figure.savefig(file)
-    return file
+    return _saved(figure, file)
 
 
 def _draw_frontier(
@@ -189,8 +195,7 @@ def _forecast(
     span = [min(values) * 0.98, max(values) * 1.02]
     axes.plot(span, span, color=_INK, linewidth=0.8)
     axes.legend(frameon=False, fontsize=8)
-    figure.savefig(file)
-    return file
+    return _saved(figure, file)
 
 
 def _at(fit: Fit, row: dict[str, Any]) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from scalax.predict.answers import Allocation
+from scalax.report.tuning import tuning_lines
 from scalax.report.words import allocation_lines
 
 
 def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None, unit: str) -> list[str]:
     """What an experiment came to."""
-    lines = []
+    lines = [compute_line(outcome["runs"])]
     fit = outcome["fit"]
     if fit:
         if fit["coefficients"]:
@@ -21,9 +22,42 @@ def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None, unit: 
             )
         lines.append(f"law {fit['law']}: {named} ({fit['rows']} runs)")
     lines += [check_line(check, unit) for check in outcome["check"]]
+    if outcome["hyperparameters"]:
+        lines += ["", *tuning_lines(outcome["hyperparameters"], unit)]
+        file = f"{outcome['out']}/hyperparameters.json"
+        lines.append(f"to train by them: --set recipe.law='\"{file}\"'")
     if allocation:
         lines += ["", *allocation_lines(allocation, unit)]
     return [*lines, "", f"report: {outcome['out']}/report.html"]
+
+
+def compute_spent(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """What the runs cost together, and what they would have cost trained apart.
+
+    Args:
+        rows: Of a sweep's table.
+
+    Returns:
+        ``flops`` of separate runs, ``flops_spent`` on trunks and branches, both in FLOPs, and
+        ``saved``, the share of the first that sharing trunks saved.
+
+    Example:
+        >>> compute_spent([{"flops": 4e9, "flops_spent": 4e9}, {"flops": 6e9, "flops_spent": 1e9}])
+        {'flops': 10000000000.0, 'flops_spent': 5000000000.0, 'saved': 0.5}
+    """
+    alone = float(sum(row["flops"] for row in rows))
+    spent = float(sum(row["flops_spent"] for row in rows))
+    return {"flops": alone, "flops_spent": spent, "saved": 1 - spent / alone if alone else 0.0}
+
+
+def compute_line(rows: list[dict[str, Any]]) -> str:
+    """`compute_spent` in words."""
+    cost = compute_spent(rows)
+    text = f"{len(rows)} runs, {cost['flops_spent']:.3g} FLOPs spent"
+    if cost["saved"] < 0.001:
+        return text
+    apart = f"separate runs would have cost {cost['flops']:.3g}"
+    return f"{text}; {apart}: {cost['saved']:.0%} saved by shared trunks"
 
 
 def check_line(check: dict[str, Any], unit: str) -> str:

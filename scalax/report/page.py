@@ -11,7 +11,8 @@ from typing import Any
 from scalax.files import write_text
 from scalax.predict.fit_result import Fit
 from scalax.report.figures import draw_all
-from scalax.report.outcome import check_line
+from scalax.report.outcome import check_line, compute_line
+from scalax.report.tuning import law_rows, optimum_rows
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2.5rem auto;
@@ -51,6 +52,8 @@ def write_report(
         parts.append(_coefficients(fit))
     if outcome["allocation"]:
         parts.append("<h2>The allocation</h2>" + _allocation(outcome["allocation"], unit))
+    if outcome["hyperparameters"]:
+        parts.append("<h2>Learning rate and batch</h2>" + _tuning(outcome["hyperparameters"], unit))
     for figure in figures:
         data = base64.b64encode(figure.read_bytes()).decode()
         name = figure.stem.replace("_", " ")
@@ -66,12 +69,7 @@ def write_report(
 
 
 def _summary(outcome: dict[str, Any]) -> str:
-    spent = sum(row["flops_spent"] for row in outcome["runs"])
-    alone = sum(row["flops"] for row in outcome["runs"])
-    text = f"{len(outcome['runs'])} runs, {spent:.3g} FLOPs spent"
-    if alone > 1.001 * spent:
-        text += f", where separate runs would have cost {alone:.3g}"
-    return f"{text}; {len(outcome['diverged'])} diverged."
+    return f"{compute_line(outcome['runs'])}; {len(outcome['diverged'])} diverged."
 
 
 def _coefficients(fit: Fit) -> str:
@@ -88,6 +86,11 @@ def _coefficients(fit: Fit) -> str:
             for name, value in fit.coefficients.items()
         ),
     )
+
+
+def _tuning(tuning: dict[str, Any], unit: str) -> str:
+    head = ["law", "number", "estimate", f"{tuning['level']:.0%} interval"]
+    return _table(head, law_rows(tuning)) + "<p></p>" + _table(*optimum_rows(tuning, unit))
 
 
 def _allocation(answer: dict[str, Any], unit: str) -> str:

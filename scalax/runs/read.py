@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError
+from scalax.files import on_bucket, place, read_bytes
 from scalax.laws.base import ComputeRule
 from scalax.runs.table import Runs
 
@@ -50,7 +51,7 @@ def read_runs(
 
 def read_table(path: str | Path) -> Runs:
     """Reads any table as it stands, unchecked; errors as `read_runs`."""
-    file = Path(path)
+    file = place(path)
     if file.is_dir():
         file = file / "runs.csv"
         if not file.is_file():
@@ -62,7 +63,7 @@ def read_table(path: str | Path) -> Runs:
     kind = _READERS.get(file.suffix.lower())
     if kind is None:
         raise ScalaxError(f"unknown kind of file {file.suffix!r}", where=str(path), fix=_EXPECTED)
-    table = _parse(file, kind)
+    table = _parse(file, kind, str(path))
     arrays = {str(name): table.column(name).to_numpy() for name in table.column_names}
     found = Runs.from_columns(arrays, source=str(path))
     if not len(found):
@@ -70,29 +71,30 @@ def read_table(path: str | Path) -> Runs:
     return found
 
 
-def _parse(file: Path, kind: str) -> Any:
+def _parse(file: Path, kind: str, where: str) -> Any:
     import pyarrow as pa
 
     try:
+        opened = pa.BufferReader(read_bytes(file)) if on_bucket(file) else file
         if kind == "csv":
             from pyarrow import csv
 
             options = csv.ParseOptions(delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
-            table = csv.read_csv(file, parse_options=options)
+            table = csv.read_csv(opened, parse_options=options)
         elif kind == "json":
             from pyarrow import json
 
-            table = json.read_json(file)
+            table = json.read_json(opened)
         else:
             from pyarrow import parquet
 
-            table = parquet.read_table(file)
+            table = parquet.read_table(opened)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ScalaxError(f"cannot be read as {kind}: {text}", where=str(file)) from None
+        raise ScalaxError(f"cannot be read as {kind}: {text}", where=where) from None
     repeated = {name for name in table.column_names if table.column_names.count(name) > 1}
     if repeated:
-        raise ScalaxError(f"column {min(repeated)!r} stands twice", where=str(file))
+        raise ScalaxError(f"column {min(repeated)!r} stands twice", where=where)
     return table
 
 

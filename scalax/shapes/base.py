@@ -5,8 +5,9 @@ Plain records; no jax, and no arithmetic beyond what a field's meaning needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 
@@ -90,3 +91,38 @@ class Recipe:
     beta1: float = 0.9
     beta2: float = 0.95
     clip: float | None = 1.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a model family is checked on: small sizes, on data that is always there.
+
+    Attributes:
+        params: Sizes, each of which a shape meets within 10 %; the smallest is built and trained.
+        data: The keys of ``[data]``, ``dataset`` among them.
+        model: The family's own keys of ``[model]``.
+        steps: Batches of 16 examples after which the held-out loss has fallen by 1 % or more.
+
+    Example:
+        >>> Trial([1e4, 1e5], data={"dataset": "stdlib", "seq_len": 32}).steps
+        60
+    """
+
+    params: Sequence[float]
+    data: Mapping[str, Any]
+    model: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 60
+
+
+def examples_of(batch_units: float, units_per_example: int) -> int:
+    """A batch in examples: the nearest power of two, so that it divides among devices.
+
+    Args:
+        batch_units: Tokens (or examples) in a batch.
+        units_per_example: Of them in one example.
+
+    Example:
+        >>> examples_of(100_000, 1024), examples_of(10, 1024)
+        (128, 1)
+    """
+    return 2 ** max(0, round(math.log2(batch_units / units_per_example)))

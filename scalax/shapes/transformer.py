@@ -5,22 +5,16 @@ No jax: `scalax.models.decoder` builds what is counted here, and a test holds th
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from scalax.errors import ScalaxError
 from scalax.shapes.base import Counts
+from scalax.shapes.transformer_recipe import USUAL, TransformerRecipe
 
 _MOST = 32768
-_USUAL_HEADS = (
-    # from width, below width, width of a head
-    (8, 64, 8),
-    (64, 256, 16),
-    (256, 512, 32),
-    (512, 2048, 64),
-    (2048, _MOST, 128),
-)
 _HEAD_DIMS = (*range(8, 64, 8), *range(64, 257, 16))
 
 
@@ -39,6 +33,9 @@ class TransformerShape:
         gated: Whether the MLP is gated (SwiGLU) or plain (GELU).
         tied: Whether the head shares the embedding's matrix.
         seq_len: Tokens in a sequence.
+        base_width: Width at which the maximal-update parametrisation is the standard one; None
+            for the standard one at every width.
+        base_head_dim: Width of a head there.
     """
 
     vocab: int
@@ -51,6 +48,18 @@ class TransformerShape:
     gated: bool
     tied: bool
     seq_len: int
+    base_width: int | None = None
+    base_head_dim: int | None = None
+
+    @property
+    def widening(self) -> float:
+        """How many times as wide as the base it is; 1 in the standard parametrisation."""
+        return 1.0 if self.base_width is None else self.width / self.base_width
+
+    @property
+    def score_scale(self) -> float:
+        """Factor of attention scores: 1 / sqrt(d), or 1 / d that meets it at the base's heads."""
+        return (self.base_head_dim or self.head_dim) ** 0.5 / self.head_dim
 
     def __post_init__(self) -> None:
         for name in ("vocab", "width", "layers", "heads", "kv_heads", "head_dim", "hidden"):
@@ -142,13 +151,11 @@ def shape_for(
     tied: bool = False,
     kv_groups: int = 1,
     fixed: Fixed | None = None,
+    recipe: TransformerRecipe = USUAL,
 ) -> TransformerShape:
-    """The shape of a target size: all parameters within 10 % of it, width to depth as usual.
+    """The shape of a target size: all parameters within 10 % of it, width to depth by the recipe.
 
     The MLP's width is adjusted by up to a third to meet the size.
-
-    The ideal ratio of width to layers grows from 32 at width 64 to 128 at width 4096 and above,
-    as it does over published families (GPT-3, table 2.1 of arXiv:2005.14165: 64 to 128).
 
     Args:
         params: Target for all parameters; None for the size that ``fixed`` comes to, which must
@@ -159,6 +166,7 @@ def shape_for(
         tied: Whether the head shares the embedding.
         kv_groups: Query heads to a key-value head.
         fixed: What is not searched.
+        recipe: Its usual proportions.
 
     Raises:
         ScalaxError: No shape of this vocabulary comes within 10 %, or what is fixed contradicts
@@ -173,11 +181,11 @@ def shape_for(
     fixed = fixed or Fixed()
     best: tuple[float, TransformerShape] | None = None
     nearest: tuple[float, int] | None = None
-    for head_dim, heads in _widths(kv_groups, fixed):
+    for head_dim, heads in _widths(kv_groups, fixed, recipe):
         width = head_dim * heads
         if params is not None and vocab * width * (1 if tied else 2) > 1.1 * params:
             break
-        for layers in _layers(params, width, gated, fixed):
+        for layers in _layers(params, width, gated, fixed, recipe):
             shape = TransformerShape(
                 vocab=vocab,
                 width=width,
@@ -185,7 +193,7 @@ def shape_for(
                 heads=heads,
                 kv_heads=heads // kv_groups,
                 head_dim=head_dim,
-                hidden=fixed.hidden or _hidden(width, gated),
+                hidden=fixed.hidden or recipe.hidden(width, gated),
                 gated=gated,
                 tied=tied,
                 seq_len=seq_len,
@@ -193,15 +201,15 @@ def shape_for(
             if params is None:
                 return shape
             if fixed.hidden is None:
-                shape = _with_hidden_for(shape, params)
+                shape = _with_hidden_for(shape, params, recipe)
             count = counts(shape).params
             miss = abs(math.log(count / params))
             if nearest is None or miss < nearest[0]:
                 nearest = (miss, count)
             if abs(count / params - 1) > 0.1:
                 continue
-            stretch = abs(math.log(width / layers / _ideal_ratio(width)))
-            swell = abs(math.log(shape.hidden / _hidden(width, gated)))
+            stretch = abs(math.log(width / layers / recipe.width_per_layer(width)))
+            swell = abs(math.log(shape.hidden / recipe.hidden(width, gated)))
             cost = stretch + swell + 10 * miss
             if best is None or cost < best[0]:
                 best = (cost, shape)
@@ -219,17 +227,19 @@ def shape_for(
     return best[1]
 
 
-def _with_hidden_for(shape: TransformerShape, params: float) -> TransformerShape:
+def _with_hidden_for(
+    shape: TransformerShape, params: float, recipe: TransformerRecipe
+) -> TransformerShape:
     """The MLP made up to a third wider or narrower, where that brings the count nearer."""
     matrices = (3 if shape.gated else 2) * shape.layers * shape.width
-    usual = _hidden(shape.width, shape.gated)
-    step = _hidden_step(shape.width)
+    usual = recipe.hidden(shape.width, shape.gated)
+    step = recipe.hidden_step(shape.width)
     wanted = shape.hidden + (params - counts(shape).params) / matrices
     hidden = round(min(max(wanted, 0.75 * usual), 4 / 3 * usual) / step) * step
     return replace(shape, hidden=max(step, hidden))
 
 
-def _widths(kv_groups: int, fixed: Fixed) -> list[tuple[int, int]]:
+def _widths(kv_groups: int, fixed: Fixed, recipe: TransformerRecipe) -> list[tuple[int, int]]:
     """Head widths and numbers of heads, by growing width; heads are wider in wider models."""
     if fixed.heads is not None and fixed.heads % kv_groups:
         raise ScalaxError(
@@ -238,7 +248,7 @@ def _widths(kv_groups: int, fixed: Fixed) -> list[tuple[int, int]]:
             fix="give a divisor of heads",
         )
     if fixed.width is not None:
-        return [_heads_of(fixed.width, kv_groups, fixed)]
+        return [_heads_of(fixed.width, kv_groups, fixed, recipe)]
     if fixed.heads is not None:
         dims = [fixed.head_dim] if fixed.head_dim is not None else _HEAD_DIMS
         return [(dim, fixed.heads) for dim in dims]
@@ -248,19 +258,21 @@ def _widths(kv_groups: int, fixed: Fixed) -> list[tuple[int, int]]:
             for heads in range(kv_groups, _MOST // fixed.head_dim, kv_groups)
         ]
     found = []
-    for least, most, head_dim in _USUAL_HEADS:
+    for (least, head_dim), (most, _) in itertools.pairwise((*recipe.head_dims, (_MOST, 0))):
         found += [(head_dim, width // head_dim) for width in range(least, most, head_dim)]
     return [(dim, heads) for dim, heads in found if heads % kv_groups == 0]
 
 
-def _heads_of(width: int, kv_groups: int, fixed: Fixed) -> tuple[int, int]:
+def _heads_of(
+    width: int, kv_groups: int, fixed: Fixed, recipe: TransformerRecipe
+) -> tuple[int, int]:
     """Head width and heads of a given width: the usual head width, or the next that divides it."""
     if fixed.heads is not None:
         dims = [fixed.head_dim or width // fixed.heads]
     elif fixed.head_dim is not None:
         dims = [fixed.head_dim]
     else:
-        usual = next((dim for _, most, dim in _USUAL_HEADS if width < most), 128)
+        usual = recipe.head_dim(width)
         dims = sorted(_HEAD_DIMS, key=lambda dim: abs(math.log(dim / usual)))
     for dim in dims:
         heads = fixed.heads or width // dim
@@ -277,29 +289,17 @@ def _heads_of(width: int, kv_groups: int, fixed: Fixed) -> tuple[int, int]:
     )
 
 
-def _layers(params: float | None, width: int, gated: bool, fixed: Fixed) -> range:
+def _layers(
+    params: float | None, width: int, gated: bool, fixed: Fixed, recipe: TransformerRecipe
+) -> range:
     if fixed.layers is not None:
         return range(fixed.layers, fixed.layers + 1)
     assert params is not None  # without a target, layers are given
     block = 4 * width * width + (3 if gated else 2) * width * (
-        fixed.hidden or _hidden(width, gated)
+        fixed.hidden or recipe.hidden(width, gated)
     )
     most = min(256, int(1.2 * params / block) + 1)
     if fixed.width is not None:  # the size is met by depth alone
         return range(1, most + 1)
-    ideal = width / _ideal_ratio(width)
+    ideal = width / recipe.width_per_layer(width)
     return range(max(1, int(ideal / 4)), max(1, min(most, int(4 * ideal) + 1)) + 1)
-
-
-def _hidden(width: int, gated: bool) -> int:
-    """Four widths, or 8/3 of one for each of the three matrices of a gated MLP."""
-    step = _hidden_step(width)
-    return round((8 / 3 if gated else 4) * width / step) * step
-
-
-def _hidden_step(width: int) -> int:
-    return 8 if width < 256 else 64 if width < 2048 else 128
-
-
-def _ideal_ratio(width: int) -> float:
-    return min(128.0, 32 * (width / 64) ** (1 / 3))

@@ -6,7 +6,7 @@ Pure: it reads nothing, trains nothing, and imports no jax.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,17 @@ from scalax.errors import ScalaxError, suggest
 from scalax.laws.base import ComputeRule
 from scalax.models.base import ModelFamily
 from scalax.schema import parse
-from scalax.shapes.base import Counts, DataSpec, Recipe
-from scalax.sweep.experiment import Experiment, Grid, IsoFlop, Listed, ListedRun, Train
+from scalax.shapes.base import Counts, DataSpec
+from scalax.sweep.experiment import (
+    OF_A_SWEEP,
+    Experiment,
+    Grid,
+    IsoFlop,
+    Listed,
+    ListedRun,
+    Train,
+)
+from scalax.sweep.recipe import Chooser
 from scalax.train.settings import TrainSpec
 
 _LINES = 100  # of metrics a run
@@ -138,9 +147,10 @@ def _variants(experiment: Experiment) -> list[tuple[dict[str, Any], Experiment]]
 def _axis_path(key: str) -> list[str]:
     if key in ("seed", "seeds"):
         return ["seed"]
+    section, dot, rest = key.partition(".")
+    _differs_by_run([key, rest], f"sweep.axes.{key}")
     if key in Train.model_fields:
         return ["train", key]
-    section, dot, rest = key.partition(".")
     if dot and section in ("train", "model") and rest:
         return [section, rest]
     if dot and section == "data":
@@ -154,6 +164,14 @@ def _axis_path(key: str) -> list[str]:
         where=f"sweep.axes.{key}",
         fix=suggest(key, ["seed", *Train.model_fields]) + "; a family's own is model.KEY",
     )
+
+
+def _differs_by_run(keys: Iterable[str], where: str) -> None:
+    """Refuses settings that a run cannot have for itself."""
+    for key in set(keys) & set(OF_A_SWEEP):
+        raise ScalaxError(
+            f"all runs of a sweep share {key}", where=where, fix=f"set it once: train.{key}"
+        )
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,10 @@ class _Planner:
             pairs = zip(sweep.flops, sweep.params, strict=True)
             return [self._at_budget(n, flops) for flops, sizes in pairs for n in sizes]
         assert isinstance(sweep, Listed)
-        return [self._listed(run) for run in sweep.runs]
+        branches: dict[str, list[ListedRun]] = {}
+        for k, run in enumerate(sweep.runs):
+            branches.setdefault(run.trunk or f"run {k}", []).append(run)
+        return [self._listed(runs) for runs in branches.values()]
 
     def alone(self, params: float, tokens: float, role: str = "fit") -> Group:
         shape = self._shape(params)
@@ -185,15 +206,22 @@ class _Planner:
         run = self._plan(params, tokens, spec, trunk=None, before=0, role=role)
         return Group(run.name, None, (run,))
 
-    def _listed(self, run: ListedRun) -> Group:
+    def _listed(self, runs: list[ListedRun]) -> Group:
+        """A run alone, or those of one trunk."""
+        run = runs[0]
+        _differs_by_run(run.train, "sweep.runs.train")
         model = self.experiment.model.model_copy(update=run.model)
+        given = self.experiment.train.model_dump() | run.train
+        train = parse(Train, given, where="sweep.runs.train")
         planner = replace(
             self,
-            experiment=self.experiment.model_copy(update={"model": model}),
-            axes={**self.axes, **run.model},
+            experiment=self.experiment.model_copy(update={"model": model, "train": train}),
+            axes={**self.axes, **run.model, **run.train},
         )
         params = planner._size() if run.params == "auto" else run.params
-        return planner.alone(params, run.tokens)
+        if run.trunk is None:
+            return planner.alone(params, run.tokens)
+        return planner._trunk(params, sorted(each.tokens for each in runs), run.trunk)
 
     def _size(self) -> float:
         size = self.family.size(self.experiment.model.options, self.data)
@@ -209,12 +237,12 @@ class _Planner:
         per_token = self.family.flops_per_unit(self._shape(params))
         return self.alone(params, flops / per_token)
 
-    def _trunk(self, params: float, counts: list[float]) -> Group:
+    def _trunk(self, params: float, counts: list[float], named: str | None = None) -> Group:
         shape = self._shape(params)
         specs = [self._spec(shape, tokens, counts[-1], counts[0]) for tokens in counts]
         last = specs[-1].decay_start
         trunk = replace(specs[-1], steps=last, decay_start=last)
-        name = self._name(params, None)
+        name = self._with_axes(named) if named else self._name(params, None)
         runs, before = [], 0
         for tokens, spec in zip(counts, specs, strict=True):
             runs.append(self._plan(params, tokens, spec, trunk=name, before=before))
@@ -249,17 +277,10 @@ class _Planner:
     def _shape(self, params: float) -> Any:
         return self.family.shape(params, self.experiment.model.options, self.data)
 
-    def _recipe(self, shape: Any, units: float) -> Recipe:
-        train = self.experiment.train
-        names = ("batch", "learning_rate", "optimizer", "weight_decay", "beta1", "beta2", "warmup")
-        given = {n: getattr(train, n) for n in names if getattr(train, n) != "auto"}
-        if train.clip != "auto":
-            given["clip"] = None if train.clip == "none" else train.clip
-        return replace(self.family.recipe(shape, units, self.data), **given)
-
     def _spec(self, shape: Any, tokens: float, longest: float, shortest: float) -> TrainSpec:
         train = self.experiment.train
-        recipe = self._recipe(shape, longest)
+        chooser = Chooser(self.experiment, self.family, self.data)
+        recipe = chooser.recipe(shape, longest)
         if recipe.batch % train.accumulate:
             raise ScalaxError(
                 f"a batch of {recipe.batch} does not divide into {train.accumulate} parts",
@@ -274,7 +295,7 @@ class _Planner:
                 where="sweep",
                 fix="ask for more, or set train.batch",
             )
-        warmup = round(recipe.warmup * max(1, round(shortest / per_step)))
+        fewest = max(1, round(shortest / per_step))
         falls = max(1, round(steps * train.decay)) if train.schedule == "wsd" else 0
         return TrainSpec(
             family=self.family.name,
@@ -284,7 +305,7 @@ class _Planner:
             steps=steps,
             units_per_step=per_step,
             schedule=train.schedule,
-            warmup_steps=warmup,
+            warmup_steps=chooser.warmup_steps(recipe, shape, longest, fewest),
             decay_start=steps - falls,
             seed=self.experiment.seed,
             precision=train.precision,
@@ -300,9 +321,11 @@ class _Planner:
         )
 
     def _name(self, params: float, tokens: float | None) -> str:
-        parts = [f"n{_short(params)}", "trunk" if tokens is None else f"d{_short(tokens)}"]
-        parts += [f"{key}{_short(value)}" for key, value in self.axes.items()]
-        return "-".join(parts)
+        what = "trunk" if tokens is None else f"d{_short(tokens)}"
+        return self._with_axes(f"n{_short(params)}-{what}")
+
+    def _with_axes(self, name: str) -> str:
+        return "-".join([name, *(f"{key}{_short(v)}" for key, v in self.axes.items())])
 
 
 def row(run: RunPlan, data: DataSpec) -> dict[str, Any]:
@@ -347,12 +370,13 @@ def _all_different(plan: Plan) -> None:
     names: dict[str, RunPlan] = {}
     specs: dict[tuple[Any, ...], RunPlan] = {}
     for run in plan.runs:
-        key = (run.role, run.spec.shape, run.spec.steps, tuple(run.axes.items()))
+        spec = run.spec
+        key = (run.role, spec.shape, spec.steps, spec.units_per_step, repr(run.axes))
         other = names.get(run.name) or specs.get(key)
         if other is not None:
             raise ScalaxError(
                 f"runs {other.name} and {run.name} come out the same: {run.counts.params} params, "
-                f"{run.spec.steps} steps of {run.spec.units_per_step} {plan.data.unit}",
+                f"{spec.steps} steps of {spec.units_per_step} {plan.data.unit}",
                 where="sweep",
                 fix="space the sizes or token counts further apart",
             )

@@ -7,16 +7,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalax.errors import ScalaxError
+from scalax.files import read_bytes
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
+from scalax.sweep.recipe import Positive, RecipeSection
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positives = Annotated[list[Positive], Field(min_length=1)]
 Auto = Literal["auto"]
-MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)]]
+MeshSizes = dict[Literal["data", "fsdp", "tensor", "expert"], Annotated[int, Field(ge=1)] | Auto]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
@@ -68,11 +70,14 @@ class IsoFlop(Settings):
 
 
 class ListedRun(Settings):
-    """One run of a list; ``auto``: the size that [model] fixes, with the keys given here."""
+    """One run of a list, with keys of [model] and [train] of its own; ``auto``: the size that
+    [model] fixes. Runs of one size that name the same trunk branch from it, and share its cost."""
 
     params: Positive | Auto = "auto"
     tokens: Positive
     model: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    trunk: Annotated[str, Field(pattern=NAME)] | None = None
 
     @model_validator(mode="after")
     def _one_family(self) -> ListedRun:
@@ -87,6 +92,17 @@ class Listed(Settings):
     kind: Literal["list"]
     runs: Annotated[list[ListedRun], Field(min_length=1)]
     axes: Axes = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_size_a_trunk(self) -> Listed:
+        first: dict[str, ListedRun] = {}
+        for run in self.runs:
+            if run.trunk is not None:
+                other = first.setdefault(run.trunk, run)
+                mine, its = ((r.params, r.model, r.train) for r in (run, other))
+                if mine != its:
+                    raise ValueError(f"the same params, model and train in each run of {run.trunk}")
+        return self
 
 
 class Train(Settings):
@@ -104,14 +120,33 @@ class Train(Settings):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.2
     precision: Literal["f32", "bf16"] = "f32"
     mesh: Auto | MeshSizes = "auto"
+    ensemble: Annotated[int, Field(ge=2)] | Literal["auto", "never"] = "auto"
     recompute: Recompute = "none"
     accumulate: Annotated[int, Field(ge=1)] = 1
     eval_tokens: Annotated[int, Field(ge=1)] = 262_144
     skip_spikes: Positive | Literal["none"] = "none"
     eval_every: Positive | Literal["none"] = "none"
     checkpoint_seconds: Positive = 60.0
+    hang_seconds: Positive | Literal["none"] = 300.0
     writers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+
+    @field_validator("mesh")
+    @classmethod
+    def _one_auto(cls, mesh: Any) -> Any:
+        if isinstance(mesh, dict) and list(mesh.values()).count("auto") > 1:
+            raise ValueError('"auto" for one axis of the mesh, or for the whole')
+        return mesh
+
+    @model_validator(mode="after")
+    def _mesh_of_an_ensemble(self) -> Train:
+        if isinstance(self.ensemble, int) and self.mesh != "auto":
+            raise ValueError('mesh = "auto" with ensemble: its runs are divided over the devices')
+        return self
+
+
+OF_A_SWEEP = ("checkpoint_seconds", "writers", "keep_checkpoints", "hang_seconds", "ensemble")
+"""Keys of [train] that all runs of a sweep share; the others may differ by run."""
 
 
 class FitSection(Settings):
@@ -149,14 +184,23 @@ class Check(Settings):
 class Experiment(Settings):
     """A whole experiment file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: Data
     model: Model
     sweep: Annotated[Grid | IsoFlop | Listed, Field(discriminator="kind")]
+    recipe: RecipeSection = RecipeSection()
     train: Train = Train()
     fit: FitSection = FitSection()
     check: Check | None = None
+
+    @model_validator(mode="after")
+    def _trunks_decay(self) -> Experiment:
+        runs = self.sweep.runs if isinstance(self.sweep, Listed) else []
+        schedules = {run.train.get("schedule", self.train.schedule) for run in runs if run.trunk}
+        if schedules - {"wsd"}:
+            raise ValueError('train.schedule = "wsd" where runs name a trunk')
+        return self
 
     def to_toml(self) -> str:
         """The file as resolved, defaults written out."""
@@ -176,9 +220,8 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         ScalaxError: The file is missing or no TOML, a key is unknown or missing, a value is
             wrong; names the file and key.
     """
-    file = Path(path)
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_bytes(path).decode())
     except FileNotFoundError:
         raise ScalaxError(
             "no such file",
@@ -187,7 +230,7 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         ) from None
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise ScalaxError(f"not a TOML file: {error}", where=str(path)) from None
-    values.setdefault("name", file.stem)
+    values.setdefault("name", Path(path).stem)
     for override in overrides:
         _override(values, override)
     _one_of_each(values, str(path))

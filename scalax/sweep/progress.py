@@ -5,7 +5,9 @@ Everything goes to standard error. It reads the clock, and nothing it shows is e
 
 from __future__ import annotations
 
+import threading
 import time
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -16,15 +18,18 @@ from scalax.sweep.words import plan_summary
 
 
 class Reporter(Protocol):
-    """Who is told how a sweep goes; the executor's progress, and its beginning and end."""
+    """Who is told how a sweep goes: its beginning, its runs, from any thread, and its end."""
 
     def start(self, plan: Plan) -> None:
         """The sweep begins, or goes on."""
 
-    def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
-        """A run, or a trunk, starts or goes on."""
+    def note(self, text: str) -> None:
+        """Something was decided."""
 
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
+    def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
+        """A run, a trunk or an ensemble starts or goes on."""
+
+    def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
         """Some steps were done."""
 
     def end(self, run: RunPlan, result: dict[str, Any]) -> None:
@@ -40,10 +45,13 @@ class Quiet:
     def start(self, plan: Plan) -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
     def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
         """Nothing."""
 
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
+    def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
         """Nothing."""
 
     def end(self, run: RunPlan, result: dict[str, Any]) -> None:
@@ -67,6 +75,10 @@ class Lines(Quiet):
         self._console.print(plan_summary(plan))
         self._total, self._unit = len(plan.runs), plan.data.unit
 
+    def note(self, text: str) -> None:
+        """Says it."""
+        self._console.print(text)
+
     def end(self, run: RunPlan, result: dict[str, Any]) -> None:
         """Says what the run measured."""
         self._ended += 1
@@ -80,7 +92,7 @@ class Lines(Quiet):
 
 
 class Bars(Lines):
-    """Two bars: the sweep by its compute, and the run with its speed, loss and time left."""
+    """The sweep's bar, by its compute, and one for each run under way: speed, loss, time left."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,9 +105,7 @@ class Bars(Lines):
         )
         self._bars = Progress(*columns, console=self._console, transient=True)
         self._sweep = TaskID(0)
-        self._run: TaskID | None = None
-        self._per_step = 0.0
-        self._step = 0
+        self._runs: dict[str, _Bar] = {}
 
     def start(self, plan: Plan) -> None:
         """Draws the sweep's bar."""
@@ -105,19 +115,20 @@ class Bars(Lines):
         self._bars.start()
 
     def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
-        """Draws the run's bar in place of the last one's."""
-        if self._run is not None:
-            self._bars.remove_task(self._run)
-        self._run = self._bars.add_task(name, total=steps, completed=done, said="")
-        self._per_step, self._step = flops_per_step, done
+        """Draws the run's bar in place of the last one of its thread."""
+        thread = threading.get_ident()
+        for other in [n for n, bar in self._runs.items() if bar.thread == thread]:
+            self._bars.remove_task(self._runs.pop(other).task)
+        task = self._bars.add_task(name, total=steps, completed=done, said="")
+        self._runs[name] = _Bar(task, thread, flops_per_step, done)
 
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
+    def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
         """Moves both bars."""
+        bar = self._runs[name]
         said = f"{units_per_second:,.0f} {self._unit}/s  loss {loss:.3f}"
-        if self._run is not None:
-            self._bars.update(self._run, completed=step, said=said)
-        self._bars.advance(self._sweep, (step - self._step) * self._per_step)
-        self._step = step
+        self._bars.update(bar.task, completed=step, said=said)
+        self._bars.advance(self._sweep, (step - bar.step) * bar.flops_per_step)
+        bar.step = step
 
     def end(self, run: RunPlan, result: dict[str, Any]) -> None:
         """Says what the run measured, above the bars."""
@@ -131,3 +142,11 @@ class Bars(Lines):
     def close(self) -> None:
         """Gives the terminal back."""
         self._bars.stop()
+
+
+@dataclass
+class _Bar:
+    task: TaskID
+    thread: int
+    flops_per_step: float
+    step: int

@@ -5,43 +5,61 @@ check the file -> train -> fit -> forecast -> train the check runs -> compare ->
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import os
-import platform
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scalax import registry
 from scalax.data.base import OpenDataset
+from scalax.data.open import open_dataset
 from scalax.errors import ScalaxError, suggest
-from scalax.files import disk_error, flatten, write_json, write_text
-from scalax.fit.estimate import FitSettings, fit_table
+from scalax.files import flatten, place, write_json, write_text
+from scalax.fit.estimate import FitSettings, demand_finite, fit_table
+from scalax.fit.tuning import Tuning
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
+from scalax.report.outcome import compute_spent
 from scalax.runs.clean import best_per_point, clean
 from scalax.runs.read import read_runs
 from scalax.runs.write import write_runs
 from scalax.sweep.expand import Plan, RunPlan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
 from scalax.sweep.progress import Quiet, Reporter
+from scalax.sweep.schedule import Schedule, read_or_make
+from scalax.sweep.share import Alone, Sharing
+from scalax.sweep.tuned import tune_sweep
 from scalax.train.cluster import Cluster
-
-if TYPE_CHECKING:
-    from scalax.train.hosts import Hosts
 from scalax.train.profile import Profile
 from scalax.train.writers import check_writers
 
+if TYPE_CHECKING:
+    from scalax.sweep.execute import Executor
+    from scalax.train.hosts import Hosts
+
 BEYOND = 10
 """The allocation reported is for this many times the compute of the largest run trained."""
+
+HOW = tuple(
+    f"train.{name}"
+    for name in (
+        "mesh",
+        "recompute",
+        "accumulate",
+        "checkpoint_seconds",
+        "keep_checkpoints",
+        "hang_seconds",
+        "writers",
+    )
+)
+"""Settings of how a sweep is computed and kept, not of what: it may go on with others."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,7 @@ class Outcome:
         check: Forecast against measurement, a record a check run.
         allocation: The split of ten times the compute of the largest run.
         notes: What the reader should know.
+        tuning: The laws of learning rate and batch, where the sweep varied them.
     """
 
     out: Path
@@ -80,6 +99,7 @@ class Outcome:
     check: list[dict[str, Any]]
     allocation: Allocation | None
     notes: list[str]
+    tuning: Tuning | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The outcome as `scalax run --json` prints it."""
@@ -90,10 +110,12 @@ class Outcome:
         return {
             "out": str(self.out),
             "runs": self.rows,
+            "compute": compute_spent(self.rows),
             "diverged": [r["name"] for r in self.rows if r["status"] == "diverged"],
             "fit": fit,
             "check": self.check,
             "allocation": self.allocation.to_json() if self.allocation else None,
+            "hyperparameters": self.tuning.to_json() if self.tuning else None,
             "notes": self.notes,
         }
 
@@ -109,7 +131,7 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
     check_writers(experiment.train.writers)
     FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
-    data: OpenDataset = registry.get("dataset", name).open(name, experiment.data.options)
+    data = open_dataset(name, experiment.data.options)
     plan = expand(experiment, family, data.spec)
     _check_fit(experiment, family, plan)
     return Prepared(experiment, family, data, plan)
@@ -124,7 +146,7 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
             where="fit.metric",
             fix=suggest(asked.metric, family.metrics),
         )
-    if asked.law == "auto":
+    if asked.law in ("auto", "posterior"):
         return
     law: Law = registry.get("law", asked.law)
     lacking = [name for name in law.columns if name not in row(plan.runs[0], plan.data)]
@@ -134,6 +156,8 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
             where="fit.law",
             fix="choose a law of params, tokens or flops",
         )
+    planned = [row(run, plan.data) for run in plan.fitted]
+    demand_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
 
 
 def run_experiment(
@@ -174,6 +198,7 @@ def run_prepared(
     cluster: Cluster | None = None,
     profile: Profile | None = None,
     compile_cache: str | None = None,
+    share_seconds: float | None = None,
 ) -> Outcome | None:
     """Runs what `prepare` gave; see `run_experiment`.
 
@@ -185,6 +210,8 @@ def run_prepared(
         cluster: The processes of this job, where the environment does not name them.
         profile: Steps to trace.
         compile_cache: Where compiled steps are kept, as `keep_compiled` takes it.
+        share_seconds: Where other jobs take runs from the same folder: after how long without a
+            sign of one the others take over its runs. None for a job that has it to itself.
 
     Raises:
         ScalaxError: As `run_experiment`; or no run has the steps to trace.
@@ -193,21 +220,26 @@ def run_prepared(
 
     prepare_devices()
     from scalax.train.compile_cache import keep_compiled
+    from scalax.train.expected import check_devices
     from scalax.train.hosts import joined
 
     profile = profile or Profile()
     profile.check(max(run.spec.steps for run in prepared.plan.runs))
 
-    folder = Path(out) if out is not None else Path("out") / prepared.experiment.name
+    folder = place(out) if out is not None else Path("out") / prepared.experiment.name
     with joined(cluster) as hosts:
         keep_compiled(compile_cache)
         hosts.same("the experiment", _digest(prepared, folder))
-        with contextlib.ExitStack() as held:
-            hosts.on_first(lambda: held.enter_context(_held(folder)))
-            hosts.on_first(lambda: _write_resolved(folder, prepared.experiment))
-            hosts.sees(folder / "experiment.toml")
-            told = reporter if hosts.first else Quiet()
-            return _run_steps(prepared, folder, hosts, told, stop, profile)
+        specs = [run.spec for run in prepared.plan.runs]
+        parts = [spec.recipe.batch // spec.accumulate for spec in specs]
+        hosts.each(lambda: check_devices(specs[0].mesh, parts))
+        told = reporter if hosts.first else Quiet()
+        if share_seconds is None:
+            jobs = Alone(folder, hosts)
+        else:
+            jobs = Sharing(folder, hosts, share_seconds)
+        with jobs:
+            return _run_steps(prepared, folder, hosts, told, stop, profile, jobs)
 
 
 def _run_steps(
@@ -217,50 +249,96 @@ def _run_steps(
     reporter: Reporter,
     stop: Callable[[], bool],
     profile: Profile,
+    jobs: Alone,
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
     from scalax.data.pipeline import load_ahead
+    from scalax.sweep.at_once import train_all
     from scalax.sweep.execute import Executor
 
     load_ahead()
     experiment, plan = prepared.experiment, prepared.plan
+
+    def asked() -> bool:
+        jobs.check()
+        return stop()
+
     executor = Executor(
         folder=folder,
         family=prepared.family,
         data=prepared.data,
         progress=reporter,
-        stop=stop,
+        stop=asked,
         checkpoint_seconds=experiment.train.checkpoint_seconds,
         keep_checkpoints=experiment.train.keep_checkpoints,
         ended=lambda: write_runs(folder / "runs.csv", _rows(executor, plan)),
         writers=experiment.train.writers,
         profile=profile,
         hosts=hosts,
+        hang_seconds=None
+        if experiment.train.hang_seconds == "none"
+        else experiment.train.hang_seconds,
     )
-    reporter.start(plan)
-    for group in plan.groups:
-        executor.execute(group)
+    with jobs.beginning(stop):
+        hosts.on_first(lambda: _write_resolved(folder, experiment))
+        hosts.sees(folder / "experiment.toml")
+        reporter.start(plan)
+        schedule = _schedule(experiment, plan, executor, reporter)
+    train_all(executor, schedule.fitted, jobs.claim)
+    with jobs.ending() as other:
+        if other is None:
+            return _end(executor, plan, experiment, schedule, reporter)
+        reporter.note(f"the end is left to {other}: the fit, the check runs and the report")
+        return None
+
+
+def _end(
+    executor: Executor,
+    plan: Plan,
+    experiment: Experiment,
+    schedule: Schedule,
+    reporter: Reporter,
+) -> Outcome | None:
+    """Fits, forecasts, trains the check runs, compares and reports."""
+    from scalax.sweep.at_once import train_all
+
+    folder, hosts = executor.folder, executor.hosts
     fit: Fit | None = None
+    tuning: Tuning | None = None
     notes: list[str] = []
     check: list[dict[str, Any]] = []
     if hosts.first:
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
+        transfers = executor.family.transfers_rate(plan.fitted[0].spec.shape)
+        tuning, told = tune_sweep(folder, plan, metric=experiment.fit.metric, transfers=transfers)
+        notes = [*notes, *told]
         check = _forecast(folder, fit, plan)
-    for group in plan.checks:
-        executor.execute(group)
-        if hosts.first:
-            check = _measured(folder, executor, plan, experiment.fit.metric)
+    train_all(executor, schedule.checks)
+    if hosts.first:
+        check = _measured(folder, executor, plan, experiment.fit.metric)
     if not hosts.first:
         return None
     executor.ended()
     allocation, more = _allocate(fit, plan)
-    outcome = Outcome(folder, _rows(executor, plan), fit, check, allocation, [*notes, *more])
+    rows = _rows(executor, plan)
+    outcome = Outcome(folder, rows, fit, check, allocation, [*notes, *more], tuning)
     from scalax.report.page import write_report
 
     write_report(outcome.out, outcome.to_json(), fit, plan.data.unit, experiment.fit.metric)
     reporter.finish(outcome.to_json())
     return outcome
+
+
+def _schedule(
+    experiment: Experiment, plan: Plan, executor: Executor, reporter: Reporter
+) -> Schedule:
+    """Which runs train together: as the folder says, or tried now and written there."""
+    from scalax.sweep.trial import Trial
+
+    hosts = executor.hosts
+    trial = Trial(experiment.train.ensemble, executor.program, executor.data, hosts, reporter.note)
+    return read_or_make(executor.folder, plan, trial.choose, hosts)
 
 
 def _digest(prepared: Prepared, folder: Path) -> str:
@@ -269,7 +347,7 @@ def _digest(prepared: Prepared, folder: Path) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
-def _rows(executor: Any, plan: Plan) -> list[dict[str, Any]]:
+def _rows(executor: Executor, plan: Plan) -> list[dict[str, Any]]:
     """The table so far: a row for each run that ended, in the order of the plan."""
     rows = []
     for run in plan.runs:
@@ -324,7 +402,7 @@ def _record(run: RunPlan, fit: Fit | None, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _measured(folder: Path, executor: Any, plan: Plan, metric: str) -> list[dict[str, Any]]:
+def _measured(folder: Path, executor: Executor, plan: Plan, metric: str) -> list[dict[str, Any]]:
     file = folder / "check.json"
     records: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     runs = [run for group in plan.checks for run in group.runs]
@@ -346,7 +424,7 @@ def _allocate(fit: Fit | None, plan: Plan) -> tuple[Allocation | None, list[str]
 
 
 def _write_resolved(folder: Path, experiment: Experiment) -> None:
-    """Writes experiment.toml, or holds it against the one that is there."""
+    """Writes experiment.toml; one that is there must say the same but for `HOW`."""
     file = folder / "experiment.toml"
     text = experiment.to_toml()
     if not file.is_file():
@@ -354,7 +432,8 @@ def _write_resolved(folder: Path, experiment: Experiment) -> None:
         return
     before = flatten(tomllib.loads(file.read_text(encoding="utf-8")))
     now = flatten(tomllib.loads(text))
-    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    other = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    changed = [key for key in other if not key.startswith(HOW)]
     if changed:
         told = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
         raise ScalaxError(
@@ -362,28 +441,5 @@ def _write_resolved(folder: Path, experiment: Experiment) -> None:
             where=str(folder),
             fix="give another --out, or the settings it was started with",
         )
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Holds the folder for this process; a second one is told who holds it."""
-    lock = folder / ".lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise disk_error(error, folder) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            stream.seek(0)
-            raise ScalaxError(
-                f"in use by {stream.read().strip() or 'another process'}",
-                where=str(folder),
-                fix="wait for it, or give another --out",
-            ) from None
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {platform.node()}")
-        stream.flush()
-        yield
+    if other:
+        write_text(file, text)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from scalax.errors import JobError
-from scalax.files import disk_error, write_json
+from scalax.files import bucket_files, disk_error, on_bucket, write_json
 from scalax.train.hosts import Hosts
 from scalax.train.program import TrainState
 
@@ -29,6 +30,10 @@ from scalax.train.program import TrainState
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 ABOUT = "checkpoint.json"
+
+_writing = threading.Lock()
+"""Held while Orbax writes a checkpoint: its parts find each other by a number that a second one,
+begun meanwhile by another thread, would change."""
 
 
 class Checkpoints:
@@ -48,7 +53,8 @@ class Checkpoints:
         latest: int = 2,
         hosts: Hosts | None = None,
     ) -> None:
-        self._folder, self._keep, self._latest = folder.resolve(), frozenset(keep), latest
+        self._folder = folder if on_bucket(folder) else folder.resolve()
+        self._keep, self._latest = frozenset(keep), latest
         self._hosts = hosts or Hosts()
         options = ocp.CheckpointManagerOptions(
             create=False, enable_async_checkpointing=True, cleanup_tmp_directories=True
@@ -79,8 +85,7 @@ class Checkpoints:
         with self._disk_errors():
             self._settle()
             if step not in self._manager.all_steps():
-                self._manager.save(step, args=ocp.args.StandardSave(_tree(state)))
-                self._sealing = self._pool.submit(self._seal, step, {"step": step, **about})
+                self._write(state, step, {"step": step, **about})
             if wait:
                 self._settle()
 
@@ -131,9 +136,21 @@ class Checkpoints:
         for step in [s for s in self.steps() if s not in self._keep][: -self._latest]:
             self._manager.delete(step)
 
+    def _write(self, state: TrainState, step: int, about: dict[str, Any]) -> None:
+        _writing.acquire()  # until `_seal` sees it on disk, in a thread of its own
+        try:
+            self._manager.save(step, args=ocp.args.StandardSave(_tree(state)))
+            self._sealing = self._pool.submit(self._seal, step, about)
+        except BaseException:
+            _writing.release()
+            raise
+
     def _seal(self, step: int, about: dict[str, Any]) -> None:
         """Writes checkpoint.json when all files of a checkpoint are on disk."""
-        self._manager.wait_until_finished()
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            _writing.release()
         if self._hosts.first:
             folder = self._folder / str(step)
             write_json(folder / ABOUT, {**about, "files": _sums(folder)})
@@ -144,15 +161,18 @@ class Checkpoints:
             try:
                 args = ocp.args.StandardRestore(_tree(abstract))
                 leaves = self._manager.restore(step, args=args)["leaves"]
-                return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
             except Exception as error:  # whatever damage raises, an earlier one may be whole
                 told = str(error).splitlines()
                 wrong = f"{type(error).__name__}: {told[0] if told else ''}"
-        warnings.warn(
-            f"{self._folder}: checkpoint {step} cannot be used ({wrong}); "
-            "going back to the one before it",
-            stacklevel=3,
-        )
+            wrong = self._hosts.any_wrong(wrong)  # all go back, or none
+            if wrong is None:
+                return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+        if self._hosts.first:
+            warnings.warn(
+                f"{self._folder}: checkpoint {step} cannot be used ({wrong}); "
+                "going back to the one before it",
+                stacklevel=3,
+            )
         return None
 
     @contextlib.contextmanager
@@ -186,7 +206,15 @@ def _damage(folder: Path) -> str | None:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file but our own, by its path in the checkpoint."""
+    """The sum of every file but our own, by its path in the checkpoint.
+
+    SHA-256 on a disk. A bucket keeps a CRC-32C beside each object and tells it with the listing:
+    nothing is read back.
+    """
+    if on_bucket(folder):
+        root = f"{folder}/".removeprefix("gs://")
+        there = bucket_files(folder).find(str(folder), detail=True).items()
+        return {n.removeprefix(root): o["crc32c"] for n, o in there if n != f"{root}{ABOUT}"}
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != ABOUT:

@@ -7,6 +7,7 @@ jax itself finds them on Cloud TPU, GKE, SLURM and Open MPI.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,4 +135,20 @@ def initialize(cluster: Cluster | None) -> bool:
             where="jax.distributed",
             fix=f"give {_FLAGS}",
         ) from error
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        _keep_output()
     return jax.process_count() > 1
+
+
+def _keep_output() -> None:
+    """Gives Python a standard output of its own: gloo greets on file descriptor 1, amid JSON."""
+    sys.stdout.flush()
+    try:
+        if sys.stdout.fileno() != 1:
+            return
+    except OSError:  # a notebook's has none
+        return
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

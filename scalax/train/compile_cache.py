@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
-from scalax.data.tokens import cache_folder
-from scalax.errors import ScalaxError
-from scalax.files import disk_error
+from scalax.files import bucket_files, disk_error, on_bucket
+from scalax.folders import cache_folder
 
 SHORTEST_SECONDS = 0.1
 """Steps that compile faster are not kept: reading them back would take as long."""
@@ -29,13 +27,8 @@ def keep_compiled(place: str | None) -> None:
     if place is None and os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
     where = str(cache_folder() / "compiled") if place is None else place
-    if where.startswith("gs://"):
-        if importlib.util.find_spec("gcsfs") is None:
-            raise ScalaxError(
-                "gs:// needs the package gcsfs, which is not installed",
-                where=f"--compile-cache {where}",
-                fix="pip install gcsfs, or give a folder",
-            )
+    if on_bucket(where):
+        bucket_files(where)
     else:
         folder = Path(where).expanduser()
         try:

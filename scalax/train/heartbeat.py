@@ -1,8 +1,9 @@
 """Notices that another process of the job died or gave up, and ends this one with exit 3.
 
-Each process counts up a key of its own in jax's key-value store, once a second; one whose count
-stands still is dead. A process that fails leaves a verdict there, which all others print. jax
-has heartbeats too, but answers a loss by aborting: that abort is caught here, for its exit code.
+Each process counts up a key of its own in jax's key-value store, once a second, and says there how
+far its training has come; one whose count stands still is dead. A process that fails leaves a
+verdict there, which all others print. jax has heartbeats too, but answers a loss by aborting: that
+abort is caught here, for its exit code.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 SECONDS = 1.0
@@ -59,6 +61,8 @@ class Heartbeat:
     def __init__(self, client: Any, process: int, names: list[str]) -> None:
         self._client, self._process, self._names = client, process, names
         self._patience = DEAD_AFTER
+        self.progress = 0
+        self.on_hang: Callable[[], object] = nothing
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -80,10 +84,24 @@ class Heartbeat:
 
     def condemn(self, why: str) -> None:
         """Tells the others that this process is to blame, and gives them time to read it."""
+        self._say(f"{self._names[self._process]} ended the job: {why}")
+
+    def hang(self, why: str) -> NoReturn:
+        """Ends the job because it stands still, naming those that are behind all others."""
+        beats = self._client.key_value_dir_get(_BEATS)
+        come = {int(key.rpartition("/")[2]): int(beat.split()[1]) for key, beat in beats}
+        come[self._process] = self.progress
+        last = [self._names[k] for k in sorted(come) if come[k] == min(come.values())]
+        if len(last) == len(come):
+            line = f"every process waits: {why}"
+        else:
+            line = f"{', '.join(last)} hangs, and the others wait: {why}"
+        self._say(line, hung=True)
+        self._leave(line)
+
+    def _say(self, line: str, *, hung: bool = False) -> None:
         self._client.key_value_set(
-            f"{_VERDICT}{self._process}",
-            json.dumps([self._names[self._process], why]),
-            allow_overwrite=True,
+            f"{_VERDICT}{self._process}", json.dumps([line, hung]), allow_overwrite=True
         )
 
     def _run(self) -> None:
@@ -93,7 +111,7 @@ class Heartbeat:
             count += 1
             try:
                 self._client.key_value_set(
-                    f"{_BEATS}{self._process}", str(count), allow_overwrite=True
+                    f"{_BEATS}{self._process}", f"{count} {self.progress}", allow_overwrite=True
                 )
                 verdicts = self._client.key_value_dir_get(_VERDICT)
                 beats = self._client.key_value_dir_get(_BEATS)
@@ -103,8 +121,10 @@ class Heartbeat:
                 end(f"lost {self._names[0]}, which the others met through: it died or was cut off")
             for key, text in verdicts:
                 if int(key.rpartition("/")[2]) != self._process:
-                    name, why = json.loads(text)
-                    self._leave(f"{name} ended the job: {why}")
+                    line, hung = json.loads(text)
+                    if hung:
+                        self.on_hang()
+                    self._leave(line)
             now = time.monotonic()
             for key, beat in beats:
                 if key not in seen or seen[key][0] != beat:
@@ -118,6 +138,10 @@ class Heartbeat:
 
     def _leave(self, line: str) -> NoReturn:
         end(line, linger=self._process == 0)
+
+
+def nothing() -> None:
+    """What is done about a hang where no run is being trained."""
 
 
 _handlers: list[Any] = []

@@ -21,7 +21,7 @@ from scalax import errors
 from scalax.errors import ScalaxError
 from scalax.train import cluster as clusters
 from scalax.train.cluster import Cluster
-from scalax.train.heartbeat import Heartbeat, catch_abort, end
+from scalax.train.heartbeat import Heartbeat, catch_abort, end, nothing
 from scalax.train.stopping import Stopped
 
 _LONG = 10**9
@@ -83,6 +83,28 @@ class Hosts:
         """Process 0's value, on every process."""
         return self.on_first(lambda: value)
 
+    def each(self, do: Callable[[], None]) -> None:
+        """Does something on every process that comes out alike on all, an error too.
+
+        Raises:
+            ScalaxError: What ``do`` raised.
+        """
+        try:
+            do()
+        except ScalaxError as error:
+            raise _shared(error) from None
+
+    def any_wrong(self, wrong: str | None) -> str | None:
+        """What is wrong on the first process on which something is: one answer for all."""
+        if self.count == 1:
+            return wrong
+        self._turns += 1
+        place = f"scalax/wrong/{self._turns}"
+        self._client.key_value_set(f"{place}/{self.process:06d}", wrong or "")
+        self.meet(place)
+        found = [told for _, told in sorted(self._client.key_value_dir_get(f"{place}/"))]
+        return next(filter(None, found), None)
+
     def meet(self, name: str) -> None:
         """Waits until every process is here."""
         if self.count > 1:
@@ -132,6 +154,28 @@ class Hosts:
         self._steps += 1
         self._stopping |= bool(self._preemption.reached_sync_point(self._steps))
         return self._stopping
+
+    def progress(self, reached: int) -> None:
+        """Tells the others how far this process has come; a count that grows."""
+        if self._heartbeat is not None:
+            self._heartbeat.progress = reached
+
+    @contextmanager
+    def on_hang(self, do: Callable[[], object]) -> Iterator[None]:
+        """While inside, what to do when another process says that the job stands still."""
+        if self._heartbeat is not None:
+            self._heartbeat.on_hang = do
+        try:
+            yield
+        finally:
+            if self._heartbeat is not None:
+                self._heartbeat.on_hang = nothing
+
+    def hang(self, why: str) -> NoReturn:
+        """Ends the job on every process with exit 3, naming the one that holds it up."""
+        if self._heartbeat is not None:
+            self._heartbeat.hang(why)
+        end(why)
 
     def condemn(self, why: str) -> None:
         """Ends the other processes, naming this one and why; a lone process has none."""

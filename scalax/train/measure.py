@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
 import psutil
+
+from scalax.hardware.chips import known_device
 
 PARTS = ("compile", "input", "checkpoint", "evaluate")
 
@@ -28,12 +31,18 @@ class Meter:
         flops_per_step: Model FLOPs of a step.
         precision: ``f32`` or ``bf16``.
         devices: The devices it trains on.
+        ensemble: Runs trained together; units and FLOPs are those of one.
     """
 
     def __init__(
-        self, units_per_step: int, flops_per_step: float, precision: str, devices: Sequence[Any]
+        self,
+        units_per_step: int,
+        flops_per_step: float,
+        precision: str,
+        devices: Sequence[Any],
+        ensemble: int = 1,
     ) -> None:
-        self._units, self._flops = units_per_step, flops_per_step
+        self._units, self._flops, self._ensemble = units_per_step, flops_per_step, ensemble
         self._precision, self._devices = precision, devices
         self._spent = dict.fromkeys(PARTS, 0.0)
         self._steps = self._done = 0
@@ -78,7 +87,8 @@ class Meter:
             `PARTS`: ``compile_seconds``, ``input_seconds`` (waiting for a batch),
             ``checkpoint_seconds`` (training held up) and ``evaluate_seconds``;
             ``units_per_second`` outside compiling and evaluating; ``memory_bytes``, the highest
-            so far; ``device``, ``devices`` and ``precision``.
+            so far; ``device``, ``devices`` and ``precision``; ``ensemble``, runs trained together,
+            of which the units and FLOPs are one's, and the seconds all's.
         """
         self._spent["compile"] += COMPILED.take()
         self._memory = max(self._memory, memory_bytes(self._devices))
@@ -98,6 +108,7 @@ class Meter:
             "device": self._devices[0].device_kind,
             "devices": len(self._devices),
             "precision": self._precision,
+            "ensemble": self._ensemble,
         }
 
     def _elapsed(self) -> float:
@@ -115,7 +126,8 @@ def summarise(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         what of them was lost to each of `PARTS`, ``units_per_second``, ``flops_per_second``,
         ``utilisation`` (null where a device's peak is unknown) with ``peak_flops_per_second`` of
         all devices and ``peak_source``, ``memory_bytes`` and ``memory_source``, ``device``,
-        ``devices``. Speeds are outside compiling and evaluating.
+        ``devices``, ``ensemble``. Speeds are outside compiling and evaluating, and one run's: those
+        of the devices are ``ensemble`` times as high.
     """
     sessions = [
         list(group)[-1] for _, group in itertools.groupby(lines, key=lambda line: line["session"])
@@ -142,6 +154,7 @@ def summarise(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "device": last["device"],
         "devices": last["devices"],
         "precision": last["precision"],
+        "ensemble": last.get("ensemble", 1),
     }
 
 
@@ -153,7 +166,11 @@ def peak(device: str, devices: int, precision: str) -> tuple[float | None, str]:
     """
     if device == "cpu":
         return _processor_rate(), "float32 matrix products measured on this host's processor"
-    return None, f"unknown: no figure for {devices} x {device} in {precision}"
+    chip = known_device(device)
+    rate = None if chip is None else chip.device_peak(precision)
+    if chip is None or rate is None:
+        return None, f"unknown: no figure for {devices} x {device} in {precision}"
+    return rate * devices, f"the dense {precision} peak of {devices} x {chip.title} by its maker"
 
 
 def _processor_rate() -> float:
@@ -176,18 +193,22 @@ def memory_bytes(devices: Sequence[Any]) -> int:
     return int(found or psutil.Process().memory_info().rss)
 
 
-class _Compiled:
-    """Seconds that jax spent tracing, lowering and compiling in this process.
+class _Compiled(threading.local):
+    """Seconds that jax spent tracing, lowering and compiling in this thread.
 
-    jax reports each stage when it ends, and a stage may hold another (a jitted function traced
-    inside one): only the outermost counts.
+    jax reports each stage when it ends, in the thread that asked for it, and a stage may hold
+    another (a jitted function traced inside one): only the outermost counts.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._taken = 0.0
         self._last: list[tuple[float, float]] = []
+
+    def listen(self) -> Self:
+        """Begins to count, in every thread."""
         jax.monitoring.register_event_duration_secs_listener(self._hear)
+        return self
 
     def take(self) -> float:
         """Seconds since the last call."""
@@ -205,7 +226,7 @@ class _Compiled:
         del self._last[:-10_000]
 
 
-COMPILED = _Compiled()
+COMPILED = _Compiled().listen()
 
 
 def _training(seconds: float, spent: Mapping[str, float]) -> float:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 
 from scalax.shapes.base import Recipe
 
 
-def make_optimizer(recipe: Recipe, decayed: Any) -> optax.GradientTransformation:
+def make_optimizer(recipe: Recipe, params: Any) -> optax.GradientTransformation:
     """AdamW with decay on matrices alone, or SGD with momentum; clipping first where asked.
+
+    A parameter's ``rate_scale`` multiplies its update and not its decay, so that learning rate
+    times weight decay is one number for all (Yang et al. 2022, arXiv:2203.03466: MuAdamW).
 
     Args:
         recipe: Hyperparameters; the learning rate is not among those used.
-        decayed: Which parameters weight decay is for: a tree of bools, as `matrices` gives.
+        params: An ``nnx.State`` of (abstract) parameters, with their metadata.
 
     Returns:
         A transformation whose updates are to be scaled by minus the learning rate.
@@ -26,8 +31,11 @@ def make_optimizer(recipe: Recipe, decayed: Any) -> optax.GradientTransformation
         parts.append(optax.scale_by_adam(b1=recipe.beta1, b2=recipe.beta2))
     else:
         parts.append(optax.trace(decay=recipe.beta1))
+    scales = rate_scales(params)
+    if any(scale != 1.0 for scale in jax.tree.leaves(scales)):
+        parts.append(_scaled_by(scales))
     if recipe.weight_decay:
-        parts.append(optax.add_decayed_weights(recipe.weight_decay, mask=decayed))
+        parts.append(optax.add_decayed_weights(recipe.weight_decay, mask=matrices(params)))
     return optax.chain(*parts)
 
 
@@ -38,8 +46,29 @@ def matrices(params: Any) -> Any:
         params: An ``nnx.State`` of (abstract) parameters, with their logical axis names.
     """
 
-    def one(param: nnx.Variable) -> nnx.Variable:
+    def is_matrix(param: nnx.Variable) -> bool:
         names = param.get_metadata().get("out_sharding") or (None,) * len(param.shape)
-        return param.replace(sum(name != "layers" for name in names) > 1)
+        return sum(name != "layers" for name in names) > 1
 
-    return jax.tree.map(one, params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+    return _each(is_matrix, params)
+
+
+def rate_scales(params: Any) -> Any:
+    """By how much each parameter's learning rate is multiplied: its ``rate_scale``, or 1."""
+    return _each(lambda param: float(param.get_metadata().get("rate_scale", 1.0)), params)
+
+
+def _each(of: Callable[[nnx.Variable], Any], params: Any) -> Any:
+    return jax.tree.map(
+        lambda param: param.replace(of(param)),
+        params,
+        is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
+    )
+
+
+def _scaled_by(scales: Any) -> optax.GradientTransformation:
+    def update(updates: Any, params: Any = None) -> Any:
+        del params
+        return jax.tree.map(jnp.multiply, updates, scales)
+
+    return optax.stateless(update)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 
-from scalax.errors import ScalaxError
-from scalax.train.mesh import batch_sharding
+from scalax.train.mesh import Sizes, mesh_sizes
 
 
-def usable_devices(sizes: Mapping[str, int] | Literal["auto"], batch: int) -> list[Any]:
+def usable_devices(sizes: Sizes, batch: int) -> list[Any]:
     """The devices to make a mesh of: as many from each process, since every one takes part.
 
     Raises:
-        ScalaxError: The batch, or the mesh, does not divide among the processes.
+        ScalaxError: As `mesh_sizes`.
 
     Example:
         >>> len(usable_devices("auto", 8)) == max(
@@ -28,55 +26,39 @@ def usable_devices(sizes: Mapping[str, int] | Literal["auto"], batch: int) -> li
     processes = jax.process_count()
     theirs = [jax.local_devices(k) for k in range(processes)]
     most = min(map(len, theirs))
-    if sizes == "auto":
-        counts = [n for n in range(1, most + 1) if batch % (n * processes) == 0]
-        if not counts:
-            raise ScalaxError(
-                f"a batch of {batch} does not divide among {processes} processes",
-                where="train.mesh",
-                fix=f"give a batch that is a multiple of {processes}, or fewer processes",
-            )
-        return [device for some in theirs for device in some[: counts[-1]]]
-    asked = math.prod(sizes.values())
-    if asked % processes and asked <= most * processes:
-        raise ScalaxError(
-            f"{asked} devices do not divide among {processes} processes",
-            where=f"train.mesh {dict(sizes)}",
-            fix='write mesh = "auto", or sizes whose product is a multiple of the processes',
-        )
-    each = max(1, asked // processes)
-    if asked > most * processes:
-        each = most
-    return [device for some in theirs for device in some[:each]]
+    there = [device for some in theirs for device in some[:most]]
+    count = math.prod(mesh_sizes(sizes, batch, there, processes).values())
+    return [device for some in theirs for device in some[: count // processes]]
 
 
-def rows_here(mesh: Mesh, batch: int) -> np.ndarray:
-    """The rows of each batch that this process must read, ascending; [rows], int64.
+def rows_here(place: NamedSharding, count: int) -> np.ndarray:
+    """The rows of a leading axis that this process must provide, ascending; [rows], int64.
 
-    They follow from where the mesh put its devices: processes on one tensor axis read the same.
+    They follow from where the mesh put its devices: processes on one tensor axis read the same
+    rows of a batch.
     """
-    slices = batch_sharding(mesh).addressable_devices_indices_map((batch,)).values()
-    parts = [np.arange(batch)[where] for where in slices if where is not None]
+    slices = place.addressable_devices_indices_map((count,)).values()
+    parts = [np.arange(count)[where] for where in slices if where is not None]
     return np.unique(np.concatenate(parts))
 
 
-def put(place: NamedSharding, batch: int, rows: np.ndarray, values: np.ndarray) -> jax.Array:
-    """A batch over all processes from the rows that this one read.
+def put(place: NamedSharding, count: int, rows: np.ndarray, values: np.ndarray) -> jax.Array:
+    """An array over all processes from the rows that this one read.
 
     Args:
-        place: How the batch lies.
-        batch: Examples in it.
+        place: How it lies.
+        count: Rows in all: examples of a batch, or runs of an ensemble.
         rows: What `rows_here` gave.
         values: Those rows, [rows, ...].
 
     Returns:
-        A global array, [batch, ...].
+        A global array, [count, ...].
     """
-    shape = (batch, *values.shape[1:])
+    shape = (count, *values.shape[1:])
 
     def part(index: tuple[slice, ...] | None) -> np.ndarray:
         assert index is not None
-        start, stop, _ = index[0].indices(batch)
+        start, stop, _ = index[0].indices(count)
         first = int(np.searchsorted(rows, start))
         return values[(slice(first, first + stop - start), *index[1:])]
 

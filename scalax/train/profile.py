@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scalax.errors import ScalaxError
+from scalax.files import bucket_errors, bucket_files, on_bucket
 
 
 @dataclass
@@ -24,6 +27,8 @@ class Profile:
     stop: int = 0
     _tracing: bool = field(default=False, init=False)
     _over: bool = field(default=False, init=False)
+    _place: Path = field(default=Path(), init=False)
+    _local: str = field(default="", init=False)
 
     @classmethod
     def parse(cls, text: str) -> Profile:
@@ -74,7 +79,9 @@ class Profile:
             self._end()
         elif not self._over and not self._tracing and self.start <= done < self.stop:
             jax.block_until_ready(pending)
-            jax.profiler.start_trace(folder / "profile")
+            self._place = folder / "profile"
+            self._local = tempfile.mkdtemp() if on_bucket(folder) else str(self._place)
+            jax.profiler.start_trace(self._local)
             self._tracing = True
 
     def _end(self) -> None:
@@ -82,4 +89,10 @@ class Profile:
             import jax
 
             jax.profiler.stop_trace()
+            if on_bucket(self._place):  # jax writes to a disk alone
+                with bucket_errors(self._place):
+                    bucket_files(self._place).put(
+                        f"{self._local}/", f"{self._place}/", recursive=True
+                    )
+                shutil.rmtree(self._local)
             self._tracing, self._over = False, True

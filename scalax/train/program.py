@@ -6,7 +6,7 @@ Pure functions under `jit` over one mesh. No files, no clock, no loop.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -18,12 +18,19 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from scalax.models.base import ModelFamily
+from scalax.models.base import ModelFamily, checked_sums, demand_counts
 from scalax.models.compute import Compute, Recompute
 from scalax.shapes.base import Recipe
 from scalax.train import spikes
-from scalax.train.mesh import BATCH_AXES, batch_sharding, serial_calls, where_it_divides
-from scalax.train.optimizer import make_optimizer, matrices
+from scalax.train.mesh import (
+    BATCH_AXES,
+    ENSEMBLE,
+    batch_sharding,
+    of_each,
+    serial_calls,
+    where_it_divides,
+)
+from scalax.train.optimizer import make_optimizer
 from scalax.train.place import put, rows_here
 from scalax.train.schedule import Schedule, learning_rate
 
@@ -61,6 +68,8 @@ class Program:
         skip_spikes: Deviations of the log gradient norm beyond which a batch is skipped.
         recompute: What the backward pass computes again: see `scalax.models.compute.Compute`.
         accumulate: Parts that a batch is computed in, one after another, their gradients summed.
+        members: Runs trained together, on a mesh of `ensemble_mesh`: every array of the state, of
+            the schedule and of what a step tells has a leading axis of runs. None for one alone.
     """
 
     family: ModelFamily
@@ -71,11 +80,13 @@ class Program:
     skip_spikes: float | None = None
     recompute: Recompute = "none"
     accumulate: int = 1
+    members: int | None = None
     _graph: Any = field(init=False, repr=False)
     _shardings: TrainState = field(init=False, repr=False)
     _create: Any = field(init=False, repr=False)
     _step: Any = field(init=False, repr=False)
     _score: Any = field(init=False, repr=False)
+    _take: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         compute = Compute(_DTYPES[self.precision], self.recompute)
@@ -93,7 +104,9 @@ class Program:
                 lambda: self.family.build(self.shape, rngs=nnx.Rngs(0), compute=compute)
             )
             graph, abstract, _ = nnx.split(module, nnx.Param, ...)
-            optimizer = make_optimizer(self.recipe, matrices(abstract))
+            sizes = [leaf.size for leaf in jax.tree.leaves(abstract)]
+            demand_counts(self.family, self.shape, sum(sizes))
+            optimizer = make_optimizer(self.recipe, abstract)
             placed = jax.tree.map(
                 lambda place, leaf: where_it_divides(place, leaf.shape),
                 nnx.get_named_sharding(abstract, self.mesh),
@@ -102,32 +115,59 @@ class Program:
             abstract_state = jax.eval_shape(create, 0)
         # Outside the mesh, whose devices may not be here: Optax makes an array to map its state.
         shardings = _state_shardings(optimizer, placed, abstract_state, self.mesh)
-        replicated = NamedSharding(self.mesh, PartitionSpec())
+        told = replicated = NamedSharding(self.mesh, PartitionSpec())
+        if self.members is not None:
+            shardings = jax.tree.map(of_each, shardings)
+            if jax.process_count() == 1:  # then all is at hand, and no run waits for another
+                told = of_each(replicated)
         step = partial(
             _train_step, self.family, graph, optimizer, self.accumulate, self.skip_spikes
         )
-        score = partial(_score_batch, self.family, graph)
+        score = self._each(partial(_score_batch, self.family, graph), in_axes=(0, 0, None))
         assign = partial(object.__setattr__, self)
         assign("_graph", graph)
         assign("_shardings", shardings)
-        assign("_create", jax.jit(create, out_shardings=shardings))
-        assign("_step", jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)))
+        assign("_create", jax.jit(self._each(create), out_shardings=shardings))
+        out = (shardings, told)
+        assign("_step", jax.jit(self._each(step), donate_argnums=0, out_shardings=out))
         assign("_score", jax.jit(score, out_shardings=replicated))
+        assign("_take", jax.jit(_take_member, out_shardings=replicated))
+
+    def _each(self, do: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
+        """What is done for one run, done for each member of an ensemble."""
+        if self.members is None:
+            return do
+        return jax.vmap(do, in_axes=in_axes, spmd_axis_name=ENSEMBLE)
 
     @cached_property
     def rows(self) -> np.ndarray:
         """The rows of each batch that this process must give; all of them on a lone one."""
-        return rows_here(self.mesh, self.recipe.batch)
+        return rows_here(batch_sharding(self.mesh), self.recipe.batch)
 
-    def init(self, seed: int) -> TrainState:
-        """A fresh state, sharded from creation."""
+    @cached_property
+    def members_here(self) -> np.ndarray:
+        """The members whose batches this process must give."""
+        return rows_here(NamedSharding(self.mesh, PartitionSpec(ENSEMBLE)), self.members or 1)
+
+    def init(self, seed: int | Sequence[int]) -> TrainState:
+        """A fresh state, sharded from creation; of an ensemble, from a seed for each member."""
         with self._within():
-            return jax.block_until_ready(self._create(np.uint32(seed)))
+            return jax.block_until_ready(self._create(np.asarray(seed, np.uint32)))
+
+    def member(self, state: TrainState, index: int) -> TrainState:
+        """One run's state out of an ensemble's, whole on every device."""
+        with self._within():
+            return jax.block_until_ready(self._take(state, np.int32(index)))
+
+    def done(self, state: TrainState) -> int:
+        """Steps done."""
+        return int(np.ravel(state.step.addressable_data(0))[0])
 
     def abstract(self) -> TrainState:
         """Shapes, dtypes and shardings of a state, to restore one into."""
+        seeds = np.zeros(() if self.members is None else self.members, np.uint32)
         with self._within():
-            shapes = jax.eval_shape(self._create, np.uint32(0))
+            shapes = jax.eval_shape(self._create, seeds)
         return jax.tree.map(
             lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
             shapes,
@@ -135,9 +175,22 @@ class Program:
         )
 
     def place(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Begins to move `rows` of a batch to the devices; any thread may."""
-        place, batch_size = batch_sharding(self.mesh), self.recipe.batch
-        return {name: put(place, batch_size, self.rows, values) for name, values in batch.items()}
+        """Begins to move `rows` of a batch to the devices; any thread may.
+
+        Args:
+            batch: Features [rows, ...]; of an ensemble, [members_here, rows, ...].
+        """
+        if self.members is None:
+            return self._place_one(batch)
+        place = of_each(batch_sharding(self.mesh))
+        return {
+            name: put(place, self.members, self.members_here, values)
+            for name, values in batch.items()
+        }
+
+    def _place_one(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        place, count = batch_sharding(self.mesh), self.recipe.batch
+        return {name: put(place, count, self.rows, values) for name, values in batch.items()}
 
     def step(
         self, state: TrainState, batch: Mapping[str, jax.Array], schedule: Schedule
@@ -145,7 +198,7 @@ class Program:
         """One optimiser step on a batch that `place` gave; the state given is consumed.
 
         Returns:
-            The new state, and ``loss``, ``grad_norm`` and ``learning_rate`` as device scalars.
+            The new state, and ``loss``, ``grad_norm`` and ``learning_rate`` on the device.
         """
         with self._within():
             out = self._step(state, batch, schedule)
@@ -153,11 +206,14 @@ class Program:
 
     def score(
         self, state: TrainState, batch: Mapping[str, np.ndarray]
-    ) -> tuple[dict[str, float], float]:
-        """Sums of a batch's metrics, and the weight they are over."""
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Sums of a held-out batch's metrics and the weight they are over, [runs] each."""
         with self._within():
-            sums, weight = jax.device_get(self._score(state.params, state.rest, self.place(batch)))
-        return {name: float(value) for name, value in sums.items()}, float(weight)
+            placed = self._place_one(batch)
+            sums, weight = jax.device_get(self._score(state.params, state.rest, placed))
+        alone = self.members is None
+        each = {name: np.array([v]) if alone else v for name, v in sums.items()}
+        return each, np.array([weight]) if alone else weight
 
     def lower_step(self, batch: Mapping[str, Any], schedule: Schedule) -> Any:
         """The train step lowered for abstract arguments, to inspect or compile elsewhere."""
@@ -207,7 +263,7 @@ def _mean_gradient(
 
     def summed(params: Any, rest: Any, part: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
         module = nnx.merge(graph, params, rest)
-        sums, weight = family.sums(module, part)
+        sums, weight = checked_sums(family, module, part)
         return sums["loss"], (weight, nnx.state(module, nnx.Not(nnx.Param)))
 
     def one(rest: Any, part: Any) -> tuple[Any, Any]:
@@ -244,7 +300,11 @@ def _score_batch(
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     module = nnx.merge(graph, params, rest)
     module.eval()
-    return family.sums(module, batch)
+    return checked_sums(family, module, batch)
+
+
+def _take_member(state: TrainState, index: jax.Array) -> TrainState:
+    return jax.tree.map(lambda leaf: leaf[index], state)
 
 
 def _state_shardings(

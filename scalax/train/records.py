@@ -7,13 +7,13 @@ written again, the same. timing.jsonl holds the clock and only grows. Nothing he
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from scalax.errors import ScalaxError
-from scalax.files import disk_error, flatten, to_json, write_json, write_text
+from scalax.files import disk_error, flatten, on_bucket, to_json, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Observer(Protocol):
     def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
         """Held-out metrics at a step."""
 
+    def keep(self) -> None:
+        """A checkpoint will be written: what was told so far must not be lost after it."""
+
     def close(self) -> None:
         """The session ends, well or not."""
 
@@ -49,8 +52,8 @@ class Observer(Protocol):
 class Progress(Protocol):
     """Who shows a person how a run goes."""
 
-    def update(self, step: int, loss: float, units_per_second: float) -> None:
-        """Called at each line of metrics."""
+    def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
+        """Called at each line of metrics, with the run's name; from any thread."""
 
 
 class Metrics:
@@ -74,6 +77,11 @@ class Metrics:
     def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
         """One line of eval.jsonl."""
         self._scores.append({"step": step, "tokens": units, **metrics})
+
+    def keep(self) -> None:
+        """Puts both where they last."""
+        self._metrics.keep()
+        self._scores.keep()
 
     def close(self) -> None:
         """Closes both."""
@@ -103,42 +111,59 @@ class Timing:
     def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
         """Nothing: what scoring took is in the next line."""
 
+    def keep(self) -> None:
+        """Puts it where it lasts."""
+        self._file.keep()
+
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
 
 
 class Shown:
-    """Tells a progress bar."""
+    """Tells a progress bar: the mean loss of the runs trained together, and their joint speed.
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    Args:
+        progress: The bar, which is the sweep's.
+        name: The first run's.
+        members: How many runs are trained together.
+    """
 
-    def line(self, line: Line) -> None:
-        """Moves the bar."""
-        self._progress.update(line.step, line.values["loss"], line.timing["units_per_second"])
+    def __init__(self, progress: Progress, name: str, members: int) -> None:
+        self._progress, self._name, self._members = progress, name, members
 
-    def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
-        """Nothing: a bar shows the training loss."""
-
-    def close(self) -> None:
-        """Nothing: the bar is the sweep's."""
+    def lines(self, lines: Sequence[Line]) -> None:
+        """Moves the bar by a step's lines, one a run."""
+        loss = sum(line.values["loss"] for line in lines) / len(lines)
+        speed = self._members * lines[0].timing["units_per_second"]
+        self._progress.update(self._name, lines[0].step, loss, speed)
 
 
 class LineFile:
     """A file of JSON lines that grows; made with its first line.
 
+    On a disk each line is there at once. A bucket cannot append: there the whole file is written
+    anew when its lines are to be kept.
+
     Raises:
-        JobError: The disk is full.
+        JobError: The disk is full, or the bucket cannot be used.
         ScalaxError: The file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stream: Any = None
+        self._whole: str | None = None  # on a bucket: all of it, once there is a new line
+        self._kept = True
 
     def append(self, values: Mapping[str, Any]) -> None:
-        """Writes one line, at once."""
+        """Writes one line."""
+        if on_bucket(self._path):
+            if self._whole is None:
+                self._whole = "".join(to_json(line) + "\n" for line in read_lines(self._path))
+            self._whole += to_json(dict(values)) + "\n"
+            self._kept = False
+            return
         try:
             if self._stream is None:
                 torn = self._path.is_file() and not _ends_whole(self._path)
@@ -149,8 +174,15 @@ class LineFile:
         except OSError as error:
             raise disk_error(error, self._path) from error
 
+    def keep(self) -> None:
+        """Makes sure that every line so far outlives this process."""
+        if self._whole is not None and not self._kept:
+            write_text(self._path, self._whole)
+            self._kept = True
+
     def close(self) -> None:
         """Closes what was opened."""
+        self.keep()
         if self._stream is not None:
             self._stream.close()
             self._stream = None

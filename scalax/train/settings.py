@@ -31,7 +31,7 @@ class TrainSpec:
         precision: ``f32`` or ``bf16`` compute; parameters and loss are float32.
         eval_examples: Held-out examples scored at the end.
         log_every: Steps between lines of metrics.jsonl.
-        mesh: ``auto``, or devices along each axis.
+        mesh: ``auto``, or devices along each axis, of which one may be ``auto``.
         skip_spikes: Deviations of the log gradient norm beyond which a batch is skipped, or None.
         eval_every: Steps between lines of eval.jsonl; None scores at the end alone.
         recompute: What the backward pass computes again: see `scalax.models.compute.Compute`.
@@ -51,7 +51,7 @@ class TrainSpec:
     precision: Literal["f32", "bf16"]
     eval_examples: int
     log_every: int
-    mesh: Mapping[str, int] | Literal["auto"] = field(default="auto")
+    mesh: Mapping[str, int | Literal["auto"]] | Literal["auto"] = field(default="auto")
     skip_spikes: float | None = None
     eval_every: int | None = None
     recompute: Recompute = "none"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from scalax.errors import ScalaxError
+from scalax.files import on_bucket
 from scalax.train.records import Line, Observer
 
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
@@ -58,6 +60,10 @@ class TensorBoard:
         for name, value in metrics.items():
             self._writer.add_scalar(f"eval/{name}", value, step)
 
+    def keep(self) -> None:
+        """Writes what is gathered."""
+        self._writer.flush()
+
     def close(self) -> None:
         """Writes what is left."""
         self._writer.close()
@@ -69,14 +75,14 @@ class WeightsAndBiases:
     def __init__(self, folder: Path) -> None:
         import wandb
 
-        place = folder.resolve()
+        place = folder if on_bucket(folder) else folder.resolve()
         known = hashlib.sha256(str(place).encode()).hexdigest()[:16]  # a resumed run is the same
         self._run: Any = wandb.init(
             project=place.parent.parent.name,
             name=place.name,
             id=known,
             resume="allow",
-            dir=str(place),
+            dir=tempfile.mkdtemp() if on_bucket(folder) else str(place),
             reinit="finish_previous",
             settings=wandb.Settings(console="off", silent=True),
         )
@@ -92,6 +98,9 @@ class WeightsAndBiases:
     def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
         """Held-out metrics."""
         self._run.log({"step": step, **{f"eval/{name}": value for name, value in metrics.items()}})
+
+    def keep(self) -> None:
+        """Nothing: W&B's own process has it already."""
 
     def close(self) -> None:
         """Ends the W&B run's session."""

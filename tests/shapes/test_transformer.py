@@ -7,7 +7,6 @@ import itertools
 import math
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 import pytest
 from flax import nnx
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from scalax.errors import ScalaxError
 from scalax.models.compute import Compute
 from scalax.models.decoder import Decoder, next_token_sums
+from scalax.models.traced import traced_flops
 from scalax.shapes.transformer import (
     Fixed,
     TransformerShape,
@@ -25,7 +25,6 @@ from scalax.shapes.transformer import (
     forward_flops_per_token,
     shape_for,
 )
-from tests.flops import matmul_flops
 
 SHAPE = TransformerShape(
     vocab=64, width=32, layers=2, heads=4, kv_heads=2, head_dim=8, hidden=48, gated=True,
@@ -55,9 +54,9 @@ def test_flops_are_those_of_the_traced_training_step(shape: TransformerShape) ->
         return next_token_sums(nnx.merge(graph, values), batch)[0]["loss"]
 
     tokens = 3 * shape.seq_len
-    forward = matmul_flops(jax.make_jaxpr(loss)(params).jaxpr)
+    forward = traced_flops(loss, params)
     assert forward == tokens * forward_flops_per_token(shape, "full")
-    both = matmul_flops(jax.make_jaxpr(jax.value_and_grad(loss))(params).jaxpr)
+    both = traced_flops(jax.value_and_grad(loss), params)
     assert both == tokens * flops_per_token(shape, "full")
 
 

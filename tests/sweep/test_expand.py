@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scalax.errors import ScalaxError
 from scalax.sweep.run import prepare
 
 
@@ -45,6 +46,43 @@ def test_runs_of_an_isoflop_cost_their_budget(experiment: Path) -> None:
 def test_a_list_is_taken_as_it_stands(experiment: Path) -> None:
     found = plan(experiment, 'sweep={kind="list", runs=[{params=9e3, tokens=4e3}]}')
     assert [(r.target_params, r.target_tokens) for r in found.fitted] == [(9e3, 4e3)]
+
+
+TRUNKS = (
+    "{params=9e3, tokens=16e3, trunk='a'}, {params=9e3, tokens=8e3, trunk='a'}, "
+    "{params=14e3, tokens=8e3, trunk='b'}, {params=14e3, tokens=4e3}"
+)
+
+
+def test_listed_runs_of_a_trunk_share_its_cost(experiment: Path) -> None:
+    found = plan(experiment, f'sweep={{kind="list", runs=[{TRUNKS}]}}')
+    assert [(g.name, len(g.runs)) for g in found.groups] == [
+        ("a", 2),
+        ("b", 1),
+        ("n14000-d4000", 1),
+    ]
+    short, long = found.groups[0].runs
+    assert (short.trunk, long.trunk) == ("a", "a")
+    assert short.flops_spent == short.flops
+    # The second goes on from where the first began to decay: after four fifths of its steps.
+    before = short.spec.decay_start / short.spec.steps
+    assert long.flops_spent == pytest.approx(long.flops - before * short.flops)
+    assert found.groups[2].trunk is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["sweep={kind='list', runs=[{params=9e3, tokens=8e3, trunk='a'}, "
+          "{params=14e3, tokens=8e3, trunk='a'}]}"], "the same params"),
+        ([f'sweep={{kind="list", runs=[{TRUNKS}]}}', "train.schedule='cosine'"], "wsd"),
+    ],
+)  # fmt: skip
+def test_a_trunk_is_of_one_size_and_decays(
+    experiment: Path, overrides: list[str], told: str
+) -> None:
+    with pytest.raises(ScalaxError, match=told):
+        plan(experiment, *overrides)
 
 
 def test_axes_multiply_the_sweep_and_name_their_column(experiment: Path) -> None:

@@ -50,7 +50,10 @@ def test_settings_are_overridden_in_toml(experiment: Path) -> None:
             "train.mesh={foo=1}",
             r"train\.mesh\.foo: expected 'data', 'fsdp', 'tensor' or 'expert', got 'foo'",
         ),
-        ("train.mesh={data=0}", r"train\.mesh\.data: expected greater than or equal to 1, got 0"),
+        (
+            "train.mesh={data=0}",
+            r"train\.mesh\.data: expected greater than or equal to 1 or 'auto', got 0",
+        ),
         ("check.params=[1e5, 2e5]", r"check: expected .*equal length"),
         ("sweep.params=[100]", r"no transformer of vocabulary 256 has about 100 parameters"),
         ("sweep.tokens=[10]", r"10 tokens are less than a batch of 256"),

@@ -24,9 +24,11 @@ class ConvNet(sx.ModelFamily):
     parameters); larger ones widen all three. ``[model]`` takes no options.
     """
 
+    interface: ClassVar[int] = 1
     name: ClassVar[str] = "convnet"
     title: ClassVar[str] = "two convolutions and two linear layers over images"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
+    trial: ClassVar[sx.Trial] = sx.Trial((3e3, 1e4, 1e5, 1e6, 1e7), {"dataset": "digits"})
     rules: ClassVar[Mapping[str, str | None]] = {
         "kernel": None,
         "image": None,

@@ -67,6 +67,7 @@ class Digits(sx.Dataset):
     generator, and equal scans never stand on both sides. ``[data]`` takes no options.
     """
 
+    interface: ClassVar[int] = 1
     name: ClassVar[str] = "digits"
     title: ClassVar[str] = "1,797 scans of digits, 8x8 pixels, from scikit-learn; always there"
 

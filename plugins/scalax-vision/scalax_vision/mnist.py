@@ -67,6 +67,7 @@ class Mnist(sx.Dataset):
     Option of ``[data]``: ``data_dir``, where TFDS keeps its sets, if not in its usual place.
     """
 
+    interface: ClassVar[int] = 1
     name: ClassVar[str] = "tfds:mnist"
     title: ClassVar[str] = "70,000 digits, 28x28 pixels, from TensorFlow Datasets"
 

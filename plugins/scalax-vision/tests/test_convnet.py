@@ -12,7 +12,6 @@ import pytest
 from flax import nnx
 from jax.sharding import AxisType
 from scalax_vision.convnet import ConvNet
-from traced_flops import traced_flops
 
 import scalax as sx
 
@@ -121,7 +120,7 @@ def test_flops_equal_the_traced_gradient(params: float, data: sx.DataSpec) -> No
     def loss(weights):
         return FAMILY.sums(nnx.merge(graph, weights), batch)[0]["loss"]
 
-    traced = traced_flops(jax.make_jaxpr(jax.grad(loss))(weights))
+    traced = sx.traced_flops(jax.grad(loss), weights)
     assert traced == 3 * FAMILY.flops_per_unit(shape)
 
 

@@ -1,0 +1,127 @@
+"""The `moe-transformer` family: decoder-only language models with sparse experts.
+
+What it costs stands in `shape`, what it computes in `module`; importing this imports no jax.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+import scalax as sx
+from scalax_moe.shape import MoeShape, counts, flops_per_token, shape_for
+
+
+class _Options(sx.Settings):
+    experts: int = Field(8, ge=1)
+    top_k: int = Field(2, ge=1)
+    capacity: float = Field(1.25, gt=0)
+    balance: float = Field(0.01, ge=0)
+    tied: bool = True
+    kv_groups: int = Field(1, ge=1)
+    width: int | None = Field(None, ge=1)
+    layers: int | None = Field(None, ge=1)
+    heads: int | None = Field(None, ge=1)
+    head_dim: int | None = Field(None, ge=1)
+    hidden: int | None = Field(None, ge=1)
+
+    @property
+    def fixed(self) -> sx.FixedShape:
+        return sx.FixedShape(self.width, self.layers, self.heads, self.head_dim, self.hidden)
+
+
+class MoeTransformer(sx.ModelFamily):
+    """scalax's transformer with every MLP replaced by a router and experts.
+
+    Options of ``[model]``: ``experts`` (8), ``top_k`` (2), ``capacity`` (1.25), ``balance`` (the
+    weight of the load-balancing loss, 0.01), ``tied``, ``kv_groups``, and ``width``, ``layers``,
+    ``heads``, ``head_dim`` and ``hidden`` (of one expert), each fixed where it is given.
+    """
+
+    interface: ClassVar[int] = 1
+    name: ClassVar[str] = "moe-transformer"
+    title: ClassVar[str] = "decoder-only transformer with sparse experts over tokens"
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "balance", "dropped")
+    trial: ClassVar[sx.Trial] = sx.Trial(
+        (4e4, 1e5, 1e6, 1e7), {"dataset": "stdlib", "seq_len": 32}, {"experts": 4}
+    )
+    rules: ClassVar[Mapping[str, Any]] = {
+        "vocab": "tensor",
+        "embed": "fsdp",
+        "heads": "tensor",
+        "kv_heads": "tensor",
+        "mlp": "tensor",
+        "head_dim": None,
+        "layers": None,
+        "norm": None,
+        "router": None,
+        "expert": "expert",
+        "expert_batch": ("data", "fsdp"),
+    }
+
+    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> MoeShape:
+        """The mixture of a target size; see `ModelFamily.shape`."""
+        return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
+
+    def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
+        """The size that ``width`` and ``layers`` come to; None without both of them."""
+        parsed = sx.parse_settings(_Options, options, where="model")
+        if parsed.width is None or parsed.layers is None:
+            return None
+        return float(counts(self._shape(None, parsed, data)).params)
+
+    def _shape(self, params: float | None, options: _Options, data: sx.DataSpec) -> MoeShape:
+        if "tokens" not in data.features:
+            raise sx.ScalaxError(
+                f"needs data with a feature 'tokens'; {data.name} has {', '.join(data.features)}",
+                where=f"model.family {self.name!r}",
+                fix="choose another family or dataset",
+            )
+        return shape_for(
+            params,
+            vocab=data.classes,
+            seq_len=data.units_per_example,
+            experts=options.experts,
+            top_k=options.top_k,
+            capacity=options.capacity,
+            balance=options.balance,
+            tied=options.tied,
+            kv_groups=options.kv_groups,
+            fixed=options.fixed,
+        )
+
+    def counts(self, shape: MoeShape) -> sx.Counts:
+        """Exact parameter counts, total and active."""
+        return counts(shape)
+
+    def flops_per_unit(self, shape: MoeShape) -> float:
+        """Training FLOPs per token, of the experts it is sent to."""
+        return flops_per_token(shape)
+
+    def flops_computed(self, shape: MoeShape) -> float:
+        """With the experts' empty places and the scores that the causal mask hides."""
+        return flops_per_token(shape, computed=True)
+
+    def recipe(self, shape: MoeShape, units: float, data: sx.DataSpec) -> sx.Recipe:
+        """The built-in transformer's recipe at the size that is active."""
+        active = counts(shape).params_active
+        sequences = 0.58 * units**0.571 / data.units_per_example
+        return sx.Recipe(
+            batch=2 ** max(0, round(math.log2(sequences))),
+            learning_rate=min(0.02, 0.32 * active**-0.713 * units**0.307),
+        )
+
+    def build(self, shape: MoeShape, *, rngs: Any, compute: sx.Compute) -> Any:
+        """The module; see `scalax_moe.module.MoeDecoder`."""
+        from scalax_moe.module import MoeDecoder
+
+        return MoeDecoder(shape, rngs=rngs, compute=compute)
+
+    def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Summed next-token cross-entropy in nats, balance and dropped choices, over tokens."""
+        from scalax_moe.module import token_sums
+
+        return token_sums(module, batch)

@@ -1,0 +1,91 @@
+"""The law `moe-effective`: total params count as a power of their ratio to the active ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+import scalax as sx
+
+_EXPONENTS = tuple(0.1 * k for k in range(1, 16))
+
+
+class EffectiveParams(sx.Law):
+    """L = E + A / (N_active (N / N_active)^s)^alpha + B / D^beta.
+
+    The effective parameter count is the active one times a power s of the ratio of total to
+    active: at 0 idle experts are worth nothing, at 1 as much as active ones. That routed models
+    fall on one curve of an effective count is Clark et al. 2022 (arXiv:2202.01169); the power of
+    the ratio is the simplest such count, and the law is Chinchilla's where all is active.
+
+    Compute is 6 N_active D. Columns ``params`` (all of them), ``params_active`` and ``tokens``; a
+    query may give ``sparsity`` = 1 - N_active / N instead of ``params_active``.
+
+    Example:
+        >>> import numpy as np
+        >>> c = {"E": 1.0, "A": 100.0, "B": 100.0, "alpha": 0.5, "beta": 0.5, "s": 0.5}
+        >>> x = {"params": 4e6, "params_active": 1e6, "tokens": 1e8}
+        >>> round(float(EffectiveParams().loss(np, c, x)), 4)
+        1.0807
+    """
+
+    interface: ClassVar[int] = 1
+    name: ClassVar[str] = "moe-effective"
+    title: ClassVar[str] = "mixture of experts: an effective size between active and total params"
+    equation: ClassVar[str] = "L = E + A / (N_active (N / N_active)^s)^alpha + B / D^beta"
+    source: ClassVar[str] = (
+        "after the effective parameter count of Clark et al. 2022, arXiv:2202.01169"
+    )
+    columns: ClassVar[tuple[str, ...]] = ("params", "params_active", "tokens")
+    assumed: ClassVar[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]]] = {
+        "params_active": ("every parameter is taken to be active", lambda x: x["params"])
+    }
+    coefficients: ClassVar[tuple[sx.Coefficient, ...]] = (
+        sx.Coefficient("E", "linear", 1e-9, 1e3, meaning="loss that no scale removes"),
+        sx.Coefficient("A", "linear", 1e-9, 1e15, meaning="size of the params term"),
+        sx.Coefficient("B", "linear", 1e-9, 1e15, meaning="size of the tokens term"),
+        sx.Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of effective params"),
+        sx.Coefficient("beta", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of tokens"),
+        sx.Coefficient(
+            "s", "exponent", -1.0, 2.0, (0.0, 0.2, 0.4, 0.6, 0.8), "worth of idle parameters"
+        ),
+    )
+
+    typical: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "E": (1.0, 2.0),
+        "A": (100.0, 1000.0),
+        "B": (100.0, 3000.0),
+        "alpha": (0.25, 0.5),
+        "beta": (0.25, 0.5),
+        "s": (0.1, 0.7),
+        "params_active": (1e6, 9e6),
+    }
+
+    def loss(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
+        """The loss; see `Law.loss`."""
+        one, by_params, by_tokens = self.basis(xp, c, x)
+        return c["E"] * one + c["A"] * by_params + c["B"] * by_tokens
+
+    def basis(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> list[Any]:
+        """The factors of E, A and B; see `Law.basis`."""
+        active = xp.log(x["params_active"])
+        effective = active + c["s"] * (xp.log(x["params"]) - active)
+        return [1.0, xp.exp(-c["alpha"] * effective), xp.exp(-c["beta"] * xp.log(x["tokens"]))]
+
+    def complete(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """Fills ``params_active`` in from ``sparsity``, where given; see `Law.complete`."""
+        found = dict(x)
+        if "sparsity" in found:
+            share = 1.0 - np.asarray(found.pop("sparsity"), float)
+            if not np.all((share > 0) & (share <= 1)):
+                raise sx.ScalaxError(
+                    "expected a share from 0 to below 1", where="sparsity", fix="write 0.875, say"
+                )
+            found["params_active"] = share * found["params"]
+        return super().complete(found)
+
+    def params_computed(self, x: Mapping[str, Any]) -> Any:
+        """The active parameters; see `Law.params_computed`."""
+        return x["params_active"]

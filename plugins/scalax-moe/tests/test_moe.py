@@ -1,0 +1,197 @@
+"""The mixture: counts, FLOPs, routing and its causality, any mesh, what each metric says."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scalax_moe.family import MoeTransformer
+from scalax_moe.law import EffectiveParams
+from scalax_moe.routing import combine, dispatch, route
+from scalax_moe.shape import shape_for
+
+import scalax as sx
+from scalax.train.mesh import make_mesh
+from scalax.train.program import Program
+
+FAMILY = MoeTransformer()
+DATA = sx.DataSpec(
+    name="bytes",
+    unit="tokens",
+    units_per_example=32,
+    features={"tokens": sx.Feature((33,), "int32")},
+    classes=256,
+    train_examples=100,
+    eval_examples=10,
+    fingerprint="none",
+)
+CASES = [
+    (40_000, {"experts": 4, "top_k": 1}),
+    (100_000, {"experts": 8, "top_k": 2, "tied": False}),
+    (300_000, {"experts": 16, "top_k": 2, "kv_groups": 2}),
+]
+
+
+def module_of(shape: Any) -> Any:
+    compute = sx.Compute(jnp.float32)
+    return FAMILY.build(shape, rngs=nnx.Rngs(0), compute=compute)
+
+
+def batch_of(examples: int, seed: int = 0) -> dict[str, np.ndarray]:
+    tokens = np.random.default_rng(seed).integers(0, 256, (examples, 33), dtype=np.int32)
+    return {"tokens": tokens, "mask": np.ones(examples, np.float32)}
+
+
+@pytest.mark.parametrize(("params", "options"), CASES)
+def test_counts_equal_the_parameter_tree(params: float, options: dict[str, Any]) -> None:
+    shape = FAMILY.shape(params, options, DATA)
+    tree = nnx.state(nnx.eval_shape(lambda: module_of(shape)), nnx.Param)
+    sizes = {jax.tree_util.keystr(k): v.size for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+    found = FAMILY.counts(shape)
+    assert found.params == sum(sizes.values())
+    assert abs(found.params / params - 1) < 0.1
+    experts = sum(size for name, size in sizes.items() if "experts" in name)
+    idle = experts * (1 - options["top_k"] / options["experts"])
+    assert found.params_active == found.params - idle
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("top_k", "places"), [(1, 6), (2, 9), (2, 32)])
+def test_routing_is_what_a_loop_over_tokens_does(top_k: int, places: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    batch, length, experts, width = 2, 16, 4, 5
+    logits = rng.normal(size=(batch, length, experts)).astype(np.float32)
+    x = rng.normal(size=(batch, length, width)).astype(np.float32)
+    scale = np.arange(1, experts + 1, dtype=np.float32)  # expert e multiplies by e + 1
+
+    routes = route(jnp.asarray(logits), top_k, places)
+    sent = dispatch(jnp.asarray(x), routes, experts)
+    found = combine(sent * scale[:, None, None], routes)
+
+    probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    want, dropped = np.zeros_like(x), np.zeros(batch)
+    for b in range(batch):
+        taken = [0] * experts
+        for token in range(length):
+            chosen = np.argsort(-probs[b, token])[:top_k]
+            gates = probs[b, token, chosen]
+            gates = gates / gates.sum() if top_k > 1 else gates
+            for expert, gate in zip(chosen, gates, strict=True):
+                if taken[expert] < places:
+                    taken[expert] += 1
+                    want[b, token] += gate * scale[expert] * x[b, token]
+                else:
+                    dropped[b] += 1 / (length * top_k)
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(routes.dropped_B, dropped, atol=1e-6)
+
+
+def test_balance_is_one_when_even_and_the_number_of_experts_when_all_go_to_one() -> None:
+    even = np.zeros((1, 8, 4), np.float32)
+    even[0, np.arange(8), np.arange(8) % 4] = 1e-3  # which is chosen in turn, all as likely
+    assert float(route(jnp.asarray(even), 1, 8).balance_B[0]) == pytest.approx(1, abs=1e-3)
+    one = np.zeros((1, 8, 4), np.float32)
+    one[..., 2] = 50
+    assert float(route(jnp.asarray(one), 1, 8).balance_B[0]) == pytest.approx(4)
+
+
+def test_no_position_sees_a_later_one_though_places_are_scarce() -> None:
+    shape = shape_for(40_000, vocab=256, seq_len=32, experts=4, top_k=2, capacity=0.5)
+    module = module_of(shape)
+    tokens = batch_of(1)["tokens"][:, :-1]
+    later = tokens.copy()
+    later[:, 20:] = 7
+    one, other = (module.logits(module.hidden(jnp.asarray(t))[0]) for t in (tokens, later))
+    np.testing.assert_allclose(one[:, :20], other[:, :20], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(one[:, 20:], other[:, 20:], atol=1e-3)
+
+
+def test_the_loss_is_cross_entropy_alone_and_its_gradient_balances() -> None:
+    shape = FAMILY.shape(40_000, {"experts": 4, "top_k": 1}, DATA)
+    plain = FAMILY.shape(40_000, {"experts": 4, "top_k": 1, "balance": 0.0}, DATA)
+    batch = batch_of(4)
+
+    def graded(shape: Any) -> tuple[float, Any]:
+        graph, weights = nnx.split(module_of(shape))
+
+        def loss(weights: Any) -> Any:
+            sums, weight = FAMILY.sums(nnx.merge(graph, weights), batch)
+            return sums["loss"] / weight
+
+        value, gradient = jax.value_and_grad(loss)(weights)
+        return float(value), gradient["blocks"]["mlp"]["router"]["kernel"].get_value()
+
+    with_pull, without = graded(shape), graded(plain)
+    assert with_pull[0] == pytest.approx(without[0])
+    assert abs(with_pull[0] - math.log(256)) < 0.5
+    assert not np.allclose(with_pull[1], without[1], atol=1e-7)
+
+
+def test_sums_leave_out_what_the_mask_leaves_out() -> None:
+    module = module_of(FAMILY.shape(40_000, {"experts": 4, "top_k": 2}, DATA))
+    batch = batch_of(6)
+    sums, weight = FAMILY.sums(module, batch | {"mask": np.float32([1, 1, 1, 1, 0, 0])})
+    four, _ = FAMILY.sums(module, {name: values[:4] for name, values in batch.items()})
+    assert float(weight) == 4 * 32
+    for name, value in four.items():
+        assert float(sums[name]) == pytest.approx(float(value), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"experts": 2, "top_k": 3}, "cannot be sent to 3 of 2 experts"),
+        ({"experts": 64}, "no mixture of 64 experts has about 20,000 parameters"),
+        ({"expert": 4}, "model.expert: unknown key"),
+    ],
+)
+def test_what_cannot_be_says_so(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=says):
+        FAMILY.shape(20_000, options, DATA)
+
+
+def test_the_law_is_chinchilla_where_all_is_active_and_gets_its_coefficients_back() -> None:
+    law = EffectiveParams()
+    truth = {"E": 1.2, "A": 60.0, "B": 300.0, "alpha": 0.4, "beta": 0.45, "s": 0.35}
+    x = {"params": 1e6, "params_active": 1e6, "tokens": 1e8}
+    assert float(law.loss(np, truth, x)) == pytest.approx(1.2 + 60 / 1e6**0.4 + 300 / 1e8**0.45)
+    rows = np.array(list(itertools.product([1e5, 3e5, 1e6], [1, 2, 4, 8], [1e7, 3e7, 1e8])))
+    columns = {"params": rows[:, 0] * rows[:, 1], "params_active": rows[:, 0], "tokens": rows[:, 2]}
+    runs = sx.Runs.from_columns({**columns, "loss": law.loss(np, truth, columns)})
+    fit = sx.fit(runs, law="moe-effective", bootstrap=0)
+    for name, value in truth.items():
+        assert fit.coefficients[name] == pytest.approx(value, rel=1e-3), name
+
+
+@pytest.mark.parametrize("mesh", [{"expert": 2}, {"fsdp": 2}, {"tensor": 2}])
+def test_any_mesh_gives_the_losses_of_one_device(mesh: dict[str, int]) -> None:
+    shape = FAMILY.shape(40_000, {"experts": 4, "top_k": 2}, DATA)
+    recipe = sx.Recipe(batch=4, learning_rate=0.01)
+
+    schedule = {"peak": 0.01, "warmup": 1, "decay_start": 100, "steps": 100, "cosine": 0}
+    values = {name: np.float32(value) for name, value in schedule.items()}
+
+    def losses(mesh: dict[str, int]) -> list[float]:
+        program = Program(FAMILY, shape, recipe, "f32", make_mesh(mesh, recipe.batch))
+        state, found = program.init(0), []
+        for step in range(6):
+            batch = program.place(batch_of(4, step))
+            state, told = program.step(state, batch, values)
+            found.append(float(told["loss"]))
+        return found
+
+    np.testing.assert_allclose(losses(mesh), losses({"data": 1}), rtol=1e-5)
+
+
+def test_experts_lie_divided_over_their_axis() -> None:
+    shape = FAMILY.shape(40_000, {"experts": 4, "top_k": 2}, DATA)
+    mesh = make_mesh({"expert": 2}, 4)
+    state = Program(FAMILY, shape, sx.Recipe(batch=4, learning_rate=0.01), "f32", mesh).init(0)
+    up = state.params["blocks"]["mlp"]["experts"]["up"].get_value()
+    assert up.addressable_shards[0].data.shape[1] == 2

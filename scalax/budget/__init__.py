@@ -1,0 +1,1 @@
+"""Budgets that people have, chip-days and dollars, as FLOPs, and the answers to them."""

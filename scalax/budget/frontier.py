@@ -1,0 +1,74 @@
+"""The best split over a range of budgets: the compute-optimal frontier as a table."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from scalax.budget.hardware import Run, allocate_on
+from scalax.budget.limited import allocate_limited
+from scalax.errors import ScalaxError
+from scalax.predict.answers import Allocation
+from scalax.predict.fit_result import Fit
+from scalax.predict.published_law import PublishedLaw
+
+Unit = Literal["flops", "days", "usd"]
+
+
+def frontier(
+    found: Fit | PublishedLaw,
+    budgets: list[float],
+    unit: Unit = "flops",
+    *,
+    run: Run | None = None,
+    max_tokens: float | None = None,
+    given: dict[str, float] | None = None,
+) -> list[Allocation]:
+    """The best split of each budget.
+
+    Args:
+        found: The law.
+        budgets: Budgets, in FLOPs, or in days or dollars of the run's chips.
+        unit: Which of these.
+        run: The chips; needed for days and dollars.
+        max_tokens: Tokens that there are.
+        given: The law's other columns.
+
+    Raises:
+        ScalaxError: As `allocate_limited` and `scalax.budget.hardware.allocate_on`.
+    """
+    if run is None:
+        if unit != "flops":
+            raise ScalaxError(f"a budget in {unit} needs chips", where=f"--{unit}", fix="--chips")
+        return [allocate_limited(found, c, max_tokens, **(given or {})) for c in budgets]
+    return [
+        allocate_on(found, run, **{unit: each}, max_tokens=max_tokens, given=given)
+        for each in budgets
+    ]
+
+
+def spread(text: str, points: int, where: str) -> list[float]:
+    """Budgets from text: a comma-separated list, or LOW:HIGH in equal ratios.
+
+    Raises:
+        ScalaxError: A number is wrong or not positive, or the range is empty.
+
+    Example:
+        >>> spread("1e20:1e22", 3, "--flops")
+        [1e+20, 1e+21, 1e+22]
+    """
+    try:
+        ends = [float(part) for part in text.replace(":", ",").split(",")]
+    except ValueError:
+        ends = []
+    if not ends or not all(math.isfinite(end) and end > 0 for end in ends):
+        raise ScalaxError(
+            f"expected positive numbers, got {text!r}", where=where, fix="write 1e20:1e25"
+        )
+    if ":" not in text:
+        return ends
+    if len(ends) != 2 or ends[0] >= ends[1]:
+        raise ScalaxError(f"expected LOW:HIGH, got {text!r}", where=where, fix="write 1e20:1e25")
+    low, high = ends
+    steps = max(1, points - 1)
+    return [float(f"{low * (high / low) ** (k / steps):.6g}") for k in range(steps + 1)]

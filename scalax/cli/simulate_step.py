@@ -1,0 +1,82 @@
+"""`scalax simulate step`: time, memory and price of a training step on hardware not at hand."""
+
+from __future__ import annotations
+
+import click
+
+from scalax.cli.app import json_option, plugin_option, print_json
+from scalax.cli.choose_hardware import chips_file_option, precision_option
+from scalax.hardware.names import RECOMPUTE, Recompute
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  scalax simulate step --params 1.3e9 --chips v5e-16
+  scalax simulate step --preset llama-3.1-8b --chips v6e-256 --batch-tokens 8388608
+  scalax simulate step --preset llama-3.1-405b --chips 2xv5p-2048 --mesh data=2,fsdp=1024
+  scalax simulate step --params 7e9 --chips v5p-16 --mesh fsdp=8 --compile"""
+)
+@click.option("--family", default="transformer", show_default=True, help="The model family.")
+@click.option("--params", type=float, metavar="N", help="Parameters of a model of the family.")
+@click.option("--config", metavar="FILE.toml", help="A shape: vocab, width, layers, heads, ...")
+@click.option("--preset", metavar="NAME", help="An open model, such as llama-3.1-8b.")
+@click.option("--chips", required=True, metavar="SLICE", help="Such as v5e-256, 2xv6e-256, h100-8.")
+@click.option("--mesh", metavar="AXIS=N,...", help="Of data, fsdp, tensor, expert; else searched.")
+@click.option("--batch-tokens", type=float, metavar="T", help="Tokens in a step; else searched.")
+@click.option("--seq-len", type=click.IntRange(1), metavar="L", help="Tokens in a sequence.")
+@click.option("--vocab", type=click.IntRange(1), metavar="V", help="Size of the vocabulary.")
+@precision_option
+@click.option(
+    "--recompute", type=click.Choice(RECOMPUTE), help="In the backward pass; else searched."
+)
+@click.option("--compile", "compile_too", is_flag=True, help="Ask the TPU's own compiler too.")
+@chips_file_option
+@json_option
+@plugin_option
+def step(
+    family: str,
+    params: float | None,
+    config: str | None,
+    preset: str | None,
+    chips: str,
+    mesh: str | None,
+    batch_tokens: float | None,
+    seq_len: int | None,
+    vocab: int | None,
+    precision: str,
+    recompute: Recompute | None,
+    compile_too: bool,
+    chips_file: str | None,
+    as_json: bool,
+) -> None:
+    """Time, memory and price of a training step on hardware you don't have.
+
+    What is left open of mesh, batch and recomputation is searched for the fastest that fits.
+    """
+    from scalax.hardware.ask import ask
+    from scalax.simulate.step import answer, compile_it, describe, lines
+
+    model = describe(
+        family=family,
+        params=params,
+        config=config,
+        preset_name=preset,
+        seq_len=seq_len,
+        vocab=vocab,
+    )
+    found = ask(
+        model.architecture,
+        chips,
+        mesh=mesh,
+        batch_tokens=batch_tokens,
+        precision=precision,
+        recompute=recompute,
+        chips_file=chips_file,
+    )
+    compiled = compile_it(model, found) if compile_too else None
+    if as_json:
+        print_json(answer(found, compiled))
+        return
+    for line in lines(found, compiled):
+        click.echo(line)

@@ -1,0 +1,33 @@
+"""What is asked of a plugin of any kind: its name, what it is, for which version it was written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalax.conform.report import NotMetError
+from scalax.registry import BUILT_IN, INTERFACE, Entry
+
+
+def says_what_it_is(entry: Entry, plugin: Any, texts: tuple[str, ...]) -> str:
+    """Holds the class attributes that every plugin has to what is asked of them.
+
+    Args:
+        entry: How it was found.
+        plugin: What was loaded.
+        texts: Names of the attributes that are words for a reader.
+
+    Raises:
+        NotMetError: One is missing or wrong.
+    """
+    for text in ("name", *texts):
+        value = getattr(plugin, text, None)
+        if not (isinstance(value, str) and value.strip()):
+            raise NotMetError(f"{text} is missing: write {text}: ClassVar[str] = ...")
+    if plugin.name != entry.name:
+        raise NotMetError(f"registered as {entry.name!r}, but its name is {plugin.name!r}")
+    theirs = [c for c in type(plugin).__mro__ if not c.__module__.startswith("scalax.")]
+    if entry.origin != BUILT_IN and not any("interface" in vars(c) for c in theirs):
+        raise NotMetError(
+            f"states no version of the interface: write interface: ClassVar[int] = {INTERFACE}"
+        )
+    return f"{plugin.title}; interface {plugin.interface}"

@@ -1,0 +1,272 @@
+"""What is believed of a loss before and after runs: a Gaussian over six coordinates of a law.
+
+A law's coefficients are tangled: no two sweeps share a scale for A or B. The coordinates are what
+a law says at one budget, the anchor, in terms that all laws share; each law of params and tokens
+has them, and the joint form (`scalax.laws.joint`) is what they alone determine. It reads no runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalax.errors import ScalaxError
+from scalax.laws.base import ComputeRule
+from scalax.laws.published import published
+from scalax.predict.fit_result import Fit, published_fit
+from scalax.predict.published_law import PublishedLaw
+
+LEVEL, SLOPE, SHARE, SPLIT, RATIO, BEND = range(6)
+"""The coordinates, at the anchor, along and across the frontier of best splits:
+
+- LEVEL: logarithm of the loss,
+- SLOPE: logarithm of -d log loss / d log compute,
+- SHARE: log odds of the part of the loss that compute can still remove,
+- SPLIT: exponent of N* in compute (strictly, of FLOPs a token),
+- RATIO: logarithm of tokens over FLOPs a token,
+- BEND: logarithm of d2 log loss / d (log size)2 at fixed compute.
+"""
+COORDINATES = ("level", "slope", "share", "split", "ratio", "bend")
+
+_STEP = 1.0  # e-folds of compute between the budgets at which a law is read
+_ACROSS = 0.25  # e-folds of size between the points that show the bend
+_TINY = 1e-5
+_COVERED = (math.log(1e17), math.log(1e22))
+"""The budgets that the papers' runs span, roughly; beyond them the nearest one's prior holds."""
+_NO_FLOOR = 0.95
+"""A law without a floor can remove all; so much stands for it, as its log odds are infinite."""
+_BROADER = 1.25
+"""The deviation of the prior over that among the papers: they are few, and of one field."""
+_LEAST = np.array([0.5, 0.35, 1.2, 0.05, 0.9, 0.4])
+"""The least deviation of the prior: what sweeps unlike the papers' need (bytes, images)."""
+_TRUSTED = np.array([0.03, 0.1, 0.4, 0.03, 0.35, 0.2])
+"""Deviation about one named law: what its fitting leaves open. Besiroglu et al. 2024 (table 1)
+print standard errors of 0.02 for both exponents and 0.03 for E, and their estimate moves
+Hoffmann et al.'s split by 0.06 and tokens per parameter by 0.3 e-folds from the same rows."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """A Gaussian over the coordinates at an anchor.
+
+    Attributes:
+        anchor: Logarithm of a compute budget in FLOPs.
+        mean: [6].
+        covariance: [6, 6].
+    """
+
+    anchor: float
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def draws(self, count: int, seed: int = 0) -> np.ndarray:
+        """Coordinates [count, 6], in pairs that mirror each other about the mean."""
+        half = np.random.default_rng(seed).standard_normal((-(-count // 2), 6))
+        root = np.linalg.cholesky(self.covariance + 1e-12 * np.eye(6))
+        away = np.concatenate([half, -half])[:count] @ root.T
+        return self.mean + away
+
+
+def log_loss(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: float) -> np.ndarray:
+    """The joint law's log loss from coordinates.
+
+    With s = bend / slope the sum of both exponents, it is a floor beside (N-term + D-term)^gamma,
+    alpha = (1 - split) s, beta = split s, gamma = slope^2 / (share bend split (1 - split)).
+
+    Args:
+        theta: Coordinates, [..., 6].
+        size: Logarithm of FLOPs a token, [rows].
+        tokens: Logarithm of tokens, [rows].
+        anchor: Logarithm of compute.
+
+    Returns:
+        [..., rows].
+    """
+    level, slope, odds, split, ratio, bend = (theta[..., k, None] for k in range(6))
+    split = np.clip(split, 0.02, 0.98)
+    share = 1 / (1 + np.exp(-odds))
+    total = np.exp(bend - slope)
+    gamma = np.exp(2 * slope - bend) / (share * split * (1 - split))
+    by_size = np.log(split) - (1 - split) * total * (size - (anchor - ratio) / 2)
+    by_tokens = np.log(1 - split) - split * total * (tokens - (anchor + ratio) / 2)
+    away = np.clip(gamma * np.logaddexp(by_size, by_tokens), -50, 50)
+    return np.asarray(level + np.log(1 - share + share * np.exp(away)))
+
+
+def jacobian(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: float) -> np.ndarray:
+    """Derivatives of `log_loss` by the coordinates, [..., rows, 6], by central differences."""
+    steps = _TINY * np.eye(6)
+    ends = [
+        [log_loss(theta + side * step, size, tokens, anchor) for side in (-1, 1)] for step in steps
+    ]
+    return np.stack([(high - low) / (2 * _TINY) for low, high in ends], axis=-1)
+
+
+def along(theta: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
+    """The best split's log FLOPs a token, less half the anchor, and its log loss.
+
+    Args:
+        theta: Coordinates, [..., 6].
+        beyond: Log of compute over the anchor.
+    """
+    share = 1 / (1 + np.exp(-theta[..., SHARE]))
+    left = share * np.exp(-np.exp(theta[..., SLOPE]) / share * beyond)
+    best = theta[..., SPLIT] * beyond - theta[..., RATIO] / 2
+    return best, theta[..., LEVEL] + np.log(1 - share + left)
+
+
+def moved(theta: np.ndarray, beyond: float) -> np.ndarray:
+    """The same laws' coordinates [..., 6] at an anchor so far above, in log compute."""
+    best, level = along(theta, beyond)
+    share = 1 / (1 + np.exp(-theta[..., SHARE]))
+    decay = np.exp(theta[..., SLOPE]) / share
+    later = np.clip(share * np.exp(-decay * beyond + theta[..., LEVEL] - level), 1e-4, 1 - 1e-4)
+    slope = np.log(later * decay)
+    bend = theta[..., BEND] - theta[..., SLOPE] + slope
+    odds = np.log(later / (1 - later))
+    return np.stack([level, slope, odds, theta[..., SPLIT], beyond - 2 * best, bend], axis=-1)
+
+
+def coefficients(theta: np.ndarray, anchor: float, rule: ComputeRule) -> list[dict[str, float]]:
+    """Coefficients of the joint law, one set for each of theta [laws, 6]."""
+    level, slope, odds, split, ratio, bend = theta.T
+    split = np.clip(split, 0.02, 0.98)
+    share = 1 / (1 + np.exp(-odds))
+    total = np.exp(bend - slope)
+    gamma = np.exp(2 * slope - bend) / (share * split * (1 - split))
+    log_removable = (level + np.log(share)) / gamma
+    alpha, beta = (1 - split) * total, split * total
+    log_a = log_removable + np.log(split) + alpha * (anchor - ratio) / 2
+    log_b = log_removable + np.log(1 - split) + beta * (anchor + ratio) / 2
+    found = {
+        "E": np.exp(level) * (1 - share),
+        "A": np.exp(log_a - alpha * math.log(rule.coefficient)),
+        "B": np.exp(log_b),
+        "alpha": alpha * rule.exponent,
+        "beta": beta,
+        "gamma": gamma,
+    }
+    return [{name: float(v[k]) for name, v in found.items()} for k in range(len(theta))]
+
+
+def coordinates(law: Fit | PublishedLaw, anchor: float) -> np.ndarray:
+    """What a law says at an anchor, [6]; NaN where it does not say.
+
+    Read off its answers at three budgets, so that any law of params and tokens will do: the floor
+    is that of the power law through the three losses.
+    """
+    rule = law.compute
+    budgets = np.exp(anchor + _STEP * np.array([-1.0, 0.0, 1.0]))
+    sizes = []
+    for budget in budgets:
+        answer = law.allocate(float(budget))
+        sizes.append(math.log(answer.flops / answer.tokens))
+    split = (sizes[2] - sizes[0]) / (2 * _STEP)
+    ratio = anchor - 2 * sizes[1]
+    loss = law.fit if isinstance(law, PublishedLaw) else law
+    found = np.full(6, np.nan)
+    found[[SPLIT, RATIO]] = split, ratio
+    if loss is None:
+        return found
+
+    def at(budget: float, size: float) -> float:
+        params = (math.exp(size) / rule.coefficient) ** (1 / rule.exponent)
+        return float(
+            np.log(
+                loss.loss(
+                    **loss.form.complete({"params": params, "tokens": budget / math.exp(size)})
+                )
+            )
+        )
+
+    logs = [min(at(b, s) for s in _best_sizes(loss, float(b))) for b in budgets]
+    best = _best_sizes(loss, float(budgets[1]))[0]
+    across = [at(float(budgets[1]), best + step) for step in (-_ACROSS, 0.0, _ACROSS)]
+    low, mid, high = np.exp(logs)
+    bowed = low + high - 2 * mid
+    floor = (low * high - mid**2) / bowed if bowed > 0 else 0.0
+    share = min(max(1 - floor / mid, 0.02), _NO_FLOOR)
+    slope = max((logs[0] - logs[2]) / (2 * _STEP), 1e-6)
+    bend = max((across[0] + across[2] - 2 * across[1]) / _ACROSS**2, 1e-6)
+    found[[LEVEL, SLOPE, SHARE, BEND]] = (
+        logs[1],
+        math.log(slope),
+        math.log(share / (1 - share)),
+        math.log(bend),
+    )
+    return found
+
+
+def _best_sizes(loss: Fit, budget: float) -> list[float]:
+    params, _ = loss.form.allocate(loss.coefficients or {}, budget, loss.compute)
+    return [math.log(loss.compute.coefficient) + loss.compute.exponent * math.log(float(params))]
+
+
+@functools.lru_cache(maxsize=64)
+def prior(anchor: float) -> Belief:
+    """A broad belief from the published laws, at an anchor.
+
+    Each paper counts once. The mean is theirs; the deviation is that among them, made broader,
+    and no less than what sweeps unlike theirs need.
+
+    Example:
+        >>> belief = prior(math.log(1e18))
+        >>> [f"{v:.2f}" for v in (belief.mean[SPLIT], belief.covariance[SPLIT, SPLIT] ** 0.5)]
+        ['0.53', '0.11']
+    """
+    near = min(max(anchor, _COVERED[0]), _COVERED[1])
+    papers: dict[str, list[np.ndarray]] = {}
+    for name, entry in published().items():
+        if "allocation" in entry.gives:
+            papers.setdefault(entry.paper, []).append(coordinates(published_fit(name), near))
+    means = np.asarray([_mean(np.asarray(found)) for found in papers.values()])
+    deviation = np.maximum(_BROADER * np.nanstd(means, axis=0, ddof=1), _LEAST)
+    return Belief(anchor, np.nanmean(means, axis=0), np.diag(deviation**2))
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """Of each column's numbers; NaN where it has none."""
+    known = np.isfinite(rows)
+    total = np.where(known, rows, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+
+
+def believed(law: Fit | PublishedLaw, anchor: float) -> Belief:
+    """The belief that a named law or a fit stands for, at an anchor.
+
+    A fit with members or bootstrap samples brings its own uncertainty where it is the larger.
+
+    Raises:
+        ScalaxError: It has no loss of params and tokens.
+    """
+    fit = law.demand_loss() if isinstance(law, PublishedLaw) else law
+    if not {"params", "tokens"} <= set(fit.form.columns):
+        raise ScalaxError(
+            f"{fit.law} is a law of {' and '.join(fit.form.columns)}: runs of many sizes and "
+            "token counts are planned by a law of both",
+            where="--law",
+            fix="give a law of params and tokens, such as hoffmann2022, or prior",
+        )
+    covariance = np.diag(_TRUSTED**2)
+    mean = coordinates(law, anchor)
+    singles = _singles(fit)
+    if len(singles) > 1:
+        each = np.asarray([coordinates(single, anchor) for single in singles])
+        shares = np.asarray([m["share"] for m in fit.members]) if fit.members else None
+        spread = np.cov(each.T, aweights=shares)
+        if np.isfinite(spread).all():
+            covariance = covariance / 4 + spread
+            mean = np.average(each, axis=0, weights=shares)
+    return Belief(anchor, mean, covariance)
+
+
+def _singles(fit: Fit) -> list[Fit]:
+    """The laws whose spread is the fit's uncertainty."""
+    if fit.members:
+        return [Fit(m["law"], m["coefficients"], compute=fit.compute) for m in fit.members]
+    names = [c.name for c in fit.form.coefficients]
+    some = fit.samples[:: max(1, len(fit.samples) // 64)]
+    return [Fit(fit.law, dict(zip(names, row, strict=True)), compute=fit.compute) for row in some]

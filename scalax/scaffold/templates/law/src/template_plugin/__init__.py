@@ -1,0 +1,4 @@
+"""A law form for scalax.
+
+scalax finds it by this package's entry point; nothing here is imported by hand.
+"""

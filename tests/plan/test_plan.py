@@ -1,0 +1,180 @@
+"""`scalax plan`: the budget, trunks paid once, what is expected, and that its file runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalax.errors import ScalaxError
+from scalax.fit.belief import prior
+from scalax.plan.candidates import Candidates
+from scalax.plan.design import Design
+from scalax.plan.pilot import Pilot, plan_pilot
+from scalax.predict.fit_result import published_fit
+from scalax.simulate.sweep import Troubles, synthetic_table
+from tests.conftest import Command
+
+DECAY = 0.2
+
+
+def width(ends: list[float]) -> float:
+    return math.log(ends[1] / ends[0])
+
+
+@pytest.fixture(scope="module")
+def pilot() -> Pilot:
+    return plan_pilot("prior", 1e14, 1e16)
+
+
+def test_the_command_keeps_its_contract_and_its_file_runs(scalax: Command, tmp_path: Path) -> None:
+    out = tmp_path / "plan.toml"
+    done = scalax(
+        "plan", "--law", "prior", "--budget", 1e14, "--target", 1e16, "--max-flops", 2e13,
+        "--out", out, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found) == {"runs", "flops", "expected", "experiment"}
+    assert found["experiment"] == str(out)
+    assert all(set(run) == {"params", "tokens", "flops", "trunk"} for run in found["runs"])
+    assert all(run["flops"] <= 2e13 for run in found["runs"])
+    for name in ("loss", "params"):
+        low, high = found["expected"][name]
+        assert 0 < low < high
+
+    # A trunk counted once, from the list alone: its longest run whole, the decay of the others.
+    trunks: dict[str, list[float]] = {}
+    for run in found["runs"]:
+        trunks.setdefault(run["trunk"], []).append(run["flops"])
+    spent = sum(max(each) + DECAY * (sum(each) - max(each)) for each in trunks.values())
+    assert found["flops"] == pytest.approx(spent, rel=5e-3)  # steps are whole
+    assert found["flops"] <= 1e14
+    assert max(map(len, trunks.values())) > 1
+
+    dry = scalax("run", out, "--dry-run", "--json")
+    assert dry.returncode == 0, dry.stderr
+    planned = json.loads(dry.stdout)
+    kept = [{k: run[k] for k in ("params", "tokens", "flops", "trunk")} for run in planned["runs"]]
+    assert kept == found["runs"]
+    assert planned["flops"] == pytest.approx(found["flops"])
+
+
+def test_sizes_are_kept_to() -> None:
+    found = plan_pilot("prior", 1e13, 1e15, sizes=[3e4, 1e5, 3e5])
+    assert {run.target_params for run in found.plan.fitted} <= {3e4, 1e5, 3e5}
+    with pytest.raises(ScalaxError, match="no transformer"):
+        plan_pilot("prior", 1e13, 1e15, sizes=[100])
+
+
+@pytest.mark.parametrize("law", ["prior", "hoffmann2022"])
+def test_more_budget_does_not_widen_what_is_expected(law: str) -> None:
+    found = [plan_pilot(law, budget, 1e18) for budget in (1e14, 1e15, 1e16)]
+    for less, more in itertools.pairwise(found):
+        assert width(more.loss) <= 1.03 * width(less.loss)
+        assert width(more.params) <= 1.03 * width(less.params)
+    assert width(found[-1].loss) < 0.9 * width(found[0].loss)
+
+
+def test_runs_already_trained_narrow_what_the_next_will_tell(pilot: Pilot, tmp_path: Path) -> None:
+    pilot.save(tmp_path / "plan.toml")
+    runs = synthetic_table(
+        published_fit("besiroglu2024"), Troubles(0.003), design=tmp_path / "plan.toml"
+    )
+    after = plan_pilot("prior", 1e14, 1e16, runs=runs)
+    assert width(after.loss) < width(pilot.loss)
+    assert width(after.params) < width(pilot.params)
+    true = published_fit("besiroglu2024").allocate(1e16)
+    assert after.loss[0] < true.loss < after.loss[1]
+    assert after.params[0] < true.params < after.params[1]
+
+
+def test_a_named_law_is_surer_than_the_prior() -> None:
+    named, broad = (plan_pilot(law, 1e18, 1e20) for law in ("hoffmann2022", "prior"))
+    assert width(named.loss) < width(broad.loss)
+    assert width(named.params) < width(broad.params)
+    law = published_fit("hoffmann2022").allocate(1e20)
+    assert named.loss[0] < law.loss < named.loss[1]
+    assert named.params[0] < law.params < named.params[1]
+
+
+def test_the_model_and_data_of_an_experiment_are_taken(experiment: Path, tmp_path: Path) -> None:
+    found = plan_pilot("prior", 1e11, 1e13, like=experiment)
+    found.save(tmp_path / "plan.toml")
+    text = (tmp_path / "plan.toml").read_text()
+    assert 'dataset = "text"' in text
+    assert "batch = 8" in text
+    assert found.flops <= 1e11
+
+
+def candidates() -> Candidates:
+    params, tokens = np.meshgrid(10 ** np.arange(6.5, 8.6, 0.5), 10 ** np.arange(7.5, 10.1, 0.5))
+    keep = 6 * params * tokens <= 1e18
+    return Candidates(params[keep], tokens[keep], 6 * params[keep], DECAY)
+
+
+def test_no_random_design_of_the_same_cost_tells_more() -> None:
+    found = candidates()
+    design = Design(found, prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
+    chosen = design.choose(1e18)
+    assert found.cost(chosen) <= 1e18
+    best = design.doubt(chosen).score
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        rows: list[int] = []
+        for k in rng.permutation(len(found)).tolist():
+            if np.isfinite(found.added(rows)[k]) and found.cost([*rows, k]) <= 1e18:
+                rows.append(k)
+        assert design.doubt(rows[:24]).score > best
+
+
+def test_what_a_run_adds_is_the_difference_of_costs() -> None:
+    found = candidates()
+    rows = [3, 17, 8]
+    for k in set(range(len(found))) - set(rows):
+        added = found.added(rows)[k]
+        if np.isfinite(added):
+            assert added == pytest.approx(found.cost([*rows, k]) - found.cost(rows))
+
+
+def test_doubt_falls_with_every_run_and_never_below_what_no_run_tells() -> None:
+    design = Design(candidates(), prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
+    far = math.log(100)
+    left = [design.doubt(range(count)) for count in (1, 4, 12, 24)]
+    for less, more in itertools.pairwise(left):
+        assert np.all(more.loss <= less.loss * (1 + 1e-9))
+        assert np.all(more.size <= less.size * (1 + 1e-9))
+    assert left[-1].loss.min() > 0.002**2 * far**3 / 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["--law", "hofmann2022"], "did you mean 'hoffmann2022'"),
+        (["--law", "llama3"], "no loss"),
+        (["--law", "prior", "--budget", "-1"], "positive number"),
+        (["--law", "prior", "--budget", "10"], "--budget"),
+        (["--law", "prior", "--sizes", "1e6,x"], "--sizes"),
+        (["--law", "prior", "--runs", "nowhere.csv"], "no such file"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(scalax: Command, asked: list[str], told: str) -> None:
+    done = scalax("plan", "--budget", "1e14", "--target", "1e16", *asked)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_answers_without_jax_or_scipy() -> None:
+    code = (
+        "import sys; from scalax.plan.pilot import plan_pilot; plan_pilot('prior', 1e13, 1e15); "
+        "print([m for m in ('jax', 'flax', 'scipy', 'orbax') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

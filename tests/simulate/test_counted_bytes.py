@@ -1,0 +1,51 @@
+"""Bytes as recorded and as counted, against the TPU's compiler asked again: slow."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+pytest.importorskip("libtpu", reason="the TPU's compiler comes with the extra tpu")
+
+from scalax import registry
+from scalax.hardware.ask import Model
+from scalax.hardware.chips import read_chips
+from scalax.hardware.layout import Layout
+from scalax.hardware.slices import parse_slice
+from scalax.hardware.step import Step, simulate_step
+from scalax.shapes.architecture import architecture
+from scalax.shapes.transformer import TransformerShape
+from scalax.simulate.compile_step import Compiled
+from scalax.simulate.step import compile_it
+from tests.published_tpu import memory_cases, simulated
+
+pytestmark = pytest.mark.slow
+
+SHALLOW = TransformerShape(
+    vocab=32000, width=1024, layers=8, heads=8, kv_heads=8, head_dim=128, hidden=2816, gated=True,
+    tied=False, seq_len=2048,
+)  # fmt: skip
+
+
+def compiled(step: Step) -> Compiled:
+    arch = step.architecture
+    return compile_it(Model(arch, registry.get("model", "transformer"), arch.trained()), step)
+
+
+@pytest.mark.parametrize("case", memory_cases()[1:4], ids=lambda case: case["recompute"])
+def test_the_compiler_still_says_what_was_recorded(case) -> None:
+    step = simulated(case)
+    found = compiled(step)
+    assert found.fits == (case["fits"] == "true")
+    assert found.bytes_per_device == pytest.approx(case["bytes"], rel=0.02)
+    assert step.bytes.total == pytest.approx(found.bytes_per_device, rel=0.10)
+
+
+def test_recomputing_a_shallow_model_saves_memory() -> None:
+    kept = simulate_step(
+        architecture(SHALLOW), parse_slice("v5e-4", read_chips()), Layout(fsdp=4), 32,
+        recompute="none",
+    )  # fmt: skip
+    again = dataclasses.replace(kept, recompute="full")
+    assert compiled(again).bytes_per_device < 0.6 * compiled(kept).bytes_per_device

@@ -1,0 +1,126 @@
+"""Synthetic sweeps: each trouble against its definition, and the command as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalax.predict.fit_result import published_fit
+from scalax.simulate.sweep import Drift, Troubles, spoil
+from tests.conftest import Command
+
+ROWS = 20_000
+
+
+def spoilt(seed: int = 0, trunks: np.ndarray | None = None, **troubles: float) -> np.ndarray:
+    asked = Troubles(**{"noise": 0.0, **troubles})
+    each = np.arange(ROWS) if trunks is None else trunks
+    return spoil(np.zeros(len(each)), each, asked, np.random.default_rng(seed))
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_noise_has_the_deviation_asked_for_and_branches_share_half_its_variance() -> None:
+    found = spoilt(noise=0.01, trunks=np.repeat(np.arange(ROWS // 2), 2))
+    assert found.std() == pytest.approx(0.01, rel=0.03)
+    assert found.mean() == pytest.approx(0.0, abs=3e-4)
+    first, second = found[::2], found[1::2]
+    assert np.corrcoef(first, second)[0, 1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_bad_tuning_raises_its_share_of_the_runs_and_lowers_none() -> None:
+    found = spoilt(mistuned=0.25)
+    assert np.sum(found > 0) == ROWS // 4
+    assert found.min() == 0.0
+    assert found[found > 0].mean() == pytest.approx(0.01, rel=0.05)  # exponential, mean 1 %
+
+
+def test_outliers_stand_far_above() -> None:
+    found = spoilt(outliers=0.1)
+    assert np.sum(found > 0) == ROWS // 10
+    raised = found[found > 0]
+    assert (raised.min() >= 0.05, raised.max() <= 0.3) == (True, True)
+
+
+def test_drift_grows_as_its_size_says_over_seeds() -> None:
+    flops = np.array([1e18, 1e19, 1e21])
+    drawn = [Drift.draw(0.004, 1e18, np.random.default_rng(k))(flops) for k in range(4000)]
+    # sqrt(2) sin of an even phase has mean 0 and mean square 1.
+    assert np.sqrt(np.mean(np.square(drawn), axis=0)) == pytest.approx([0, 0.004, 0.012], rel=0.04)
+    assert np.mean(drawn, axis=0) == pytest.approx([0, 0, 0], abs=8e-4)
+
+
+def test_drift_is_smooth_in_log_compute() -> None:
+    x = np.linspace(0, 4, 401)
+    found = Drift(0.01, 1.0, 0.3, 4.0)(10**x)
+    # |f''| <= size sqrt(2) (2 w + w^2 x), w = 2 pi / period.
+    w = 2 * np.pi / 4
+    bound = 0.01 * math.sqrt(2) * (2 * w + w**2 * 4)
+    assert np.abs(np.diff(found, 2)).max() < bound * 0.01**2
+
+
+def test_without_troubles_the_losses_are_the_law_itself(scalax: Command, tmp_path: Path) -> None:
+    out = tmp_path / "runs.csv"
+    done = scalax(
+        "simulate", "sweep", "--law", "hoffmann2022", "--noise", 0, "--out", out, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["rows"], len(found["runs"])) == (35, 35)
+    law = published_fit("hoffmann2022")
+    for row in rows_of(out):
+        n, d = float(row["params"]), float(row["tokens"])
+        assert float(row["loss"]) == pytest.approx(law.loss(params=n, tokens=d))
+        assert float(row["flops"]) == pytest.approx(6 * n * d)
+        assert (row["status"], row["seed"]) == ("done", "0")
+
+
+def test_a_study_is_rehearsed_from_a_design_to_a_fit(
+    scalax: Command, experiment: Path, tmp_path: Path
+) -> None:
+    asked = ["simulate", "sweep", "--law", "besiroglu2024", "--design", experiment, "--seed", 3]
+    troubles = ["--noise", 0.002, "--mistuned", 0.2, "--outliers", 0.1, "--drift", 0.002]
+    for name in ("a.csv", "b.csv"):
+        done = scalax(*asked, *troubles, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    rows = rows_of(tmp_path / "a.csv")
+    assert len({row["trunk"] for row in rows if row["role"] == "fit"}) == 2
+    assert [row["role"] for row in rows].count("check") == 1
+    fitted = scalax("fit", tmp_path / "a.csv", "--law", "posterior", "--json")
+    assert fitted.returncode == 0, fitted.stderr
+    assert json.loads(fitted.stdout)["rows"] == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--mistuned", 1.5, "a number from 0 to 1"),
+        ("--noise", -0.1, "a number from 0 to 0.5"),
+        ("--law", "llama3", "no loss"),
+        ("--out", "runs.parquet", "a .csv file"),
+        ("--design", "nowhere.toml", "no such file"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(
+    scalax: Command, tmp_path: Path, option: str, value: object, told: str
+) -> None:
+    asked = {"--law": "hoffmann2022", "--out": tmp_path / "runs.csv", option: value}
+    done = scalax("simulate", "sweep", *(part for pair in asked.items() for part in pair))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_period_of_a_drift_is_in_decades() -> None:
+    drift = Drift(0.01, 1e15, math.pi / 2, 4.0)
+    once, later = drift(np.array([1e16, 1e20]))
+    assert later == pytest.approx(5 * once, abs=1e-12)

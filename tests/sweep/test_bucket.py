@@ -1,0 +1,105 @@
+"""A sweep's folder in a bucket: the same files as on a disk, resumed, held, damaged, read."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import scalax as sx
+from scalax.errors import JobError
+from scalax.files import bucket_files, place, write_text
+from scalax.sweep.hold import Hold
+from scalax.sweep.run import run_experiment
+from scalax.train.checkpoint import Checkpoints
+from scalax.train.records import LineFile, read_lines
+from scalax.train.stopping import Stopped
+
+SETTINGS = ["sweep={kind='list', runs=[{params=9000, tokens=8000}]}", "train.schedule='constant'"]
+
+
+@pytest.mark.group
+def test_a_sweep_stopped_and_resumed_in_a_bucket_leaves_what_it_leaves_on_a_disk(
+    experiment: Path, bucket: str, tmp_path: Path
+) -> None:
+    there, here = f"{bucket}/{tmp_path.name}", tmp_path / "here"
+    file = tmp_path / "one.toml"
+    file.write_text(experiment.read_text().split("[check]")[0])
+    run_experiment(file, here, SETTINGS)
+    calls = itertools.count()
+    with pytest.raises(Stopped):
+        run_experiment(file, there, SETTINGS, stop=lambda: next(calls) > 10)
+    run_experiment(file, there, SETTINGS)
+    files = bucket_files(there)
+    for file in ("runs.csv", "check.json", "experiment.toml"):
+        assert files.cat_file(f"{there}/{file}") == (here / file).read_bytes()
+    (metrics,) = (file.relative_to(here) for file in here.rglob("metrics.jsonl"))
+    assert files.cat_file(f"{there}/{metrics.as_posix()}") == (here / metrics).read_bytes()
+    assert len(list(place(f"{there}/{metrics.parent.as_posix()}/checkpoints").iterdir())) == 2
+    assert files.cat_file(f"{there}/report.html").startswith(b"<!doctype html>")
+    assert files.cat_file(f"{there}/figures/loss_curves.png").startswith(b"\x89PNG")
+    np.testing.assert_array_equal(sx.read_runs(there)["loss"], sx.read_runs(here)["loss"])
+
+
+def test_a_second_job_is_told_who_holds_the_folder(bucket: str, tmp_path: Path) -> None:
+    for folder in (place(f"{bucket}/{tmp_path.name}"), tmp_path / "sweep"):
+        with Hold(folder) as first, Hold(folder) as second:
+            first.take()
+            with pytest.raises(sx.ScalaxError, match=r"in use by process \d+ on .+ since 20.+ UTC"):
+                second.take()
+            first.check()
+        with Hold(folder) as third:
+            third.take()
+
+
+def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(bucket: str, tmp_path: Path) -> None:
+    folder = place(f"{bucket}/{tmp_path.name}/checkpoints")
+    states = {step: {"values": jnp.arange(4096.0) + step} for step in (1, 2)}
+    checkpoints = Checkpoints(folder)
+    for step, state in states.items():
+        checkpoints.save(state, step, {})
+    checkpoints.close()
+    files = bucket_files(folder)
+    objects = files.find(f"{folder}/2", detail=True)
+    largest = max(objects, key=lambda name: objects[name]["size"])
+    data = bytearray(files.cat_file(largest))
+    data[len(data) // 2] ^= 0xFF
+    files.pipe_file(largest, bytes(data))
+    place_ = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = {"values": jax.ShapeDtypeStruct((4096,), jnp.float32, sharding=place_)}
+    checkpoints = Checkpoints(folder)
+    with pytest.warns(UserWarning, match="checkpoint 2 cannot be used"):
+        found = checkpoints.restore(abstract)
+    checkpoints.close()
+    np.testing.assert_array_equal(found["values"], states[1]["values"])
+
+
+def test_lines_in_a_bucket_last_once_they_are_kept(bucket: str, tmp_path: Path) -> None:
+    path = place(f"{bucket}/{tmp_path.name}/metrics.jsonl")
+    lines = LineFile(path)
+    lines.append({"step": 1})
+    assert read_lines(path) == []
+    lines.keep()
+    assert read_lines(path) == [{"step": 1}]
+    later = LineFile(path)  # as of a resumed session
+    later.append({"step": 2})
+    later.close()
+    assert read_lines(path) == [{"step": 1}, {"step": 2}]
+
+
+def test_a_bucket_that_is_not_there_is_an_error_of_the_job(bucket: str) -> None:
+    assert bucket
+    with pytest.raises(JobError, match=r"gs://scalax-none/x: no such bucket"):
+        write_text(place("gs://scalax-none/x"), json.dumps({}))
+
+
+def test_without_its_package_a_bucket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(sx.ScalaxError, match=r"gs://b/sweep: .* pip install gcsfs"):
+        place("gs://b/sweep")

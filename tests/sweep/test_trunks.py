@@ -1,0 +1,78 @@
+"""Trunks and branches: a branch is a run trained alone, at a part of its cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scalax.sweep.run import prepare, run_experiment
+
+EXPERIMENT = """
+[data]
+dataset = "stdlib"
+seq_len = 128
+[model]
+family = "transformer"
+tied = true
+[sweep]
+kind = "grid"
+params = [20_000]
+tokens = {tokens}
+[train]
+eval_tokens = 65_536
+[fit]
+bootstrap = 0
+"""
+
+
+def alone(file: Path) -> str:
+    """The runs of a file's grid as a list: each by itself, with the settings of its trunk."""
+    runs = [
+        f"{{params = {run.target_params}, tokens = {run.target_tokens}, train = {{"
+        f"batch = {run.spec.recipe.batch}, learning_rate = {run.spec.recipe.learning_rate}, "
+        f"warmup = {run.spec.warmup_steps / run.spec.steps}}}}}"
+        for run in prepare(file).plan.fitted
+    ]
+    return f'sweep = {{kind = "list", runs = [{", ".join(runs)}]}}'
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        pytest.param([60_000, 120_000], marks=pytest.mark.group),
+        pytest.param([150_000, 300_000, 600_000, 1_200_000], marks=pytest.mark.slow),
+    ],
+)
+def test_a_branch_ends_where_a_run_trained_alone_does(tmp_path: Path, tokens: list[int]) -> None:
+    file = tmp_path / "trunks.toml"
+    file.write_text(EXPERIMENT.format(tokens=tokens))
+    shared = run_experiment(file, tmp_path / "shared")
+    apart = run_experiment(file, tmp_path / "apart", [alone(file)])
+    assert shared is not None and apart is not None
+    for branch, run in zip(shared.rows, apart.rows, strict=True):
+        assert (branch["tokens"], branch["flops"]) == (run["tokens"], run["flops"])
+        assert run["trunk"] is None and branch["trunk"] is not None
+        assert branch["loss"] == pytest.approx(run["loss"], rel=1e-5)  # 0.5 % would do
+    told, whole = (outcome.to_json()["compute"] for outcome in (shared, apart))
+    assert whole["saved"] == 0
+    assert told["flops"] == whole["flops_spent"]
+    # A trunk costs the longest run, and each other branch its decay of a fifth.
+    spent = max(tokens) + 0.2 * (sum(tokens) - max(tokens))
+    assert told["saved"] == pytest.approx(1 - spent / sum(tokens), abs=0.01)
+
+
+def test_a_schedule_may_be_an_axis_or_that_of_a_listed_run(tmp_path: Path) -> None:
+    file = tmp_path / "schedules.toml"
+    file.write_text(EXPERIMENT.format(tokens=[60_000, 120_000]))
+    axis = prepare(file, ['sweep.axes.schedule = ["wsd", "cosine", "constant"]']).plan
+    kinds = {"wsd": 1, "cosine": 2, "constant": 2}  # groups: one trunk, or each run alone
+    for kind, groups in kinds.items():
+        mine = [g for g in axis.groups if g.runs[0].axes["schedule"] == kind]
+        assert len(mine) == groups
+        assert {run.spec.schedule for group in mine for run in group.runs} == {kind}
+    runs = ['{params = 2e4, tokens = 6e4, train = {schedule = "cosine"}}',
+            "{params = 2e4, tokens = 6e4, train = {batch = 4}}"]  # fmt: skip
+    listed = prepare(file, [f'sweep = {{kind = "list", runs = [{", ".join(runs)}]}}']).plan.fitted
+    assert [run.spec.schedule for run in listed] == ["cosine", "wsd"]
+    assert listed[1].spec.recipe.batch == 4

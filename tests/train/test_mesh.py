@@ -1,0 +1,133 @@
+"""Meshes: an axis may be auto, the data axis alone crosses slices, and chips are counted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from scalax.errors import ScalaxError
+from scalax.train.expected import chips_among, chips_expected
+from scalax.train.mesh import make_mesh, mesh_sizes
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What a mesh asks of a device."""
+
+    id: int
+    slice_index: int
+    coords: tuple[int, int, int]
+    process_index: int = 0
+    platform: str = "tpu"
+    device_kind: str = "TPU v9"  # whose wiring nothing knows
+
+    @property
+    def core_on_chip(self) -> int:
+        return 0
+
+
+def chips(slices: int, each: int) -> list[Any]:
+    """Slices of chips in a row, mixed as no rule says that they are sorted."""
+    found = [Chip(100 * s + k, s, (k, 0, 0)) for k in range(each) for s in range(slices)]
+    return found[::-1]
+
+
+def sizes(asked: Any, batch: int, devices: Any, processes: int = 1) -> tuple[int, ...]:
+    return tuple(mesh_sizes(asked, batch, devices, processes).values())
+
+
+@pytest.mark.parametrize(
+    ("asked", "batch", "count", "processes", "expected"),
+    [
+        ("auto", 8, 8, 1, (8, 1, 1, 1)),
+        ("auto", 6, 8, 1, (6, 1, 1, 1)),
+        ("auto", 12, 8, 4, (4, 1, 1, 1)),
+        ({"fsdp": "auto"}, 8, 8, 1, (1, 8, 1, 1)),
+        ({"fsdp": "auto", "tensor": 2}, 4, 16, 1, (1, 4, 2, 1)),
+        ({"data": 2, "fsdp": "auto"}, 12, 16, 1, (2, 6, 1, 1)),
+        ({"data": 2, "tensor": "auto"}, 2, 8, 2, (2, 1, 4, 1)),
+        ({"tensor": 3}, 8, 8, 1, (1, 1, 3, 1)),
+    ],
+)
+def test_auto_takes_as_many_devices_as_divide(
+    asked: Any, batch: int, count: int, processes: int, expected: tuple[int, ...]
+) -> None:
+    assert sizes(asked, batch, range(count), processes) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "batch", "devices", "processes", "told"),
+    [
+        ({"data": "auto", "fsdp": "auto"}, 8, range(8), 1, "data and fsdp are auto"),
+        ({"rows": 2}, 8, range(8), 1, "unknown axis"),
+        ({"fsdp": 16}, 16, range(8), 1, "needs 16 devices, and 8 are there"),
+        ({"fsdp": "auto", "tensor": 16}, 16, range(8), 1, "needs 16 devices, and 8 are there"),
+        ({"data": 3}, 8, range(8), 1, "a batch of 8 does not divide among 3"),
+        ("auto", 3, range(8), 2, "1 devices do not divide among 2 processes, with a batch of 3"),
+        ({"fsdp": "auto"}, 8, chips(2, 4), 1, r"data axis of 1 does not divide among 2 slices"),
+    ],
+)
+def test_what_cannot_be_is_told(
+    asked: Any, batch: int, devices: Any, processes: int, told: str
+) -> None:
+    with pytest.raises(ScalaxError, match=told):
+        mesh_sizes(asked, batch, devices, processes)
+
+
+@pytest.mark.parametrize("asked", ["auto", {"data": 4, "fsdp": 2}, {"data": 2, "fsdp": "auto"},
+                                   {"data": 2, "tensor": 2}])  # fmt: skip
+def test_the_data_axis_alone_crosses_slices(asked: Any) -> None:
+    mesh = make_mesh(asked, 8, chips(2, 4))
+    for row in mesh.devices.reshape(mesh.shape["data"], -1):
+        assert len({chip.slice_index for chip in row}) == 1
+    halves = mesh.devices.reshape(2, -1)  # and along it each slice lies in one piece
+    assert [len({chip.slice_index for chip in half}) for half in halves] == [1, 1]
+
+
+def test_two_real_slices_of_a_tpu_are_crossed_by_the_data_axis_alone() -> None:
+    pytest.importorskip("libtpu")
+    code = """
+import json
+from jax.experimental import topologies
+from scalax.train.expected import chips_among
+from scalax.train.mesh import make_mesh
+found = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4", num_slices=2).devices
+mesh = make_mesh({"data": 4, "fsdp": "auto", "tensor": 2}, 16, found)
+rows = mesh.devices.reshape(4, -1)
+print(json.dumps([
+    dict(mesh.shape), chips_among(found),
+    [sorted({d.slice_index for d in row}) for row in rows],
+    [max(abs(a - b) for a, b in zip(row[0].coords, row[1].coords)) for row in rows],
+]))
+"""
+    environment = {
+        "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_ACCELERATOR_TYPE": "v5litepod-8", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "PATH": "",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    shape, count, slices, apart = json.loads(done.stdout)
+    assert shape == {"data": 4, "fsdp": 2, "tensor": 2, "expert": 1}
+    assert count == 16
+    assert slices == [[0], [0], [1], [1]]
+    assert apart == [1] * 4  # neighbours on the tensor axis are neighbours on the chip's network
+
+
+def test_the_environment_says_how_many_chips_there_should_be() -> None:
+    # v3-8 in a 2x2 topology is what GKE sets for four chips of two cores each.
+    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v3-8"})[0] == 4
+    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v3-8", "TPU_TOPOLOGY": "2x2"})[0] == 4
+    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v5litepod-16"})[0] == 16
+    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v6e-8", "MEGASCALE_NUM_SLICES": "2"})[0] == 16
+    assert chips_expected({"TPU_TOPOLOGY": "4x4x8"})[0] == 128
+    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v99-8"}) is None
+    assert chips_expected({}) is None
+    assert chips_expected({"TPU_TOPOLOGY": "4x4", "JAX_PLATFORMS": "cpu"}) is None
+    assert chips_among(chips(2, 4)) == 8
+    assert chips_among([]) == 0

@@ -1,0 +1,251 @@
+"""Runs a sweep on Cloud TPU, from nothing to results, and gives the hardware back.
+
+    python tools/cloud_tpu run experiments/mine.toml --slice v5e-16 --zone us-west4-a \
+        --out gs://my-bucket/mine --delete --dry-run
+
+It calls your own `gcloud` and `kubectl`; docs/cloud-tpu.md tells the story.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import jobset as gke
+from drive import drive, rehearse
+from queued_resource import Job, delete, local_wheel
+from shell import Shell
+from slices import Slice, parse_slice
+
+from scalax.errors import ScalaxError
+
+PACKAGE = "scalax-laws[tpu]"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: python tools/cloud_tpu run experiments/quickstart.toml --slice v5e-16 "
+    "--zone us-west4-a --out gs://BUCKET/quickstart --delete --dry-run",
+)
+def cli() -> None:
+    """Run sweeps on Cloud TPU through preemptions, and give the hardware back."""
+
+
+def _distinct(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    names = [file.name for file in files]
+    for name in names:
+        if names.count(name) > 1:
+            raise ScalaxError(f"two files are called {name}", where="--copy", fix="rename one")
+    return files
+
+
+def _bucket(out: str) -> str:
+    if not re.fullmatch(r"gs://[^/]+/.+", out):
+        raise ScalaxError(
+            f"expected gs://BUCKET/FOLDER, got {out!r}",
+            where="--out",
+            fix="results on a worker's own disk would go with it: give a folder of a bucket",
+        )
+    return out
+
+
+def _name(name: str) -> str:
+    if re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name) is None:
+        raise ScalaxError(
+            f"expected a letter, then up to 39 small letters, digits or hyphens, got {name!r}",
+            where="--name",
+            fix="write --name my-sweep",
+        )
+    return name
+
+
+def _named(name: str | None, experiment: Path) -> str:
+    """The name given, or one from the experiment's."""
+    stem = re.sub(r"[^a-z0-9]+", "-", experiment.stem.lower())
+    return _name(f"scalax-{stem}"[:40].strip("-") if name is None else name)
+
+
+def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments and options that both ways of running have."""
+    for decorate in (
+        click.option("--dry-run", is_flag=True, help="Print every command; touch nothing."),
+        click.option(
+            "--retries",
+            type=click.IntRange(0),
+            default=3,
+            show_default=True,
+            help="Failures tried again; preemptions always are.",
+        ),
+        click.option(
+            "--spot/--on-demand",
+            default=True,
+            show_default=True,
+            help="Cheaper, but Google may take it back; or dearer, and kept.",
+        ),
+        click.option(
+            "--copy",
+            "files",
+            multiple=True,
+            type=_FILE,
+            callback=lambda ctx, param, value: _distinct(value),
+            help="One more file to put beside the experiment; may be given again.",
+        ),
+        click.option("--name", help="Of the slice or JobSet; scalax-EXPERIMENT by default."),
+        click.option(
+            "--out",
+            required=True,
+            metavar="gs://",
+            callback=lambda ctx, param, value: _bucket(value),
+            help="Where results go.",
+        ),
+        click.option(
+            "--slice",
+            "hardware",
+            required=True,
+            metavar="SLICE",
+            callback=lambda ctx, param, value: parse_slice(value),
+            help="v5e-16, v5p-128; 2xv5e-256 for two slices over the data-centre network.",
+        ),
+        click.argument("scalax_args", nargs=-1),
+        click.argument("experiment", type=_FILE),
+    ):
+        command = decorate(command)
+    return command
+
+
+_zone = click.option("--zone", required=True, help="Such as us-west4-a.")
+_project = click.option("--project", help="gcloud's own by default.")
+_EPILOG = "After -- come more arguments of scalax run: -- --profile 10:15"
+
+
+@cli.command(epilog=_EPILOG)
+@_shared
+@_zone
+@_project
+@click.option(
+    "--package",
+    default=PACKAGE,
+    show_default=True,
+    help="What workers install: a requirement, or a wheel on this machine.",
+)
+@click.option("--internal-ips", is_flag=True, help="Workers get no address outside the network.")
+@click.option(
+    "--create-flag", "create_flags", multiple=True, help="One more flag of queued-resources create."
+)
+@click.option("--delete", "delete_after", is_flag=True, help="Delete it all at the end.")
+@click.option(
+    "--poll",
+    type=click.FloatRange(0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+def run(
+    experiment: Path,
+    name: str | None,
+    package: str,
+    dry_run: bool,
+    delete_after: bool,
+    retries: int,
+    poll: float,
+    **settings: Any,
+) -> None:
+    """Run EXPERIMENT on a queued resource: create, install, launch, watch, start again, delete.
+
+    Given again, it goes on: with the slice if it is there, with the results in any case.
+    """
+    if (wheel := local_wheel(package)) and not wheel.is_file():
+        raise ScalaxError("no such file", where=f"--package {wheel}", fix="build it: pip wheel")
+    job = Job(_named(name, experiment), experiment=experiment, package=package, **settings)
+    shell = Shell("gcloud", dry_run=dry_run)
+    if dry_run:
+        rehearse(job, shell, delete_after=delete_after)
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    billed = f"the slice is still billed; to delete it: {shlex.join(job.delete())}"
+    try:
+        code = drive(job, shell, retries=retries, poll=poll)
+    except (KeyboardInterrupt, SystemExit):
+        shell.note("left alone: request and job go on, and the same command watches them again")
+        shell.note(billed)
+        raise
+    shell.note(f"ended with exit code {code}; results: {job.out}")
+    if delete_after:
+        shell.demand(job.delete())
+    else:
+        shell.note(billed)
+    sys.exit(code)
+
+
+@cli.command("delete")
+@click.argument("name")
+@_zone
+@_project
+@click.option("--dry-run", is_flag=True, help="Print the command; touch nothing.")
+def delete_command(name: str, zone: str, project: str | None, dry_run: bool) -> None:
+    """Delete the queued resource NAME and its slices; results in the bucket stay."""
+    Shell("gcloud", dry_run=dry_run).demand(delete(_name(name), zone, project))
+
+
+@cli.command(epilog=_EPILOG)
+@_shared
+@click.option("--package", help=f"What pods install first; {PACKAGE} without --image.")
+@click.option("--image", help=f"An image that has scalax; {gke.IMAGE} by default.")
+@click.option("--service-account", help="Kubernetes' own, that may write to the bucket.")
+def jobset(
+    experiment: Path,
+    name: str | None,
+    hardware: Slice,
+    spot: bool,
+    package: str | None,
+    image: str | None,
+    dry_run: bool,
+    **settings: Any,
+) -> None:
+    """Run EXPERIMENT on GKE as a JobSet, in the cluster that kubectl points to."""
+    name = _named(name, experiment)
+    built = gke.manifest(
+        name=name,
+        experiment=experiment,
+        hardware=hardware,
+        spot=spot,
+        package=package or (None if image else PACKAGE),
+        image=image or gke.IMAGE,
+        **settings,
+    )
+    shell = Shell("kubectl", dry_run=dry_run)
+    shell.note(
+        f"needs {hardware.slices} node pool(s) of {hardware.machines} node(s) each: "
+        f"--machine-type={hardware.machine_type} --tpu-topology={hardware.topology} "
+        f"--num-nodes={hardware.machines}{' --spot' if spot else ''}"
+    )
+    shell.demand(["kubectl", "apply", "--filename=-"], stdin=json.dumps(built, indent=1))
+    label = f"jobset.sigs.k8s.io/jobset-name={name}"
+    shell.note(f"to watch: kubectl logs --follow --prefix --selector={label}")
+    shell.note(f"to end it: kubectl delete jobset,configmap {name}; then delete the node pools")
+
+
+def main() -> None:
+    """Runs the command line and exits: 0 done, 2 wrong use, 3 failed, 130 interrupted."""
+    try:
+        cli.main(prog_name="python tools/cloud_tpu", standalone_mode=False)
+    except ScalaxError as error:
+        click.echo(f"cloud_tpu: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

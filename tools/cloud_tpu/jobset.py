@@ -1,0 +1,177 @@
+"""A sweep as a JobSet of GKE: one Job a slice, one pod a machine. Builds plain data, runs nothing.
+
+Exit codes decide, by the rules of batch/v1 and jobset.x-k8s.io/v1alpha2 (JobSet 0.10 or later;
+api/jobset/v1alpha2/jobset_types.go at 08dfbdf, 2026-08-18, and site/content/en/docs/tasks/
+failure_policy.md): 2 fails the whole at once; 143 or a pod taken away starts all pods again, as
+often as it happens; anything else starts them again a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from queued_resource import local_wheel, run_command
+from slices import Slice
+
+from scalax.errors import ScalaxError
+
+IMAGE = "python:3.12"
+"""The official image: `pip install scalax-laws[tpu]` brings the TPU's own library too."""
+CONFIG_MAP_BYTES = 1_000_000
+"""Kubernetes takes a little more: 1 MiB."""
+_FOLDER = "/experiment"
+_POOL = "cloud.google.com/gke-nodepool"
+
+
+def manifest(
+    *,
+    name: str,
+    hardware: Slice,
+    experiment: Path,
+    out: str,
+    files: tuple[Path, ...],
+    package: str | None,
+    image: str,
+    scalax_args: tuple[str, ...],
+    service_account: str | None,
+    spot: bool,
+    retries: int,
+) -> dict[str, Any]:
+    """What `kubectl apply` takes: the files, and the JobSet that reads them.
+
+    Args:
+        name: Of both.
+        hardware: The slices.
+        experiment: The experiment file.
+        out: The gs:// folder of the results.
+        files: More files that the run reads, each put beside the experiment.
+        package: The requirement to install first; None where the image has scalax.
+        image: The container's image.
+        scalax_args: More arguments of `scalax run`.
+        service_account: Kubernetes' service account, one that may write to the bucket.
+        spot: Whether nodes must be spot ones.
+        retries: How many failures that were no preemption are tried again.
+
+    Raises:
+        ScalaxError: The files or the slices do not go with GKE.
+    """
+    if hardware.slices > 1 and hardware.machines == 1:
+        raise ScalaxError(
+            "GKE joins slices of several machines only",
+            where=f"--slice of {hardware.slices} x {hardware.chips} chips",
+            fix=f"give slices of {2 * hardware.chips_per_machine} chips or more, or one slice",
+        )
+    if package and local_wheel(package):
+        raise ScalaxError(
+            "a wheel on this machine does not reach a pod",
+            where=f"--package {package}",
+            fix="give a requirement or a URL, or an --image that has scalax",
+        )
+    install = f"pip install --quiet {shlex.quote(package)} && " if package else ""
+    container = {
+        "name": "scalax",
+        "image": image,
+        "command": [
+            "bash",
+            "-c",
+            f"{install}exec {run_command(experiment.name, out, scalax_args)}",
+        ],
+        "workingDir": _FOLDER,
+        "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}],
+        "resources": {"limits": {"google.com/tpu": hardware.chips_per_machine}},
+        "volumeMounts": [{"name": "experiment", "mountPath": _FOLDER}],
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "nodeSelector": {
+            "cloud.google.com/gke-tpu-accelerator": hardware.gke_accelerator,
+            "cloud.google.com/gke-tpu-topology": hardware.topology,
+            **({"cloud.google.com/gke-spot": "true"} if spot else {}),
+        },
+        **({"serviceAccountName": service_account} if service_account else {}),
+        "containers": [container],
+        "volumes": [{"name": "experiment", "configMap": {"name": name}}],
+    }
+    job = {
+        "parallelism": hardware.machines,
+        "completions": hardware.machines,
+        "completionMode": "Indexed",
+        "backoffLimit": 0,
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "FailJob", "onExitCodes": _exits(2)},
+                {"action": "FailJob", "onExitCodes": _exits(143)},
+                {
+                    "action": "FailJob",
+                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                },
+            ]
+        },
+        "template": {"spec": pod},
+    }
+    by_policy = ["PodFailurePolicy"]
+    jobset = {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": {
+            "name": name,
+            # One slice, one node pool.
+            "annotations": {"alpha.jobset.sigs.k8s.io/exclusive-topology": _POOL},
+        },
+        "spec": {
+            "failurePolicy": {
+                "maxRestarts": retries,
+                # No new pod asks for the results folder while an old one still holds it.
+                "restartStrategy": "BlockingRecreate",
+                "rules": [
+                    {
+                        "name": "wrongUse",
+                        "action": "FailJobSet",
+                        "onJobFailureReasons": by_policy,
+                        "onJobFailureMessagePatterns": ["exit code 2 "],
+                    },
+                    {
+                        "name": "preempted",
+                        "action": "RestartJobSetAndIgnoreMaxRestarts",
+                        "onJobFailureReasons": by_policy,
+                    },
+                ],
+            },
+            "replicatedJobs": [
+                {"name": "slice", "replicas": hardware.slices, "template": {"spec": job}}
+            ],
+        },
+    }
+    data = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": _texts((experiment, *files)),
+    }
+    return {"apiVersion": "v1", "kind": "List", "items": [data, jobset]}
+
+
+def _exits(code: int) -> dict[str, Any]:
+    return {"containerName": "scalax", "operator": "In", "values": [code]}
+
+
+def _texts(files: tuple[Path, ...]) -> dict[str, str]:
+    """The files' texts by name, as a ConfigMap holds them."""
+    try:
+        texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    except UnicodeDecodeError as error:
+        raise ScalaxError(
+            f"a ConfigMap holds text only ({error})",
+            where="--copy",
+            fix="put other files into the image, or read them from gs://",
+        ) from error
+    size = sum(len(text.encode()) for text in texts.values())
+    if size > CONFIG_MAP_BYTES:
+        raise ScalaxError(
+            f"{size:,} bytes are too many for a ConfigMap",
+            where="--copy",
+            fix="put large files into the image, or read them from gs://",
+        )
+    return texts

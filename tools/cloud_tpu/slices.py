@@ -1,0 +1,84 @@
+"""What a slice's name means on Google Cloud: `v5e-256`, `v5p-128`, `2xv5e-256`. Asks nobody."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalax.errors import ScalaxError, suggest
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One or several equal slices.
+
+    Attributes:
+        slices: How many, joined over the data-centre network.
+        accelerator_type: What Cloud TPU's ``--accelerator-type`` takes.
+        runtime: What its ``--runtime-version`` takes.
+        topology: Chips along each side.
+        gke_accelerator: The value of GKE's node label for the generation.
+        machine_type: GKE's machine type.
+    """
+
+    slices: int
+    accelerator_type: str
+    runtime: str
+    topology: str
+    gke_accelerator: str
+    machine_type: str
+
+    @property
+    def chips(self) -> int:
+        """Chips of one slice."""
+        return math.prod(map(int, self.topology.split("x")))
+
+    @property
+    def chips_per_machine(self) -> int:
+        """Chips of one GKE node."""
+        return min(self.chips, 4)
+
+    @property
+    def machines(self) -> int:
+        """GKE nodes of one slice."""
+        return self.chips // self.chips_per_machine
+
+
+def parse_slice(text: str) -> Slice:
+    """What `--slice` says.
+
+    Raises:
+        ScalaxError: Google offers no such slice; the message lists what would work.
+    """
+    table = tomllib.loads(Path(__file__).with_name("slices.toml").read_text(encoding="utf-8"))
+    found = re.fullmatch(r"(?:([1-9]\d*)x)?([a-z0-9]+)-(\d+)", text)
+    if found is None:
+        raise ScalaxError(
+            f"expected GENERATION-COUNT, got {text!r}",
+            where="--slice",
+            fix="write v5e-16, or 2xv5e-16 for two slices",
+        )
+    times, generation, count = found.groups()
+    if generation not in table:
+        raise ScalaxError(
+            f"no TPU generation {generation!r}", where="--slice", fix=suggest(generation, table)
+        )
+    facts = table[generation]
+    topology = facts["topologies"].get(count)
+    if topology is None:
+        raise ScalaxError(
+            f"no {generation} slice has {count} {facts['counts']}",
+            where=f"--slice {text}",
+            fix=f"{generation} comes with {', '.join(facts['topologies'])}",
+        )
+    return Slice(
+        slices=int(times or 1),
+        accelerator_type=f"{facts['accelerator']}-{count}",
+        runtime=facts["runtime"],
+        topology=topology,
+        gke_accelerator=facts["gke_accelerator"],
+        machine_type=f"{facts['machine']}-{1 if topology == '1x1' else 4}t",
+    )
