@@ -64,7 +64,7 @@ def input_wait() -> Iterator[dict[str, Any]]:
 def checkpoint_cost() -> Iterator[dict[str, Any]]:
     """Training held up by checkpoints at the default interval, five million parameters."""
     with _place() as folder:
-        experiment = _experiment(_STDLIB, 5_000_000, 10**9)
+        experiment = _experiment(_STDLIB, 5_000_000, 4_000_000) + "[train]\nbatch = 16\n"
         ran = _run(folder, experiment, stop_after=CHECKPOINTED_SECONDS)
     share = ran.share("checkpoint")
     name = "checkpoints: share of wall time, one each 60 s, 5 M params"
