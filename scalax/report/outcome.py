@@ -6,7 +6,7 @@ from typing import Any
 
 from scalax.predict.answers import Allocation
 from scalax.report.tuning import tuning_lines
-from scalax.report.words import allocation_lines
+from scalax.report.words import allocation_lines, members_by_form
 
 
 def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None, unit: str) -> list[str]:
@@ -18,7 +18,8 @@ def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None, unit: 
             named = ", ".join(f"{name} {v:.4g}" for name, v in fit["coefficients"].items())
         else:
             named = ", ".join(
-                f"{m['share']:.0%} {m['law']} ({m['weights']} weights)" for m in fit["members"]
+                f"{share:.0%} {law} ({weights} weights{f', {count} draws' if count > 1 else ''})"
+                for law, weights, share, count in members_by_form(fit["members"])
             )
         lines.append(f"law {fit['law']}: {named} ({fit['rows']} runs)")
     lines += [check_line(check, unit) for check in outcome["check"]]

@@ -75,8 +75,11 @@ def _summary(outcome: dict[str, Any]) -> str:
 def _coefficients(fit: Fit) -> str:
     if fit.coefficients is None:
         return _table(
-            ["member", "weights", "share"],
-            ([m["law"], m["weights"], f"{m['share']:.1%}"] for m in fit.members),
+            ["member", "weights", "share", "draws"],
+            (
+                [law, weights, f"{share:.1%}", str(count)]
+                for law, weights, share, count in members_by_form(fit.members)
+            ),
         )
     spans = fit.intervals or {}
     return _table(

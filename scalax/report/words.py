@@ -1,6 +1,9 @@
-"""An allocation as lines of text for a terminal."""
+"""What the terminal and the page say alike: an allocation in lines, an ensemble by its forms."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from scalax.predict.answers import Allocation
 
@@ -31,3 +34,11 @@ def allocation_lines(answer: Allocation, unit: str = "tokens") -> list[str]:
         line("batch size", answer.batch_tokens, unit),
         line("learning rate", answer.learning_rate, ""),
     ]
+
+
+def members_by_form(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float, int]]:
+    """The members of an ensemble by law and weights: their share of it, and how many they are."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for member in members:
+        found.setdefault((member["law"], member["weights"]), []).append(member["share"])
+    return [(law, weights, sum(some), len(some)) for (law, weights), some in found.items()]
