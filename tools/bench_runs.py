@@ -23,8 +23,8 @@ from typing import Any
 from bench_rows import row
 
 MIB = 2**20
-CHECKPOINTED_SECONDS = 80
-"""Enough for one checkpoint at the default interval of 60 s, and the one at the end."""
+CHECKPOINTED_SECONDS = 90
+"""Enough to start, for one checkpoint at the default interval of 60 s, and for that of the end."""
 ROWS_OF_TEXT = (50_000, 5_000_000)
 
 
@@ -64,7 +64,7 @@ def input_wait() -> Iterator[dict[str, Any]]:
 def checkpoint_cost() -> Iterator[dict[str, Any]]:
     """Training held up by checkpoints at the default interval, five million parameters."""
     with _place() as folder:
-        experiment = _experiment(_STDLIB, 5_000_000, 10**9)
+        experiment = _experiment(_STDLIB, 5_000_000, 10**8, train="batch = 16")
         ran = _run(folder, experiment, stop_after=CHECKPOINTED_SECONDS)
     share = ran.share("checkpoint")
     name = "checkpoints: share of wall time, one each 60 s, 5 M params"
@@ -103,7 +103,7 @@ ROWS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
 _STDLIB = 'dataset = "stdlib"'
 
 
-def _experiment(data: str, params: int, tokens: int) -> str:
+def _experiment(data: str, params: int, tokens: int, train: str = "") -> str:
     return f"""
 [data]
 {data}
@@ -117,6 +117,9 @@ tied = true
 kind = "grid"
 params = [{params}]
 tokens = [{tokens}]
+
+[train]
+{train}
 """
 
 
@@ -144,8 +147,6 @@ def _run(folder: Path, experiment: str, stop_after: float | None = None) -> Ran:
         ) as process,
     ):
         if stop_after is not None:
-            while not list(out.glob("runs/*/timing.jsonl")) and process.poll() is None:
-                time.sleep(0.1)
             time.sleep(stop_after)
             process.send_signal(signal.SIGTERM)
         _, status, usage = os.wait4(process.pid, 0)
