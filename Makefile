@@ -9,7 +9,7 @@ EXTRAS := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),dev$(c
 INSTALLED := $(VENV)/.installed
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart install test test-slow lint bench bench-fit bench-simulator bench-train clean
+.PHONY: quickstart install test test-slow lint bench bench-fit bench-train bench-simulator clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/scalax run experiments/quickstart.toml
@@ -31,12 +31,12 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m 'slow or not slow'
 
-bench: bench-fit bench-train
+bench: bench-fit bench-train bench-simulator
 
 bench-fit: $(INSTALLED)
 	@$(BIN)/python tools/bench_fit.py

@@ -50,7 +50,7 @@ def test_there_are_packages_of_each_kind() -> None:
     assert {kind for _, kind, _ in points()} == set(KINDS)
 
 
-@pytest.mark.parametrize(("package", "kind", "name"), points(), ids=lambda value: value)
+@pytest.mark.parametrize(("package", "kind", "name"), list(points()), ids=lambda value: value)
 def test_every_plugin_conforms(package: str, kind: str, name: str) -> None:
     [report] = sx.check_plugin(f"{kind}:{name}")
     assert report.origin == package

@@ -20,7 +20,7 @@ devices.prepare()
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
-from bench_rows import row  # noqa: E402
+from bench_row import row  # noqa: E402
 
 from scalax.models.compute import Recompute  # noqa: E402
 from scalax.models.transformer import Transformer  # noqa: E402
@@ -62,13 +62,13 @@ def rows(sizes: tuple[float, ...] = SIZES) -> list[dict[str, Any]]:
     for params in sizes:
         name = f"gpu utilisation, {params / 1e6:,.0f} M params, bf16, sequence {LENGTH}"
         if jax.default_backend() != "gpu":
-            found.append(row(name, REFERENCE, None, None, TARGET, None))
+            found.append(row(name, None, TARGET, None, REFERENCE))
             continue
         best = reach(params)
         ratio = best.share / TARGET if best.share is not None else None
         met = best.share >= TARGET if best.share is not None and params == SIZES[-1] else None
         told = f"{name}, {_where()}, batch {best.batch}, recompute {best.recompute}"
-        found.append(row(told, REFERENCE, best.share, ratio, TARGET, met))
+        found.append(row(told, best.share, TARGET, met, REFERENCE, ratio=ratio))
     return found
 
 

@@ -1,4 +1,4 @@
-"""One row of a bench: what `make bench-fit` and `make bench-simulator` print lists of."""
+"""One row of a bench: what the make targets of benches print lists of."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from typing import Any
 
 
 def row(
-    name: str, ours: Any, target: Any, met: bool | None, reference: float | None = None
+    name: str,
+    ours: Any,
+    target: Any,
+    met: bool | None,
+    reference: Any = None,
+    *,
+    ratio: float | None = None,
 ) -> dict[str, Any]:
-    """One row of the table; the ratio is reference over ours."""
-    ratio = None if reference is None or not ours else reference / ours
+    """One row of the table; ``met`` is None where it could not be measured.
+
+    The ratio is reference over ours, for what should be small, unless another is given.
+    """
+    if ratio is None and reference is not None and ours:
+        ratio = reference / ours
     return {
         "name": name,
         "reference": reference,

@@ -26,7 +26,7 @@ devices.prepare()
 import bench_gpu  # noqa: E402
 import bench_runs  # noqa: E402
 import numpy as np  # noqa: E402
-from bench_rows import row  # noqa: E402
+from bench_row import row  # noqa: E402
 
 from scalax.models.transformer import Transformer  # noqa: E402
 from scalax.shapes.base import Recipe  # noqa: E402
@@ -74,11 +74,11 @@ def tokens_per_second(width: int, layers: int, heads: int, steps: int, target: f
     ratio = rate["ours"] / rate["reference"]
     return row(
         f"tokens/s, {width} wide x {layers} layers, {params:,} params, {ours.where}",
-        rate["reference"],
         rate["ours"],
-        ratio,
         target,
         ratio >= target,
+        rate["reference"],
+        ratio=ratio,
     )
 
 
