@@ -13,6 +13,7 @@ from scalax.predict.fit_result import Fit
 from scalax.report.figures import draw_all
 from scalax.report.outcome import check_line, compute_line
 from scalax.report.tuning import law_rows, optimum_rows
+from scalax.report.words import members_by_form
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2.5rem auto;
