@@ -235,9 +235,9 @@ def run_prepared(
         hosts.each(lambda: check_devices(specs[0].mesh, parts))
         told = reporter if hosts.first else Quiet()
         if share_seconds is None:
-            jobs = Alone(folder, hosts)
+            jobs = Alone(folder, hosts, told.note)
         else:
-            jobs = Sharing(folder, hosts, share_seconds)
+            jobs = Sharing(folder, hosts, told.note, share_seconds)
         with jobs:
             return _run_steps(prepared, folder, hosts, told, stop, profile, jobs)
 
