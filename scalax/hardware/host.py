@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from scalax.devices import has_accelerator
+from scalax.devices import has_accelerator, usable_cores
 
 
 def expected_seconds(work: Iterable[tuple[float, float]]) -> float | None:
@@ -29,28 +29,30 @@ def training_share(flops_per_unit: float) -> float:
     """What a training step reaches of the machine's `matmul_rate`: small matrices reach little.
 
     Measured on two cores with transformers of 20 thousand to 5 million parameters, which reached
-    .22, .31, .50, .72 and .67: python tools/training_share.py FOLDER.
+    .24, .34, .54, .79 and .73: python tools/training_share.py FOLDER. Other families may be far
+    off: convolutions of 8x8 pixels reached a tenth of it.
 
     Args:
         flops_per_unit: Model FLOPs to train on a token, or on an example where data has none.
 
     Example:
         >>> [round(training_share(flops), 2) for flops in (1.4e5, 2.2e6, 3.1e7)]
-        [0.22, 0.48, 0.7]
+        [0.24, 0.53, 0.75]
     """
-    return float(min(0.7, 0.22 * (flops_per_unit / 1.45e5) ** 0.29))
+    return float(min(0.75, 0.24 * (flops_per_unit / 1.45e5) ** 0.29))
 
 
 def matmul_rate(seconds: float = 0.1) -> float:
-    """FLOP/s of float32 matrix products of the shapes that small models have, all cores.
+    """FLOP/s of small float32 matrix products on all usable cores, whatever else runs on them.
 
-    By the fastest one: where other work shares the cores, NumPy's threads wait for each other, and
-    the mean falls to a tenth.
+    The fastest of many, each on one core: products that NumPy spreads over the cores wait for
+    every one of them, and beside other work fall to a tenth.
     """
-    left = np.ones((2048, 128), np.float32)
-    right = np.ones((128, 512), np.float32)
+    count, side = 16, 64
+    left = np.ones((count, side, side), np.float32)
+    right, product = np.ones_like(left), np.empty_like(left)
     least, until = np.inf, time.perf_counter() + seconds
     while (began := time.perf_counter()) < until:
-        left @ right
+        np.matmul(left, right, out=product)
         least = min(least, time.perf_counter() - began)
-    return float(2 * 2048 * 128 * 512 / least)
+    return float(usable_cores() * 2 * count * side**3 / least)
