@@ -10,6 +10,7 @@ import errno
 import functools
 import importlib.util
 import json
+import logging
 import math
 import os
 import shutil
@@ -82,7 +83,7 @@ def place(path: str | os.PathLike[str]) -> Path:
     """A path of this machine or of a bucket; `Path` itself would spoil the address of one.
 
     Raises:
-        ScalaxError: As `bucket_files`.
+        ScalaxError: It names no bucket; or as `bucket_files`.
 
     Example:
         >>> place("out") / "sweep"
@@ -90,6 +91,10 @@ def place(path: str | os.PathLike[str]) -> Path:
     """
     if not on_bucket(path):
         return Path(path)
+    if not os.fspath(path).removeprefix("gs://").strip("/"):
+        raise ScalaxError(
+            "expected a bucket", where=os.fspath(path), fix="write gs://BUCKET/FOLDER"
+        )
     bucket_files(path)
     from etils import epath
 
@@ -151,6 +156,8 @@ def _bucket_files() -> Any:
     """One for all threads: fsspec's own cache would sign in anew for each."""
     import fsspec
 
+    # What it logs with a traceback it also raises, and `bucket_errors` tells.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     # Other processes write there too, so that no listing may be old: neither ours nor epath's.
     fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
     return fsspec.filesystem("gs")

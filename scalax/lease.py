@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
 from scalax.errors import JobError
-from scalax.files import bucket_files, disk_error, on_bucket
+from scalax.files import bucket_errors, bucket_files, disk_error, on_bucket
 
 SECONDS = 60.0
 """Without renewal, after which a lease is free; it is renewed four times as often."""
@@ -116,7 +116,7 @@ def take(
         The lease; None where it is held, by this process too.
 
     Raises:
-        ScalaxError: The folder cannot be written.
+        ScalaxError: The folder cannot be written, or the bucket be used.
 
     Example:
         >>> folder = tempfile.mkdtemp()
@@ -147,6 +147,9 @@ def take(
         for old in before:
             store.delete(old)
     except OSError as error:
+        if on_bucket(place):
+            with bucket_errors(place):
+                raise
         raise disk_error(error, store.place) from error
     return Lease(store, number, seconds, began)
 

@@ -91,11 +91,23 @@ def _parse(file: Path, kind: str, where: str) -> Any:
             table = parquet.read_table(opened)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if kind == "csv" and "Expected 1 columns" in text and ";" in text:
+            raise _semicolons(where) from None
         raise ScalaxError(f"cannot be read as {kind}: {text}", where=where) from None
+    if kind == "csv" and table.num_columns == 1 and ";" in table.column_names[0]:
+        raise _semicolons(where)
     repeated = {name for name in table.column_names if table.column_names.count(name) > 1}
     if repeated:
         raise ScalaxError(f"column {min(repeated)!r} stands twice", where=where)
     return table
+
+
+def _semicolons(where: str) -> ScalaxError:
+    return ScalaxError(
+        "expected columns separated by commas, got semicolons",
+        where=where,
+        fix="save it with commas between columns and points in numbers",
+    )
 
 
 def rename(runs: Runs, columns: Mapping[str, str]) -> Runs:

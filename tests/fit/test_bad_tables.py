@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scalax.errors import ScalaxError
 from scalax.fit.estimate import fit
 from scalax.fit.tidy import _near_duplicates, tidy
+from scalax.runs.read import read_runs
 from scalax.runs.table import Runs
 from tests.fit.tables import isoflops
 
@@ -159,3 +160,11 @@ def test_near_duplicates_are_those_that_all_pairs_give():
     np.testing.assert_array_equal(_near_duplicates(runs, "loss"), expected)
     same = Runs.from_columns({name: np.ones(50_000) for name in columns})
     assert _near_duplicates(same, "loss").sum() == 49_999
+
+
+@pytest.mark.parametrize("row", ["1e6;2e7;3.5", "1e6;2e7;3,5"])
+def test_semicolons_are_named(tmp_path, row):
+    file = tmp_path / "runs.csv"
+    file.write_text(f"params;tokens;loss\n{row}\n")
+    with pytest.raises(ScalaxError, match="separated by commas, got semicolons"):
+        read_runs(file)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import scalax as sx
+import scalax.lease as leases
 from scalax.errors import JobError
 from scalax.files import bucket_files, place, write_text
 from scalax.sweep.hold import Hold
@@ -151,3 +152,15 @@ def test_without_its_package_a_bucket_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(sx.ScalaxError, match=r"gs://b/sweep: .* pip install gcsfs"):
         place("gs://b/sweep")
+
+
+@pytest.mark.parametrize("path", ["gs://", "gs:///"])
+def test_an_address_without_a_bucket_is_refused(path: str) -> None:
+    with pytest.raises(sx.ScalaxError, match="write gs://BUCKET/FOLDER"):
+        place(path)
+
+
+def test_a_lease_in_a_bucket_that_is_not_there_is_an_error_of_the_job(bucket: str) -> None:
+    assert bucket
+    with pytest.raises(JobError, match=r"gs://scalax-none/x"):
+        leases.take("gs://scalax-none/x/.lock")
