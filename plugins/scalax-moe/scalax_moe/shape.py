@@ -88,7 +88,7 @@ def shape_for(
     seq_len: int,
     experts: int,
     top_k: int,
-    capacity: float = 1.25,
+    capacity: float = 2.0,
     balance: float = 0.01,
     tied: bool = True,
     kv_groups: int = 1,
