@@ -137,9 +137,13 @@ def _frontier(
             label=f"{params:,} params",
         )
         tokens = np.geomspace(mine[0]["tokens"], mine[-1]["tokens"], 50)
-        curve = fit.predict(params=np.full_like(tokens, params), tokens=tokens)
-        flops = fit.compute.flops(params, tokens)
-        axes.plot(flops, [at.loss for at in curve], color=tone, linewidth=1)
+        between = {
+            name: np.interp(tokens, [row["tokens"] for row in mine], [row[name] for row in mine])
+            for name in {*fit.form.columns, "flops"} - {"params", "tokens"}
+            if name in mine[0]
+        }
+        curve = fit.predict(params=np.full_like(tokens, params), tokens=tokens, **between)
+        axes.plot(between["flops"], [at.loss for at in curve], color=tone, linewidth=1)
     for check in outcome["check"]:
         if check["measured"]:
             axes.plot(check["flops"], check["measured"], "*", color=_ACCENT, markersize=12)
