@@ -22,7 +22,7 @@ class _Options(sx.Settings):
     @classmethod
     def _centred(cls, kernel: int) -> int:
         if kernel % 2 == 0:
-            raise ValueError("expected an odd number, so that it has a middle")
+            raise ValueError("an odd number, so that it has a middle")
         return kernel
 
 

@@ -33,13 +33,13 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     """Log-mel features of a second of sound, level and contrast of each second taken out.
 
     Power of the transform of each Hann window, summed by the filters, the logarithm of that; then
-    less its mean and divided by its standard deviation, so that no gain of a microphone matters.
+    less its mean and divided by its standard deviation, so that gain hardly matters.
 
     Args:
         samples: int16, or float within -1 to 1, at 16 kHz; cut, or filled with zeros, to a second.
 
     Returns:
-        float32 [frames, mels]; all zero where the sound is.
+        float32 [frames, mels]; zero throughout for silence.
 
     Example:
         >>> log_mel(np.zeros(8_000, np.int16)).shape

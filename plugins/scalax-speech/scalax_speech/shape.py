@@ -5,6 +5,8 @@ Arithmetic on plain numbers; it never imports jax.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +18,6 @@ STRIDE, SPAN = 2, 3
 
 _ASPECT = 16  # width a layer; the paper's three models have 9, 16 and 30 (its table 1)
 _STEP = 8  # of widths: heads stay even and divide among devices
-_MOST_LAYERS = 64
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def counts(shape: ConformerShape) -> sx.Counts:
 
     Example:
         >>> counts(ConformerShape(98, 40, 16, 1, 64, 4, 9, 10)).params
-        9696
+        8976
     """
     s, d = shape, shape.width
     strided = SPAN * s.mels * d + SPAN * d * d
@@ -80,7 +81,7 @@ def flops_per_example(shape: ConformerShape) -> float:
 
     Example:
         >>> flops_per_example(ConformerShape(98, 40, 16, 1, 64, 4, 9, 10))
-        1396416.0
+        1389696.0
     """
     s, d = shape, shape.width
     first = s.halved * SPAN * s.mels * d
@@ -120,7 +121,7 @@ def shape_for(
     Example:
         >>> shape = shape_for(1e5, frames=98, mels=40, classes=35)
         >>> shape.width, shape.layers, shape.hidden, counts(shape).params
-        (40, 2, 168, 99960)
+        (40, 2, 208, 101160)
     """
     least = SPAN + STRIDE * (SPAN - 1)
     if frames < least:
@@ -148,14 +149,18 @@ def _near(
     params: float, frames: int, mels: int, classes: int, layers: int | None, kernel: int
 ) -> Iterator[tuple[ConformerShape, float]]:
     """Of each width and depth the shape nearest to a size, and how odd its proportions are."""
-    for width in range(2 * _STEP, _STEP * 1024, _STEP):
-        if width * width > params and width > 2 * _STEP:  # its convolutions alone have three times
-            return
-        for depth in [layers] if layers else range(1, _MOST_LAYERS + 1):
+    for width in itertools.count(2 * _STEP, _STEP):
+        depths = [layers] if layers else range(max(1, width // 64), width // 4 + 1)
+        for depth in depths:
             heads = 4 if width <= 256 else 8
             bare = ConformerShape(frames, mels, width, depth, 0, heads, kernel, classes)
-            wanted = (params - counts(bare).params) / (4 * depth * width)
-            hidden = min(6 * width, max(2 * width, _STEP * round(wanted / _STEP)))
-            shape = ConformerShape(frames, mels, width, depth, hidden, heads, kernel, classes)
+            a_step = 4 * depth * width * _STEP
+            steps = (params - counts(bare).params) / a_step
+            hidden = _STEP * round(min(6 * width / _STEP, max(2 * width / _STEP, steps)))
+            shape = dataclasses.replace(bare, hidden=hidden)
             oddness = abs(math.log(width / depth / _ASPECT)) + abs(math.log(hidden / width / 4))
             yield shape, oddness
+            if counts(shape).params > 1.1 * params:
+                if depth == depths[0] and width > 2 * _STEP:
+                    return
+                break  # deeper ones are larger still

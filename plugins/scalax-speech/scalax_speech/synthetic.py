@@ -26,6 +26,7 @@ from scalax_speech import espeak, features
 
 _FORMAT = 1  # of the cache: rises when an example becomes another one
 _HELD_OUT_EVERY = 6
+_STEPS = 16  # to a standard deviation of the features: they lie within 8 of them
 
 WORDS = (
     *("backward", "bed", "bird", "cat", "dog", "down", "eight", "five", "follow", "forward"),
@@ -49,22 +50,23 @@ ACCENTS = (
 
 
 class _Options(sx.Settings):
-    words: tuple[str, ...] = Field(WORDS, min_length=2)
+    words: list[str] = Field(list(WORDS), min_length=2)
     voices: int | None = Field(None, ge=2)
-    snr: tuple[float, float] = (0.0, 20.0)
+    takes: int = Field(2, ge=1)
+    snr: list[float] = Field([0.0, 20.0], min_length=2, max_length=2)
 
     @field_validator("words")
     @classmethod
-    def _said_once(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+    def _said_once(cls, words: list[str]) -> list[str]:
         if len(set(words)) < len(words) or not all(word.strip() for word in words):
-            raise ValueError("expected words, each once")
+            raise ValueError("words, each once")
         return words
 
     @field_validator("snr")
     @classmethod
-    def _in_order(cls, snr: tuple[float, float]) -> tuple[float, float]:
+    def _in_order(cls, snr: list[float]) -> list[float]:
         if not snr[0] <= snr[1]:
-            raise ValueError("expected the lower one first, in dB")
+            raise ValueError("two numbers of dB, the lower one first")
         return snr
 
 
@@ -73,7 +75,7 @@ class Keywords:
     """Seconds of speech, as features.
 
     Attributes:
-        features: float16 [examples of both splits, frames, mels].
+        features: int8 [examples of both splits, frames, mels], in steps of 1 / `_STEPS`.
         at: Which of them are this split's.
         classes: Words; example k of all says word k modulo so many.
     """
@@ -88,7 +90,7 @@ class Keywords:
     def __getitem__(self, index: int) -> sx.Example:
         row = self.at[index]
         return {
-            "features": self.features[row].astype(np.float32),
+            "features": self.features[row] / np.float32(_STEPS),
             "label": np.asarray(row % self.classes, np.int32),
         }
 
@@ -114,10 +116,11 @@ class SyntheticCommands(sx.Dataset):
     """Words that the voices of eSpeak NG say in eight accents of English, one a second, in noise.
 
     An example is one voice, accent and word: at a speed, a pitch and a place in the second drawn
-    for it, in noise whose spectrum falls as the frequency to a power drawn from 0 (white) to 2
+    for it, in noise whose power falls as the frequency to an exponent drawn from 0 (white) to 2
     (brown). Every sixth speaker is held out with all accents and words; voices that eSpeak NG tells
     apart by a number alone, such as f1 to f5, count as one speaker. Options: ``words`` (those of
-    Speech Commands), ``voices`` (so many of them at most), ``snr`` (from and to, in dB; 0 to 20).
+    Speech Commands), ``voices`` (so many of them at most), ``takes`` (how often each voice says a
+    word in each accent, 2), ``snr`` (from and to, in dB; 0 to 20).
     """
 
     interface: ClassVar[int] = 1
@@ -135,7 +138,7 @@ class SyntheticCommands(sx.Dataset):
                 where=f"data {name!r}",
                 fix="give more voices",
             )
-        said = list(_utterances(voices, parsed.words))
+        said = list(_utterances(voices, parsed))
         found = _cached(said, parsed)
         held_out = np.repeat(list(voices.values()), len(said) // len(voices))
         splits: dict[sx.Split, Keywords] = {
@@ -164,10 +167,11 @@ def _voices(most: int | None) -> dict[str, bool]:
     return dict(itertools.islice(held_out.items(), most))
 
 
-def _utterances(voices: Iterable[str], words: Sequence[str]) -> Iterator[espeak.Utterance]:
-    """All words in all accents of each voice in turn."""
-    for voice, accent, word in itertools.product(voices, ACCENTS, words):
-        rng = np.random.default_rng(_hashed(f"said {accent} {voice} {word}"))
+def _utterances(voices: Iterable[str], options: _Options) -> Iterator[espeak.Utterance]:
+    """All takes of all words, the words last, in all accents of each voice in turn."""
+    spoken = itertools.product(voices, ACCENTS, range(options.takes), options.words)
+    for voice, accent, take, word in spoken:
+        rng = np.random.default_rng(_hashed(f"{voice} {accent} {take} {word}"))
         yield espeak.Utterance(
             voice=f"{accent}+{voice}",
             word=word,
@@ -178,7 +182,7 @@ def _utterances(voices: Iterable[str], words: Sequence[str]) -> Iterator[espeak.
 
 
 def _cached(said: Sequence[espeak.Utterance], options: _Options) -> np.ndarray:
-    """Features of each, float16 [utterances, frames, mels], made once and then mapped from a file.
+    """Features of each, int8 [utterances, frames, mels], made once and then mapped from a file.
 
     Raises:
         ScalaxError: The synthesiser doesn't run, or the cache cannot be written.
@@ -198,10 +202,10 @@ def _cached(said: Sequence[espeak.Utterance], options: _Options) -> np.ndarray:
             # Written beside, then renamed: two processes may write at once, and none reads a half.
             with tempfile.TemporaryDirectory(dir=file.parent) as folder:
                 work = Path(folder) / file.name
-                found = np.lib.format.open_memmap(work, "w+", np.float16, shape)
-                for k, (one, spoken) in enumerate(zip(said, espeak.speak(said), strict=True)):
-                    seed = _hashed(f"heard {one.voice} {one.word}")
-                    found[k] = features.log_mel(in_noise(spoken, options.snr, seed))
+                found = np.lib.format.open_memmap(work, "w+", np.int8, shape)
+                for k, spoken in enumerate(espeak.speak(said)):
+                    heard = features.log_mel(in_noise(spoken, options.snr, seed=k))
+                    found[k] = np.clip(np.rint(heard * _STEPS), -128, 127)
                 found.flush()
                 work.replace(file)
         except OSError as error:
@@ -213,7 +217,7 @@ def _cached(said: Sequence[espeak.Utterance], options: _Options) -> np.ndarray:
     return np.load(file, mmap_mode="r")
 
 
-def in_noise(spoken: np.ndarray, snr: tuple[float, float], seed: int) -> np.ndarray:
+def in_noise(spoken: np.ndarray, snr: Sequence[float], seed: int) -> np.ndarray:
     """A second at 16 kHz: the word at a place drawn for it, in noise of a colour drawn for it.
 
     Args:
