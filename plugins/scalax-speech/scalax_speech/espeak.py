@@ -69,7 +69,8 @@ def speak(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
     Raises:
         ScalaxError: eSpeak NG is not installed or doesn't run here, or says nothing.
     """
-    asked = json.dumps([astuple(one) for one in utterances]).encode()
+    listed = list(utterances)
+    asked = json.dumps([astuple(one) for one in listed]).encode()
     command = [sys.executable, "-m", "scalax_speech.espeak", str(_data())]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -77,9 +78,19 @@ def speak(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
         assert process.stdin and process.stdout and process.stderr
         process.stdin.write(asked)  # it reads all of it before it says a word
         process.stdin.close()
-        while size := process.stdout.read(4):
+        for one in listed:
+            size = process.stdout.read(4)
+            if not size:
+                break
             (count,) = struct.unpack("<i", size)
-            yield np.frombuffer(process.stdout.read(2 * count), "<i2").astype(np.int16)
+            spoken = np.frombuffer(process.stdout.read(2 * count), "<i2").astype(np.int16)
+            if not spoken.any():
+                raise sx.ScalaxError(
+                    f"eSpeak NG says nothing for {one.word!r}",
+                    where="data: speech synthesis",
+                    fix="give words in English spelling",
+                )
+            yield spoken
         told = process.stderr.read().decode(errors="replace").strip()
     if process.returncode != 0:
         last = told.splitlines()[-1] if told else "it said nothing"

@@ -114,6 +114,12 @@ def test_a_voice_that_is_not_there_says_so() -> None:
         list(espeak.speak([wanted]))
 
 
+def test_what_cannot_be_said_says_so() -> None:
+    words = [espeak.Utterance("en", word, 175, 50, 50) for word in ("yes", "...", "no")]
+    with pytest.raises(sx.ScalaxError, match=r"says nothing for '\.\.\.' — give words in English"):
+        list(espeak.speak(words))
+
+
 WITHOUT = """
 import sys
 sys.modules["espeakng_loader"] = None  # as if it were not installed
