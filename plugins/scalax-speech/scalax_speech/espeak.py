@@ -13,10 +13,11 @@ import json
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -72,12 +73,13 @@ def speak(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
     listed = list(utterances)
     asked = json.dumps([astuple(one) for one in listed]).encode()
     command = [sys.executable, "-m", "scalax_speech.espeak", str(_data())]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdin and process.stdout and process.stderr
-        process.stdin.write(asked)  # it reads all of it before it says a word
-        process.stdin.close()
+    with (
+        tempfile.TemporaryFile() as words,
+        subprocess.Popen(
+            command, stdin=_filled(words, asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stdout and process.stderr
         for one in listed:
             size = process.stdout.read(4)
             if not size:
@@ -99,6 +101,13 @@ def speak(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
             where="data: speech synthesis",
             fix="pip install --force-reinstall espeakng-loader",
         )
+
+
+def _filled(file: IO[bytes], content: bytes) -> IO[bytes]:
+    """A file to read from its start: no pipe, which breaks where the reader ends early."""
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 def _data() -> Path:
