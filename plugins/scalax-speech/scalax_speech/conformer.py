@@ -5,6 +5,7 @@ What it costs stands in `shape`, what it computes in `module`; importing this im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -88,9 +89,17 @@ class Conformer(sx.ModelFamily):
         return flops_per_example(shape)
 
     def recipe(self, shape: ConformerShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """AdamW."""
-        del units, data, shape
-        return sx.Recipe(batch=32, learning_rate=0.003, weight_decay=0.1, beta2=0.99)
+        """AdamW; the rate falls as one over the width, batches grow with the root of the examples.
+
+        On `synthetic-commands`, rates of 0.004, 0.008 and 0.016 and batches of 16, 32 and 64: 29,592
+        parameters (width 24) learn best at 0.008, 119,360 (width 40) at 0.004, with batches of 16
+        for 6,000 examples and of 32 for 24,000. At 0.016 the larger one hardly learns.
+        """
+        del data
+        batch = 2 ** round(math.log2(math.sqrt(units) / 5))
+        return sx.Recipe(
+            batch=max(16, batch), learning_rate=0.16 / shape.width, weight_decay=0.1, beta2=0.99
+        )
 
     def build(self, shape: ConformerShape, *, rngs: Any, compute: sx.Compute) -> Any:
         """The module; see `scalax_speech.module.Recogniser`."""
