@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import scalax as sx
 from scalax_text.encoding import BYTES
-from scalax_text.shape import EncoderShape, ShapeOptions, encoder_shape
+from scalax_text.shape import EncoderShape, ShapeOptions, encoder_shape, recipe
 
 
 class Encoder(sx.ModelFamily):
@@ -77,9 +77,14 @@ class Encoder(sx.ModelFamily):
         return shape.flops
 
     def recipe(self, shape: EncoderShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """AdamW; to be measured."""
-        del shape, units, data
-        return sx.Recipe(batch=64, learning_rate=0.004, weight_decay=0.0, beta2=0.99)
+        """AdamW without decay, batches of sqrt(examples) / 8, learning rate 0.57 / sqrt(params).
+
+        Measured on 16,000 examples of `languages`, rates of 0.002 to 0.016 and batches of 16 to 64:
+        10,016 parameters did best at 0.008 and 16 (loss 1.894), 40,064 at 0.002 and 16 (1.872; at
+        0.004 1.893). The growth of the batch is a rule of thumb.
+        """
+        del data
+        return recipe(shape.counts.params, units, 0.57)
 
     def build(self, shape: EncoderShape, *, rngs: Any, compute: sx.Compute) -> Any:
         """The module; see `scalax_text.encoder_module.Classifier`."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import scalax as sx
-from scalax_text.shape import PairShape, ShapeOptions, pair_shape
+from scalax_text.shape import PairShape, ShapeOptions, pair_shape, recipe
 
 
 class EncoderDecoder(sx.ModelFamily):
@@ -86,9 +86,14 @@ class EncoderDecoder(sx.ModelFamily):
         return shape.flops(computed=True)
 
     def recipe(self, shape: PairShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """AdamW; to be measured."""
-        del shape, units, data
-        return sx.Recipe(batch=64, learning_rate=0.004, weight_decay=0.0, beta2=0.99)
+        """AdamW without decay, batches of sqrt(pairs) / 8, learning rate 1.13 / sqrt(params).
+
+        Measured on 16,000 pairs of `catalogues`, rates of 0.002 to 0.016 and batches of 16 and 32:
+        19,776 parameters did best at 0.008 and 16 (loss 2.603), 80,592 at 0.004 and 16 (2.377).
+        The growth of the batch is a rule of thumb.
+        """
+        del data
+        return recipe(shape.counts.params, units, 1.13)
 
     def build(self, shape: PairShape, *, rngs: Any, compute: sx.Compute) -> Any:
         """The module; see `scalax_text.encoder_decoder_module.Translator`."""

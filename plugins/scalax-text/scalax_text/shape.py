@@ -16,7 +16,8 @@ from pydantic import Field
 
 import scalax as sx
 
-_ROW_STEP = 8  # rows of the embedding come in such steps, so that a mesh divides them
+_ROW_STEP = 8  # rows of the embedding and widths of an MLP come so, that a mesh divides them
+_NEAR = math.log(1.05)  # a size met so well needs no other MLP
 _CANDIDATES = 64  # transformers tried for one target, evenly spaced in their logarithm
 _LEAST_SHARE = 0.2  # of all parameters, that such a transformer has
 
@@ -57,7 +58,7 @@ class EncoderShape:
 
         Example:
             >>> encoder_shape(1e5, vocab=258, seq_len=48, classes=90).counts.params
-            98896
+            99848
         """
         s = self.dense
         inner = sx.transformer_counts(s)  # its head is the embedding
@@ -90,7 +91,7 @@ class PairShape:
 
         Example:
             >>> pair_shape(1e5, vocab=356, source_len=48, target_len=48).counts.params
-            101600
+            101280
         """
         s = self.dense
         decoder = sx.transformer_counts(s)
@@ -119,6 +120,23 @@ def _encoder_flops(s: sx.TransformerShape, length: int) -> float:
     """Forward, of the blocks over a whole text, each position seeing all; without a head."""
     s = replace(s, seq_len=length)
     return length * (sx.transformer_flops(s, "full") - 2 * s.width * s.vocab)
+
+
+def recipe(params: float, examples: float, rate: float) -> sx.Recipe:
+    """AdamW without decay.
+
+    Args:
+        params: Of the model.
+        examples: To train on.
+        rate: Learning rate times the square root of the parameters; never above 0.01.
+
+    Example:
+        >>> recipe(1e4, 64_000, 0.57).batch
+        32
+    """
+    batch = 2 ** max(4, round(math.log2(math.sqrt(examples) / 8)))
+    peak = min(0.01, rate / math.sqrt(params))
+    return sx.Recipe(batch=batch, learning_rate=peak, weight_decay=0.0, beta2=0.99)
 
 
 def encoder_shape(
@@ -195,15 +213,20 @@ def _nearest(
 
     if params is None:
         return whole(None)
-    found: list[tuple[float, Shape]] = []
+    found: list[Shape] = []
     for size in np.geomspace(_LEAST_SHARE * params, params, _CANDIDATES):
         try:
-            shape = whole(float(size))
+            found.append(whole(float(size)))
         except sx.ScalaxError:  # no transformer of this one size: others follow
             continue
-        found.append((abs(math.log(shape.counts.params / params)), shape))
-    miss, best = min(found, key=lambda pair: pair[0], default=(math.inf, None))
-    if best is None or miss > math.log(1.1):
+
+    def miss(shape: Shape) -> float:
+        return abs(math.log(shape.counts.params / params))
+
+    best = min(found, key=miss, default=None)
+    if best is not None and miss(best) > _NEAR and not (fixed and fixed.hidden):
+        best = min((_with_hidden_for(shape, params) for shape in found), key=miss)
+    if best is None or miss(best) > math.log(1.1):
         nearest = f"the nearest has {best.counts.params:,}" if best else "the embedding is larger"
         told = f" with {fixed}" if fixed and str(fixed) else ""
         raise sx.ScalaxError(
@@ -212,3 +235,12 @@ def _nearest(
             fix="ask for another size" + (f", or leave out one of {fixed}" if told else ""),
         )
     return best
+
+
+def _with_hidden_for(shape: Shape, params: float) -> Shape:
+    """The MLPs made up to a third wider or narrower, to bring the count nearer."""
+    dense, count = shape.dense, shape.counts.params
+    wider = replace(shape, dense=replace(dense, hidden=dense.hidden + 1))
+    wanted = dense.hidden + (params - count) / (wider.counts.params - count)
+    hidden = round(min(max(wanted, 0.75 * dense.hidden), 4 / 3 * dense.hidden) / _ROW_STEP)
+    return replace(shape, dense=replace(dense, hidden=max(1, hidden) * _ROW_STEP))
