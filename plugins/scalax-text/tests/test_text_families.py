@@ -63,7 +63,7 @@ def built(family: Any, data: sx.DataSpec, options: dict[str, int]) -> tuple[Any,
 
 @functools.cache
 def translator() -> Any:
-    return nnx.jit(built(EncoderDecoder(), PAIRS, {})[1])()
+    return nnx.jit(built(EncoderDecoder(), PAIRS, {"width": 16, "layers": 1})[1])()
 
 
 @nnx.jit
@@ -119,7 +119,7 @@ def test_attention_is_a_softmax_over_what_is_no_padding() -> None:
 
 
 def test_padding_changes_no_label_and_order_does() -> None:
-    _, make = built(Encoder(), LABELLED, {})
+    _, make = built(Encoder(), LABELLED, {"width": 16, "layers": 1})
     module, read = nnx.jit(make)(), nnx.jit(lambda module, text: module(text))
     one = read(module, rows(["ab", "ba"], 12))
     module.encoder.positions = nnx.Param(module.encoder.positions[...][:2])
