@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,6 +10,20 @@ import scalax as sx
 
 Image = tuple[int, int, int]
 """Height, width and channels."""
+
+PUBLISHED_FROM = 16
+"""Pixels a side from which `resnet` and `vit` are trained as published; smaller images as measured.
+"""
+
+
+def root_batch(units: float, divisor: float, least: int) -> int:
+    """A batch that grows with the square root of the examples seen, a power of two.
+
+    Example:
+        >>> [root_batch(units, divisor=10, least=8) for units in (1e3, 8e3, 32e3)]
+        [8, 8, 16]
+    """
+    return max(least, 2 ** round(math.log2(math.sqrt(units) / divisor)))
 
 
 class Classifier(sx.ModelFamily):

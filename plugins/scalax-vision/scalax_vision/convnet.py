@@ -6,13 +6,13 @@ imports no jax.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import scalax as sx
-from scalax_vision.classify import Classifier
+from scalax_vision.classify import Classifier, root_batch
 from scalax_vision.convnet_shape import ConvShape, counts, flops_per_example, shape_for
+from scalax_vision.convolution import RULES
 
 
 class _Options(sx.Settings):
@@ -30,13 +30,7 @@ class ConvNet(Classifier):
     name: ClassVar[str] = "convnet"
     title: ClassVar[str] = "two convolutions and two linear layers over images"
     trial: ClassVar[sx.Trial] = sx.Trial((3e3, 1e4, 1e5, 1e6, 1e7), {"dataset": "digits"})
-    rules: ClassVar[Mapping[str, str | None]] = {
-        "kernel": None,
-        "image": None,
-        "inputs": "fsdp",
-        "outputs": "tensor",
-        "classes": None,
-    }
+    rules: ClassVar[Mapping[str, str | None]] = RULES
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ConvShape:
         """The net of a target size; see `ModelFamily.shape`."""
@@ -72,9 +66,8 @@ class ConvNet(Classifier):
                 beta1=0.9,
                 clip=None,
             )
-        batch = 2 ** round(math.log2(math.sqrt(units) / 5))
         return sx.Recipe(
-            batch=max(16, batch),
+            batch=root_batch(units, divisor=5, least=16),
             learning_rate=0.008,
             weight_decay=0.0,
             beta2=0.99,

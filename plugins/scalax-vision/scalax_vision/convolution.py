@@ -1,8 +1,18 @@
-"""What a convolution costs: sides, and the products that meet a pixel. Imports no jax."""
+"""What a convolution costs, and how it is divided over a mesh. Imports no jax."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+
+RULES: Mapping[str, str | None] = {
+    "kernel": None,
+    "image": None,
+    "inputs": "fsdp",
+    "outputs": "tensor",
+    "classes": None,
+}
+"""Logical axes of convolutions and what follows them, and the mesh axes they are divided over."""
 
 
 def padded(pixels: int, stride: int) -> int:

@@ -6,7 +6,17 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from vision_cases import DIGITS, IMAGENET, RESNET, VIT, abstract_of, answers, batch_of, module_of
+from vision_cases import (
+    DIGITS,
+    IMAGENET,
+    RESNET,
+    VIT,
+    abstract_of,
+    answers,
+    batch_of,
+    images,
+    module_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -145,3 +155,19 @@ def test_recomputing_layers_changes_nothing(family) -> None:
     kept, again = (jax.tree.leaves(slopes(recompute)) for recompute in ("none", "full"))
     for one, other in zip(kept, again, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_recipes_are_the_published_ones_from_sixteen_pixels_on() -> None:
+    cifar = images(32, 32, 3)
+    recipes = {
+        (family.name, data.classes): family.recipe(family.shape(1e6, {}, data), 1e6, data)
+        for family in (RESNET, VIT)
+        for data in (cifar, images(224, 224, 3, 1000))
+    }
+    found = {key: (r.optimizer, r.learning_rate, r.batch) for key, r in recipes.items()}
+    assert found == {
+        ("resnet", 10): ("sgd", 0.1, 128),
+        ("resnet", 1000): ("sgd", 0.1, 256),
+        ("vit", 10): ("adamw", 0.001, 1024),
+        ("vit", 1000): ("adamw", 0.001, 1024),
+    }
