@@ -208,10 +208,12 @@ def shape_for(
         cost += shape.layers == 1 and fixed.layers is None
         if abs(count / params - 1) <= 0.1 and (best is None or cost < best[0]):
             best = (cost, shape)
+    if nearest is None:
+        member(params, fixed)  # says what is wrong with what is fixed
     if best is None:
         raise sx.ScalaxError(
             f"no ViT for images of {image} in patches of {patch} has about {params:,.0f} "
-            f"parameters: {f'the nearest has {nearest[1]:,}' if nearest else 'none is so small'}",
+            f"parameters{f': the nearest has {nearest[1]:,}' if nearest else ''}",
             where="model",
             fix="ask for another size, or other patches",
         )

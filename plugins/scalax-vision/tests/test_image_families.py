@@ -103,8 +103,9 @@ def test_sums_leave_out_what_the_mask_leaves_out(family) -> None:
         (RESNET, 1e6, {"width": 8, "blocks": 1}, DIGITS, "or leave out width or blocks"),
         (RESNET, 1e5, {"blocks": [1, 2]}, DIGITS, r"model.blocks: .*write \[1, 1, 1\], or 1"),
         (RESNET, 1e5, {"block": "wide"}, DIGITS, "model.block: expected 'basic' or 'bottleneck'"),
-        (VIT, 1e5, {"patch": 3}, DIGITS, "8 x 8 do not divide into patches of 3 x 3 — write 2"),
-        (VIT, 1000, {"width": 64}, DIGITS, "no ViT .* about 1,000 parameters"),
+        (VIT, 1e5, {"patch": 3}, DIGITS, "8 x 8 do not divide into patches of 3 x 3 — write 4"),
+        (VIT, 2000, {}, images(32, 32, 3), "no ViT .* about 2,000 parameters: the nearest has"),
+        (VIT, 1e5, {"width": 30}, DIGITS, "a width of 30 is not made up of heads"),
         (VIT, 1e5, {"pool": "max"}, DIGITS, "model.pool: expected 'mean' or 'token'"),
     ],
 )
