@@ -19,9 +19,10 @@ import tempfile
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from scalax.errors import JobError
 from scalax.files import bucket_files, disk_error, on_bucket
@@ -152,15 +153,64 @@ def take(
 
 def holder(place: str | os.PathLike[str]) -> str | None:
     """Who holds a lease, such as ``process 12 on host-a since 2026-01-31 08:00:00 UTC``."""
-    store = _store(place)
-    last = max(store.numbers(), default=0)
-    if not last or not _lives(store, last, SECONDS):
-        return None
-    try:
-        told = json.loads(store.read(last)[0])
-        return f"{told['holder']} since {told['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # being written, or gone this moment
-        return "another process"
+    found = Watch(place).look()
+    return found.who if found else None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lease that somebody holds.
+
+    Attributes:
+        who: The holder, as `holder` tells it.
+        left: Seconds until it is free, unless renewed by then.
+        renewed: Whether it was seen to be renewed, or taken by another.
+    """
+
+    who: str
+    left: float
+    renewed: bool
+
+
+class Watch:
+    """Tells a holder that lives from one that died, by looking at a lease from time to time.
+
+    Args:
+        place: As `take` has it.
+
+    Example:
+        >>> folder = tempfile.mkdtemp()
+        >>> watch = Watch(f"{folder}/.lease")
+        >>> with take(f"{folder}/.lease", who="host-a", seconds=0.4) as lease:
+        ...     first = watch.look().renewed
+        ...     time.sleep(0.3)
+        ...     first, watch.look().renewed
+        (False, True)
+        >>> watch.look()
+    """
+
+    def __init__(self, place: str | os.PathLike[str]) -> None:
+        self._store = _store(place)
+        self._first: tuple[int, float] | None = None
+
+    def look(self) -> Held | None:
+        """How it stands now; None where it is free."""
+        last = max(self._store.numbers(), default=0)
+        if not last:
+            return None
+        try:
+            found = self._store.read(last)
+        except FileNotFoundError:  # as a rule, a successor deleted it this moment
+            return self.look()
+        left = _left(found, SECONDS)
+        if left <= 0:
+            return None
+        self._first = self._first or (last, found.marked)
+        who = "another process"
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # being written
+            told = json.loads(found.told)
+            who = f"{told['holder']} since {told['since']}"
+        return Held(who, left, renewed=(last, found.marked) != self._first)
 
 
 def _lives(store: _Store, number: int, seconds: float, *, gone: bool = True) -> bool:
@@ -173,14 +223,26 @@ def _lives(store: _Store, number: int, seconds: float, *, gone: bool = True) -> 
         gone: What to answer where the file is no more: as a rule, a successor deleted it.
     """
     try:
-        told, age = store.read(number)
+        return _left(store.read(number), seconds) > 0
     except FileNotFoundError:
         return gone
-    if told == _RELEASED:
-        return False
+
+
+def _left(found: _Found, seconds: float) -> float:
+    """Seconds that a holder has left: as many as its file says, or else those given."""
+    if found.told == _RELEASED:
+        return 0.0
     with contextlib.suppress(ValueError, KeyError, TypeError):  # not wholly written, yet or ever
-        seconds = float(json.loads(told)["seconds"])
-    return age < seconds
+        seconds = float(json.loads(found.told)["seconds"])
+    return seconds - (found.now - found.marked)
+
+
+class _Found(NamedTuple):
+    """What a lease's file holds, when it was last marked, and now: by the file system's clock."""
+
+    told: bytes
+    marked: float
+    now: float
 
 
 class _Store(Protocol):
@@ -194,8 +256,8 @@ class _Store(Protocol):
     def create(self, number: int, data: bytes) -> bool:
         """Writes one that is not there; False where it is, also to all but one of many callers."""
 
-    def read(self, number: int) -> tuple[bytes, float]:
-        """What one holds, and seconds since it was last marked, by the file system's clock."""
+    def read(self, number: int) -> _Found:
+        """What one holds, and how old it is."""
 
     def mark(self, number: int) -> None:
         """Makes one as new."""
@@ -233,13 +295,13 @@ class _Local:
             return False
         return True
 
-    def read(self, number: int) -> tuple[bytes, float]:
+    def read(self, number: int) -> _Found:
         with self._file(number).open("rb") as stream:  # opening asks an NFS server anew
             told, marked = stream.read(), os.fstat(stream.fileno()).st_mtime
         with tempfile.TemporaryFile(dir=self._path.parent) as now:
             now.write(b".")
             now.flush()
-            return told, os.fstat(now.fileno()).st_mtime - marked
+            return _Found(told, marked, os.fstat(now.fileno()).st_mtime)
 
     def mark(self, number: int) -> None:
         os.utime(self._file(number))
@@ -276,12 +338,12 @@ class _Bucket:
             return False
         return True
 
-    def read(self, number: int) -> tuple[bytes, float]:
+    def read(self, number: int) -> _Found:
         file, probe = self._file(number), f"{self.place}-now-{uuid.uuid4().hex}"
-        told, marked = self._files.cat_file(file), self._files.modified(file)
+        told, marked = self._files.cat_file(file), self._files.modified(file).timestamp()
         self._files.pipe_file(probe, b".")
         try:
-            return told, (self._files.modified(probe) - marked).total_seconds()
+            return _Found(told, marked, self._files.modified(probe).timestamp())
         finally:
             self._files.rm_file(probe)
 

@@ -1,36 +1,38 @@
-"""Measures what share of this machine's matrix-product rate a finished sweep's training reached.
+"""Holds the training time of a finished sweep against what `scalax run --dry-run` expects.
 
     python tools/training_share.py out/quickstart
 
-It is where `scalax.hardware.host.TRAINING_SHARE` comes from. Run it with nothing else running.
+It is where `scalax.hardware.host.training_share` comes from. Run it on the machine that trained,
+with nothing else running then and now.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 from pathlib import Path
 
-from scalax.hardware.host import matmul_rate
+from scalax.hardware.host import matmul_rate, training_share
 from scalax.runs.read import read_runs
 
 
 def main(folder: Path) -> None:
-    runs = read_runs(folder)
-    rate = statistics.median(matmul_rate() for _ in range(9))
-    shares = []
-    for row in runs.rows():
+    rate = matmul_rate(1.0)
+    measured = expected = 0.0
+    for row in sorted(read_runs(folder).rows(), key=lambda row: float(row["params"])):
         lines = (folder / "runs" / row["name"] / "timing.jsonl").read_text("utf-8").splitlines()
-        units_per_second = json.loads(lines[-1])["units_per_second"]
-        shares.append(units_per_second * row["flops"] / row["tokens"] / rate)
-    told = {
-        "matmul_flops_per_second": rate,
-        "share_median": statistics.median(shares),
-        "share_least": min(shares),
-        "share_greatest": max(shares),
-    }
-    print(json.dumps(told))
+        last, each = json.loads(lines[-1]), row["flops"] / row["tokens"]
+        reached = last["units_per_second"] * each
+        told = {
+            "run": row["name"],
+            "flops_per_unit": each,
+            "share": reached / rate,
+            "assumed": training_share(each),
+        }
+        print(json.dumps(told))
+        measured += row["flops_spent"] / reached
+        expected += row["flops_spent"] / training_share(each) / rate
+    print(json.dumps({"matmul_rate": rate, "seconds": measured, "expected": expected}))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from scalax.cli.choose_fit import chosen, fit_options, given_option
 from scalax.cli.choose_hardware import hardware_options
 
 if TYPE_CHECKING:
+    from scalax.budget.frontier import Unit
     from scalax.budget.hardware import Run
 
 _LABELS = {"flops": "compute budget, FLOPs", "days": "wall time, days", "usd": "price, US dollars"}
@@ -53,7 +54,8 @@ def frontier(
     from scalax.budget.frontier import spread
     from scalax.budget.hardware import HardwareAllocation
 
-    given_units = [(u, t) for u, t in (("flops", flops), ("days", days), ("usd", usd)) if t]
+    texts: dict[Unit, str | None] = {"flops": flops, "days": days, "usd": usd}
+    given_units = [(unit, text) for unit, text in texts.items() if text]
     if len(given_units) != 1:
         raise click.UsageError(
             "expected one of --flops, --days and --usd, such as --flops 1e20:1e25"
@@ -65,7 +67,7 @@ def frontier(
     answers = answers_at(
         chosen(fit_file, law),
         budgets,
-        unit,  # type: ignore[arg-type]  # one of the three names above
+        unit,
         run=run,
         max_tokens=max_tokens,
         given=given,

@@ -1,13 +1,15 @@
 """Holds a sweep's folder for one job, so that a second one is told who works there.
 
 On a disk the system's own lock does, which goes with its process at once; a bucket has none, and
-takes a lease.
+takes a lease. That of a job that was killed outlives it, so that a second one first looks whether
+it is still renewed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from pathlib import Path
 from scalax import lease as leases
 from scalax.errors import ScalaxError
 from scalax.files import bucket_errors, disk_error, on_bucket
-from scalax.lease import Lease
+from scalax.lease import Lease, Watch
 
 
 class Hold:
@@ -26,12 +28,14 @@ class Hold:
 
     Args:
         folder: The sweep's.
+        seconds: Without a sign of this job, after which another may have a bucket's folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, seconds: float = leases.SECONDS) -> None:
+        self._folder, self._seconds = folder, seconds
         self._held = contextlib.ExitStack()
         self._lease: Lease | None = None
+        self._before = Leases(folder)
 
     def __enter__(self) -> Hold:
         return self
@@ -39,16 +43,25 @@ class Hold:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def take(self) -> None:
-        """Takes it, until this context ends.
+    def take(self) -> str | None:
+        """Takes it until this context ends, if it can be had by now.
+
+        Returns:
+            None where it was taken; else who may hold it still: to be asked again in a while.
 
         Raises:
             ScalaxError: Another job holds it: says which process, on which host, since when.
         """
-        if on_bucket(self._folder):
-            self._lease = self._held.enter_context(_leased(self._folder))
-        else:
+        if not on_bucket(self._folder):
             self._held.enter_context(_locked(self._folder))
+            return None
+        lock = f"{self._folder}/.lock"
+        with bucket_errors(self._folder):
+            self._lease = leases.take(lock, seconds=self._seconds)
+            if self._lease is None:
+                return self._before.doubt(lock) or self.take()
+        self._held.enter_context(self._lease)
+        return None
 
     def check(self) -> None:
         """Demands that no other job hold it by now; asked on any process, at any time.
@@ -60,13 +73,37 @@ class Hold:
             self._lease.check()
 
 
-def _leased(folder: Path) -> Lease:
-    lock = f"{folder}/.lock"
-    with bucket_errors(folder):
-        lease = leases.take(lock)
-        if lease is None:
-            raise in_use(folder, leases.holder(lock))
-        return lease
+class Leases:
+    """Leases found on a folder, each of a job that works there or was killed.
+
+    Args:
+        folder: The sweep's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._watched: dict[str, Watch] = {}
+
+    def doubt(self, place: str, also: str = "", fix: str | None = None) -> str | None:
+        """Who may hold a lease still, told in a sentence; None where it is free.
+
+        Args:
+            place: The lease's.
+            also: What else to say of the holder.
+            fix: What to do where the holder lives.
+
+        Raises:
+            ScalaxError: It was renewed since this was first asked, so that its holder lives.
+        """
+        found = self._watched.setdefault(place, Watch(place)).look()
+        if found is None:
+            return None
+        if found.renewed:
+            raise _in_use(self._folder, f"{found.who}{also}", fix)
+        return (
+            f"{self._folder}: held by {found.who}{also}; waiting to see whether that still works "
+            f"there, {math.ceil(found.left)} s at most"
+        )
 
 
 @contextmanager
@@ -82,7 +119,7 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             stream.seek(0)
-            raise in_use(folder, stream.read().strip()) from None
+            raise _in_use(folder, stream.read().strip() or "another process") from None
         stream.truncate(0)
         since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
         stream.write(f"process {os.getpid()} on {platform.node()} since {since}")
@@ -90,8 +127,7 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def in_use(
-    folder: Path, holder: str | None, fix: str = "wait for it, or give another --out"
-) -> ScalaxError:
+def _in_use(folder: Path, holder: str, fix: str | None = None) -> ScalaxError:
     """The error that tells who works in a folder."""
-    return ScalaxError(f"in use by {holder or 'another process'}", where=str(folder), fix=fix)
+    fix = fix or "wait for it, or give another --out"
+    return ScalaxError(f"in use by {holder}", where=str(folder), fix=fix)

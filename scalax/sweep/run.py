@@ -1,6 +1,6 @@
-"""`run`: an experiment file from its first check to its report. The order of the steps is here.
+"""`run`: an experiment file from its first check to its report: checks it, trains, and ends it.
 
-check the file -> train -> fit -> forecast -> train the check runs -> compare -> allocate -> report
+check the file -> hold the folder -> train -> `finish`
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,23 +19,17 @@ from scalax import registry
 from scalax.data.base import OpenDataset
 from scalax.data.open import open_dataset
 from scalax.errors import ScalaxError, suggest
-from scalax.files import flatten, place, write_json, write_text
-from scalax.fit.estimate import FitSettings, demand_finite, fit_table
-from scalax.fit.tuning import Tuning
+from scalax.files import flatten, place, write_text
+from scalax.fit.estimate import FitSettings, demand_finite
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
-from scalax.predict.answers import Allocation
-from scalax.predict.fit_result import Fit
-from scalax.report.outcome import compute_spent
-from scalax.runs.clean import best_per_point, clean
-from scalax.runs.read import read_runs
 from scalax.runs.write import write_runs
-from scalax.sweep.expand import Plan, RunPlan, expand, row
+from scalax.sweep.expand import Plan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
+from scalax.sweep.finish import Outcome, finish, rows_so_far
 from scalax.sweep.progress import Quiet, Reporter
 from scalax.sweep.schedule import Schedule, read_or_make
 from scalax.sweep.share import Alone, Sharing
-from scalax.sweep.tuned import tune_sweep
 from scalax.train.cluster import Cluster
 from scalax.train.profile import Profile
 from scalax.train.writers import check_writers
@@ -43,9 +37,6 @@ from scalax.train.writers import check_writers
 if TYPE_CHECKING:
     from scalax.sweep.execute import Executor
     from scalax.train.hosts import Hosts
-
-BEYOND = 10
-"""The allocation reported is for this many times the compute of the largest run trained."""
 
 HOW = tuple(
     f"train.{name}"
@@ -77,47 +68,6 @@ class Prepared:
     family: ModelFamily
     data: OpenDataset
     plan: Plan
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an experiment came to.
-
-    Attributes:
-        out: Its folder.
-        rows: The runs table.
-        fit: The law fitted; None where too few runs ended for one.
-        check: Forecast against measurement, a record a check run.
-        allocation: The split of ten times the compute of the largest run.
-        notes: What the reader should know.
-        tuning: The laws of learning rate and batch, where the sweep varied them.
-    """
-
-    out: Path
-    rows: list[dict[str, Any]]
-    fit: Fit | None
-    check: list[dict[str, Any]]
-    allocation: Allocation | None
-    notes: list[str]
-    tuning: Tuning | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The outcome as `scalax run --json` prints it."""
-        fit = None
-        if self.fit:
-            kept = self.fit.to_json()
-            fit = {k: v for k, v in kept.items() if k not in ("samples", "residuals")}
-        return {
-            "out": str(self.out),
-            "runs": self.rows,
-            "compute": compute_spent(self.rows),
-            "diverged": [r["name"] for r in self.rows if r["status"] == "diverged"],
-            "fit": fit,
-            "check": self.check,
-            "allocation": self.allocation.to_json() if self.allocation else None,
-            "hyperparameters": self.tuning.to_json() if self.tuning else None,
-            "notes": self.notes,
-        }
 
 
 def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
@@ -235,9 +185,9 @@ def run_prepared(
         hosts.each(lambda: check_devices(specs[0].mesh, parts))
         told = reporter if hosts.first else Quiet()
         if share_seconds is None:
-            jobs = Alone(folder, hosts)
+            jobs = Alone(folder, hosts, told.note)
         else:
-            jobs = Sharing(folder, hosts, share_seconds)
+            jobs = Sharing(folder, hosts, told.note, share_seconds)
         with jobs:
             return _run_steps(prepared, folder, hosts, told, stop, profile, jobs)
 
@@ -271,7 +221,7 @@ def _run_steps(
         stop=asked,
         checkpoint_seconds=experiment.train.checkpoint_seconds,
         keep_checkpoints=experiment.train.keep_checkpoints,
-        ended=lambda: write_runs(folder / "runs.csv", _rows(executor, plan)),
+        ended=lambda: write_runs(folder / "runs.csv", rows_so_far(executor, plan)),
         writers=experiment.train.writers,
         profile=profile,
         hosts=hosts,
@@ -287,47 +237,9 @@ def _run_steps(
     train_all(executor, schedule.fitted, jobs.claim)
     with jobs.ending() as other:
         if other is None:
-            return _end(executor, plan, experiment, schedule, reporter)
+            return finish(executor, plan, experiment, schedule, reporter)
         reporter.note(f"the end is left to {other}: the fit, the check runs and the report")
         return None
-
-
-def _end(
-    executor: Executor,
-    plan: Plan,
-    experiment: Experiment,
-    schedule: Schedule,
-    reporter: Reporter,
-) -> Outcome | None:
-    """Fits, forecasts, trains the check runs, compares and reports."""
-    from scalax.sweep.at_once import train_all
-
-    folder, hosts = executor.folder, executor.hosts
-    fit: Fit | None = None
-    tuning: Tuning | None = None
-    notes: list[str] = []
-    check: list[dict[str, Any]] = []
-    if hosts.first:
-        executor.ended()  # a kill may have come between a result and its row
-        fit, notes = _fit(folder, experiment)
-        transfers = executor.family.transfers_rate(plan.fitted[0].spec.shape)
-        tuning, told = tune_sweep(folder, plan, metric=experiment.fit.metric, transfers=transfers)
-        notes = [*notes, *told]
-        check = _forecast(folder, fit, plan)
-    train_all(executor, schedule.checks)
-    if hosts.first:
-        check = _measured(folder, executor, plan, experiment.fit.metric)
-    if not hosts.first:
-        return None
-    executor.ended()
-    allocation, more = _allocate(fit, plan)
-    rows = _rows(executor, plan)
-    outcome = Outcome(folder, rows, fit, check, allocation, [*notes, *more], tuning)
-    from scalax.report.page import write_report
-
-    write_report(outcome.out, outcome.to_json(), fit, plan.data.unit, experiment.fit.metric)
-    reporter.finish(outcome.to_json())
-    return outcome
 
 
 def _schedule(
@@ -345,82 +257,6 @@ def _digest(prepared: Prepared, folder: Path) -> str:
     """What every process of a job must have been given alike."""
     told = [prepared.experiment.to_toml(), prepared.data.spec.fingerprint, str(folder)]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
-
-
-def _rows(executor: Executor, plan: Plan) -> list[dict[str, Any]]:
-    """The table so far: a row for each run that ended, in the order of the plan."""
-    rows = []
-    for run in plan.runs:
-        result = executor.result(run)
-        if result is not None:
-            rows.append(row(run, plan.data) | {"status": result["status"]} | result["metrics"])
-    return rows
-
-
-def _fit(folder: Path, experiment: Experiment) -> tuple[Fit | None, list[str]]:
-    asked = experiment.fit
-    settings = FitSettings(
-        law=asked.law,
-        metric=asked.metric,
-        weights=asked.weights,
-        delta=asked.delta,
-        bootstrap=asked.bootstrap,
-        seed=experiment.seed,
-        rollout=True,
-    )
-    try:
-        runs = clean(read_runs(folder, metric=asked.metric), metric=asked.metric)
-        fit = fit_table(best_per_point(runs, asked.metric), settings)
-    except ScalaxError as error:  # the runs stand; only the law could not be had from them
-        return None, [f"no law was fitted: {error}"]
-    fit.save(folder / "fit.json")
-    return fit, fit.notes
-
-
-def _forecast(folder: Path, fit: Fit | None, plan: Plan) -> list[dict[str, Any]]:
-    """Writes the forecasts before the check runs start; a forecast once made is kept."""
-    file = folder / "check.json"
-    if not file.is_file():
-        runs = [run for group in plan.checks for run in group.runs]
-        write_json(file, [_record(run, fit, plan) for run in runs])
-    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-    return found
-
-
-def _record(run: RunPlan, fit: Fit | None, plan: Plan) -> dict[str, Any]:
-    point = {"params": run.counts.params, "tokens": run.spec.units, "flops": run.flops}
-    forecast = None
-    if fit:
-        planned = row(run, plan.data)
-        others = {n: planned[n] for n in fit.form.columns if n in planned and n not in point}
-        forecast = fit.predict(**point, **others)
-    return point | {
-        "predicted": forecast.loss if forecast else None,
-        "low": forecast.low if forecast else None,
-        "high": forecast.high if forecast else None,
-        "measured": None,
-    }
-
-
-def _measured(folder: Path, executor: Executor, plan: Plan, metric: str) -> list[dict[str, Any]]:
-    file = folder / "check.json"
-    records: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-    runs = [run for group in plan.checks for run in group.runs]
-    for record, run in zip(records, runs, strict=True):
-        result = executor.result(run)
-        record["measured"] = result["metrics"].get(metric) if result else None
-    write_json(file, records)
-    return records
-
-
-def _allocate(fit: Fit | None, plan: Plan) -> tuple[Allocation | None, list[str]]:
-    """The split, or why there is none."""
-    if fit is None:
-        return None, []
-    try:
-        return fit.allocate(BEYOND * max(run.flops for run in plan.runs)), []
-    except ScalaxError as error:  # a law of one variable, say, splits nothing
-        return None, [f"no allocation: {error}"]
 
 
 def _write_resolved(folder: Path, experiment: Experiment) -> None:

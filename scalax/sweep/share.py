@@ -15,13 +15,13 @@ from pathlib import Path
 
 from scalax import lease as leases
 from scalax.lease import Lease
-from scalax.sweep.hold import Hold, in_use
+from scalax.sweep.hold import Hold, Leases
 from scalax.sweep.schedule import Unit
 from scalax.train.hosts import Hosts
 from scalax.train.stopping import Stopped
 
 SECONDS = 1.0
-"""Between tries to begin while another job does."""
+"""Between tries to begin while another job does, or may."""
 
 _JOB = "job-"
 
@@ -32,10 +32,11 @@ class Alone:
     Args:
         folder: The sweep's.
         hosts: The processes of the job.
+        note: Told, on process 0, what is waited for.
     """
 
-    def __init__(self, folder: Path, hosts: Hosts) -> None:
-        self._folder, self._hosts = folder, hosts
+    def __init__(self, folder: Path, hosts: Hosts, note: Callable[[str], None]) -> None:
+        self._folder, self._hosts, self._note = folder, hosts, note
         self._hold = Hold(folder)
         self._over = contextlib.ExitStack()
 
@@ -51,16 +52,31 @@ class Alone:
         """While inside, what all jobs of the folder go by may be written.
 
         Args:
-            stop: Whether to stop waiting for another job to have done so.
+            stop: Whether to stop waiting for another job: to have done so, or to prove dead.
 
         Raises:
             ScalaxError: The folder is in use.
             Stopped: ``stop`` said so.
         """
-        del stop
-        self._hosts.on_first(self._hold.take)
-        self._hosts.on_first(lambda: _refuse_sharing(self._folder))
+        sharing = Leases(self._folder)
+        self._wait(self._hold.take, stop)
+        self._wait(lambda: _doubt_sharing(self._folder, sharing), stop)
         yield
+
+    def _wait(self, doubt: Callable[[], str | None], stop: Callable[[], bool]) -> None:
+        """Waits while process 0 doubts, having said so once.
+
+        Raises:
+            Stopped: ``stop`` said so.
+        """
+        said = False
+        while (told := self._hosts.on_first(doubt)) is not None:
+            if not said:
+                self._note(told)
+            said = True
+            if self._hosts.stop_asked(stop()):
+                raise Stopped
+            time.sleep(SECONDS)
 
     def claim(self, unit: Unit) -> AbstractContextManager[object] | None:
         """Claims a unit until the context is left; None where another job has it."""
@@ -86,11 +102,14 @@ class Sharing(Alone):
     Args:
         folder: The sweep's.
         hosts: The processes of the job; the first takes its leases.
+        note: As `Alone` has it.
         seconds: Without a sign of a job, after which others take over what it was at.
     """
 
-    def __init__(self, folder: Path, hosts: Hosts, seconds: float) -> None:
-        super().__init__(folder, hosts)
+    def __init__(
+        self, folder: Path, hosts: Hosts, note: Callable[[str], None], seconds: float
+    ) -> None:
+        super().__init__(folder, hosts, note)
         self._seconds, self._held = seconds, list[Lease]()
         self._reported = False
 
@@ -105,7 +124,7 @@ class Sharing(Alone):
                 raise Stopped
             time.sleep(SECONDS)
         with turn, self._hold:
-            self._hosts.on_first(self._hold.take)
+            self._wait(self._hold.take, stop)
             self._reported = self._hosts.agree(self._report.is_file())
             yield
 
@@ -164,16 +183,17 @@ def _leases(folder: Path) -> Path:
     return folder / "leases"
 
 
-def _refuse_sharing(folder: Path) -> None:
-    """Demands that no jobs share the folder.
+def _doubt_sharing(folder: Path, sharing: Leases) -> str | None:
+    """What job may share the folder still, told in a sentence; None where none does.
 
     Raises:
         ScalaxError: One is at it.
     """
     there = _leases(folder)
     if not there.is_dir():
-        return
-    for name in sorted({file.name.rpartition(".")[0] for file in there.iterdir()}):
-        who = leases.holder(f"{there}/{name}") if name.startswith(_JOB) else None
-        if who is not None:
-            raise in_use(folder, f"{who}, which shares it", fix="wait for it, or add --share")
+        return None
+    names = sorted({file.name.rpartition(".")[0] for file in there.iterdir()})
+    places = [f"{there}/{name}" for name in names if name.startswith(_JOB)]
+    fix = "wait for it, or add --share"
+    doubts = [sharing.doubt(place, also=", which shares it", fix=fix) for place in places]
+    return next(filter(None, doubts), None)

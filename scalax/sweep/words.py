@@ -32,7 +32,7 @@ def plan_summary(plan: Plan) -> str:
     spent = sum(run.flops_spent for run in plan.runs)
     alone = sum(run.flops for run in plan.runs)
     saved = f" ({alone:.3g} without shared trunks)" if alone > 1.001 * spent else ""
-    seconds = expected_seconds(spent)
+    seconds = _seconds(plan)
     took = (
         f"about {duration(seconds)} of training on this machine" if seconds else "time unknown here"
     )
@@ -62,6 +62,10 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             for run in plan.runs
         ],
         "flops": spent,
-        "seconds": expected_seconds(spent),
+        "seconds": _seconds(plan),
         "data": plan.data.to_json(),
     }
+
+
+def _seconds(plan: Plan) -> float | None:
+    return expected_seconds((run.flops_spent, run.flops / run.spec.units) for run in plan.runs)

@@ -155,10 +155,10 @@ class Hosts:
         self._stopping |= bool(self._preemption.reached_sync_point(self._steps))
         return self._stopping
 
-    def progress(self, reached: int) -> None:
-        """Tells the others how far this process has come; a count that grows."""
+    def came_on(self) -> None:
+        """Tells the others that this process has come on: all count the same over a whole job."""
         if self._heartbeat is not None:
-            self._heartbeat.progress = reached
+            self._heartbeat.progress += 1
 
     @contextmanager
     def on_hang(self, do: Callable[[], object]) -> Iterator[None]:

@@ -181,7 +181,7 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
     meter, schedule = job.meter, job.schedule()
     done = job.program.done(state)
     flight: deque[Any] = deque()
-    watchdog = Watchdog(job.hang_seconds, job.members[0].folder, job.hosts)
+    watchdog = Watchdog(job.hang_seconds, job.members[0].folder, job.hosts, done)
     with (
         meter.running(),
         job.batches(done, until) as batches,

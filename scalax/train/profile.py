@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from scalax.files import bucket_errors, bucket_files, on_bucket
 class Profile:
     """Traces steps ``start`` to ``stop`` of the first run that reaches them; none by default.
 
+    Runs may train side by side: one of them is traced, and what the others do meanwhile is in its
+    trace, which jax makes of the whole process.
+
     Attributes:
         start: Steps done before the first one traced.
         stop: Steps done after the last one.
@@ -25,10 +29,7 @@ class Profile:
 
     start: int = 0
     stop: int = 0
-    _tracing: bool = field(default=False, init=False)
-    _over: bool = field(default=False, init=False)
-    _place: Path = field(default=Path(), init=False)
-    _local: str = field(default="", init=False)
+    _claimed: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Profile:
@@ -66,33 +67,47 @@ class Profile:
     @contextmanager
     def watch(self, folder: Path) -> Iterator[Callable[[int, Any], None]]:
         """Gives what to call before each step, with the steps done and what is under way."""
+        trace = _Trace(self, folder)
         try:
-            yield lambda done, pending: self._before(done, pending, folder)
+            yield trace.before
         finally:
-            self._end()
+            trace.end()
 
-    def _before(self, done: int, pending: Any, folder: Path) -> None:
+    def claim(self) -> bool:
+        """Whether the caller is the one to trace: true once."""
+        return self._claimed.acquire(blocking=False)  # never given back
+
+
+class _Trace:
+    """One stretch of training, which may come to be traced."""
+
+    def __init__(self, asked: Profile, folder: Path) -> None:
+        self._asked, self._place = asked, folder / "profile"
+        self._local: str | None = None
+
+    def before(self, done: int, pending: Any) -> None:
+        """To be called before each step."""
         import jax
 
-        if self._tracing and done >= self.stop:
+        asked = self._asked
+        if self._local is not None and done >= asked.stop:
             jax.block_until_ready(pending)
-            self._end()
-        elif not self._over and not self._tracing and self.start <= done < self.stop:
+            self.end()
+        elif self._local is None and asked.start <= done < asked.stop and asked.claim():
             jax.block_until_ready(pending)
-            self._place = folder / "profile"
-            self._local = tempfile.mkdtemp() if on_bucket(folder) else str(self._place)
-            jax.profiler.start_trace(self._local)
-            self._tracing = True
+            local = tempfile.mkdtemp() if on_bucket(self._place) else str(self._place)
+            jax.profiler.start_trace(local)
+            self._local = local
 
-    def _end(self) -> None:
-        if self._tracing:
-            import jax
+    def end(self) -> None:
+        """Ends the trace, where there is one, and leaves it in the run's folder."""
+        if self._local is None:
+            return
+        import jax
 
-            jax.profiler.stop_trace()
-            if on_bucket(self._place):  # jax writes to a disk alone
-                with bucket_errors(self._place):
-                    bucket_files(self._place).put(
-                        f"{self._local}/", f"{self._place}/", recursive=True
-                    )
-                shutil.rmtree(self._local)
-            self._tracing, self._over = False, True
+        local, self._local = self._local, None
+        jax.profiler.stop_trace()
+        if on_bucket(self._place):  # jax writes to a disk alone
+            with bucket_errors(self._place):
+                bucket_files(self._place).put(f"{local}/", f"{self._place}/", recursive=True)
+            shutil.rmtree(local)

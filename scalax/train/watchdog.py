@@ -23,6 +23,9 @@ from scalax.train.hosts import Hosts
 FACTOR = 20.0
 """A step may take so many times the median of those before it, or the floor if that is longer."""
 
+FIRST = 6.0
+"""The first two steps of a stretch, which load and compile, may take so many times the floor."""
+
 _MEMORY = 64  # steps
 _TICK = 1.0  # seconds
 
@@ -30,20 +33,21 @@ _TICK = 1.0  # seconds
 class Watchdog:
     """Watches the steps of one stretch of training.
 
-    Steps are watched from the third on, as the first ones compile; rests are not.
+    Rests are not watched.
 
     Args:
         floor: Least seconds of one step that are taken for a hang; None never watches.
         folder: The run's; stacks go to ``stacks-process-K.txt`` in it.
         hosts: The processes of the job.
+        step: Steps done before.
     """
 
-    def __init__(self, floor: float | None, folder: Path, hosts: Hosts) -> None:
+    def __init__(self, floor: float | None, folder: Path, hosts: Hosts, step: int) -> None:
         self._floor, self._folder, self._hosts = floor, folder, hosts
         self._took: deque[float] = deque(maxlen=_MEMORY)
         self._began: float | None = None
-        self._step = self._ticks = 0
-        self._resting = True
+        self._step, self._ticks = step, 0
+        self._resting = False
         self._over = threading.Event()
 
     @contextmanager
@@ -68,7 +72,7 @@ class Watchdog:
             step: Steps done.
             entered: Whether the next one has its batch, and can only wait for the others.
         """
-        self._hosts.progress(2 * step + entered)
+        self._hosts.came_on()
         if entered:
             return
         now = time.monotonic()
@@ -90,15 +94,21 @@ class Watchdog:
         tick = min(_TICK, self._floor / 8)
         while not self._over.wait(tick):
             self._ticks += 1  # not the clock's word: a process that was stopped makes no ticks
-            if self._resting or len(self._took) < 2:
-                continue
-            usual = median(self._took)
-            if self._ticks * tick > max(self._floor, FACTOR * usual):
+            passed = self._ticks * tick
+            limit, usual = self._limit(self._floor)
+            if passed > limit and not self._resting:
                 file = self._dump()
                 self._hosts.hang(
-                    f"no step for {self._ticks * tick:.0f} s after step {self._step}, where one "
-                    f"takes {usual:.3g} s; what each thread was at is in {file}"
+                    f"no step for {passed:.0f} s after step {self._step}, where {usual}; "
+                    f"what each thread was at is in {file}"
                 )
+
+    def _limit(self, floor: float) -> tuple[float, str]:
+        """Most seconds of the step under way, and what is usual."""
+        if len(self._took) < 2:
+            return FIRST * floor, f"the first ones may take {FIRST * floor:.3g} s"
+        usual = median(self._took)
+        return max(floor, FACTOR * usual), f"one takes {usual:.3g} s"
 
     def _dump(self) -> Path:
         """Writes the stack of every thread to standard error and to the run's folder."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -20,6 +23,7 @@ from scalax.sweep.run import run_experiment
 from scalax.train.checkpoint import Checkpoints
 from scalax.train.records import LineFile, read_lines
 from scalax.train.stopping import Stopped
+from tests.conftest import Command
 
 SETTINGS = ["sweep={kind='list', runs=[{params=9000, tokens=8000}]}", "train.schedule='constant'"]
 
@@ -47,15 +51,59 @@ def test_a_sweep_stopped_and_resumed_in_a_bucket_leaves_what_it_leaves_on_a_disk
     np.testing.assert_array_equal(sx.read_runs(there)["loss"], sx.read_runs(here)["loss"])
 
 
-def test_a_second_job_is_told_who_holds_the_folder(bucket: str, tmp_path: Path) -> None:
-    for folder in (place(f"{bucket}/{tmp_path.name}"), tmp_path / "sweep"):
-        with Hold(folder) as first, Hold(folder) as second:
-            first.take()
-            with pytest.raises(sx.ScalaxError, match=r"in use by process \d+ on .+ since 20.+ UTC"):
-                second.take()
-            first.check()
-        with Hold(folder) as third:
-            third.take()
+HOLD = """
+import sys, time
+from scalax.files import place
+from scalax.sweep.hold import Hold
+with Hold(place(sys.argv[1]), seconds=3) as hold:
+    hold.take()
+    print("taken", flush=True)
+    time.sleep(60)
+"""
+IN_USE = r"in use by process \d+ on .+ since 20.+ UTC"
+
+
+def test_a_second_job_is_told_who_holds_a_folder_of_a_disk(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    with Hold(folder) as first, Hold(folder) as second:
+        assert first.take() is None
+        with pytest.raises(sx.ScalaxError, match=IN_USE):
+            second.take()
+        first.check()
+    with Hold(folder) as third:
+        assert third.take() is None
+
+
+def test_a_second_job_sees_that_the_holder_of_a_bucket_lives(bucket: str, tmp_path: Path) -> None:
+    folder = place(f"{bucket}/{tmp_path.name}")
+    with Hold(folder, seconds=2) as first, Hold(folder) as second:
+        assert first.take() is None
+        told = second.take()
+        assert re.search(r"held by process \d+ on .* UTC; waiting .* [12] s at most", told)
+        time.sleep(1)
+        with pytest.raises(sx.ScalaxError, match=IN_USE):
+            second.take()
+        first.check()
+    with Hold(folder) as third:
+        assert third.take() is None
+
+
+@pytest.mark.group
+def test_a_job_waits_for_one_that_was_killed_and_takes_its_bucket_over(
+    experiment: Path, bucket: str, tmp_path: Path, scalax: Command
+) -> None:
+    out = f"{bucket}/{tmp_path.name}"
+    killed = subprocess.Popen(
+        [sys.executable, "-c", HOLD, out], stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert killed.stdout.readline() == "taken\n"
+    killed.kill()
+    killed.communicate()
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    ended = scalax("run", experiment, "--out", out, *settings)
+    assert ended.returncode == 0, ended.stderr
+    assert f"held by process {killed.pid} on" in ended.stderr
+    assert f"report: {out}/report.html" in ended.stdout
 
 
 def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(bucket: str, tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ from scalax import registry
 from scalax.data.base import Dataset
 
 class Stuck:
-    def __init__(self, source): self.source, self.left = source, 60 * 8
+    def __init__(self, source): self.source, self.left = source, 8 * STEPS
     def __len__(self): return len(self.source)
     def __getitem__(self, index):
         self.left -= 1
@@ -235,11 +235,11 @@ registry.register("dataset", "hanging", Hanging())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stuck", [0, 1])
+@pytest.mark.parametrize(("stuck", "steps"), [(0, 60), (1, 60), (1, 0)])
 def test_one_whose_input_hangs_ends_all_who_name_it_and_leaves_its_stacks(
-    plain: Path, tmp_path: Path, stuck: int
+    plain: Path, tmp_path: Path, stuck: int, steps: int
 ) -> None:
-    job = hanging(plain, tmp_path, stuck=str(stuck), processes=2)
+    job = hanging(plain, tmp_path, stuck=str(stuck), processes=2, steps=steps)
     assert job.ended(120) == [3, 3], job.errors
     for errors in job.errors:
         assert f"process {stuck} on " in errors
@@ -256,9 +256,9 @@ def test_a_step_of_a_lone_process_that_never_ends_ends_it(plain: Path, tmp_path:
     assert "__getitem__" in job.errors[0]
 
 
-def hanging(plain: Path, tmp_path: Path, *, stuck: str, processes: int) -> Job:
+def hanging(plain: Path, tmp_path: Path, *, stuck: str, processes: int, steps: int = 60) -> Job:
     plugin = tmp_path / "hanging.py"
-    plugin.write_text(HANGING)
+    plugin.write_text(HANGING.replace("STEPS", str(steps)))
     return Job(
         plain, tmp_path / "o", LONG_RUN, "data.dataset='hanging'", "train.hang_seconds=4",
         processes=processes, plugin=plugin, stuck=stuck,

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import scalax.lease as leases
+from scalax.sweep.share import Alone
+from scalax.train.hosts import Hosts
+from scalax.train.stopping import Stopped
+
 SETTINGS = ["sweep.params=[9_000, 10_000, 12_000, 14_000]", "train.checkpoint_seconds=0.1"]
 
 
@@ -67,6 +72,22 @@ def test_a_job_that_dies_is_taken_over_by_another(
     assert second.returncode == 0, errors
     assert "report:" in told
     same(alone, out)
+
+
+def test_a_job_alone_waits_for_one_that_shared_and_was_killed(tmp_path: Path) -> None:
+    take = "import sys, time, scalax.lease as l; l.take(sys.argv[1], seconds=2); time.sleep(60)"
+    place = tmp_path / "leases" / "job-0"
+    with subprocess.Popen([sys.executable, "-c", take, place]) as killed:
+        while leases.holder(place) is None:
+            time.sleep(0.01)
+        killed.kill()
+    told: list[str] = []
+    with Alone(tmp_path, Hosts(), told.append) as alone, pytest.raises(Stopped):
+        alone.beginning(lambda: True).__enter__()
+    with Alone(tmp_path, Hosts(), told.append) as alone, alone.beginning(lambda: False):
+        assert leases.holder(place) is None
+    assert len(told) == 2  # once for each
+    assert re.search(rf"held by process {killed.pid} on .*, which shares it; waiting", told[1])
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jax
 import pytest
 
 from scalax.errors import ScalaxError
@@ -81,3 +82,21 @@ def test_a_profile_that_cannot_be_says_what_to_write(text: str) -> None:
 def test_a_profile_past_the_end_is_refused_before_training() -> None:
     with pytest.raises(ScalaxError, match="ends after 100 steps"):
         Profile.parse("90:110").check(100)
+
+
+def test_of_runs_side_by_side_one_is_traced_whole(tmp_path: Path) -> None:
+    profile = Profile.parse("1:3")
+    with profile.watch(tmp_path / "one") as step_of_one:
+        with profile.watch(tmp_path / "other") as step_of_other:
+            step_of_one(1, [])
+            step_of_other(1, [])
+            step_of_other(3, [])
+        with jax.profiler.TraceAnnotation("while one is at it"):
+            step_of_one(2, [])
+        step_of_one(3, [])
+        with jax.profiler.TraceAnnotation("when it is over"):
+            step_of_one(4, [])
+    (trace,) = tmp_path.rglob("*.xplane.pb")
+    assert trace.is_relative_to(tmp_path / "one" / "profile")
+    assert b"while one is at it" in trace.read_bytes()
+    assert b"when it is over" not in trace.read_bytes()

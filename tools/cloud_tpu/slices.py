@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalax.errors import ScalaxError, suggest
+from scalax.hardware import slices
+from scalax.hardware.chips import read_chips
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,21 @@ def parse_slice(text: str) -> Slice:
             f"no TPU generation {generation!r}", where="--slice", fix=suggest(generation, table)
         )
     facts = table[generation]
-    topology = facts["topologies"].get(count)
-    if topology is None:
+    chips = read_chips()
+    chip = chips.by_name[generation]
+    each, unit = (2, "TensorCores") if chip.counted == "cores" else (1, "chips")
+    small = [each * math.prod(map(int, shape.split("x"))) for shape in chip.slices]
+    offered = [*small, *facts.get("larger", [])]
+    if int(count) not in offered:
         raise ScalaxError(
-            f"no {generation} slice has {count} {facts['counts']}",
+            f"no {generation} slice has {count} {unit}",
             where=f"--slice {text}",
-            fix=f"{generation} comes with {', '.join(facts['topologies'])}",
+            fix=f"{generation} comes with {', '.join(map(str, offered))}",
         )
+    topology = "x".join(map(str, slices.parse_slice(f"{generation}-{int(count)}", chips).shape))
     return Slice(
         slices=int(times or 1),
-        accelerator_type=f"{facts['accelerator']}-{count}",
+        accelerator_type=f"{facts['accelerator']}-{int(count)}",
         runtime=facts["runtime"],
         topology=topology,
         gke_accelerator=facts["gke_accelerator"],

@@ -1,0 +1,51 @@
+"""A step that never ends, the very first one too, ends the process and says where it stands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HANG = """
+import sys, time
+from pathlib import Path
+from scalax.train.hosts import Hosts
+from scalax.train.watchdog import Watchdog
+
+def wait_for_ever():
+    while True:
+        time.sleep(0.1)
+
+watchdog = Watchdog(0.3, Path(sys.argv[1]), Hosts(), 40)
+with watchdog.watching():
+    with watchdog.resting():
+        time.sleep(2.5)  # longer than any step may take
+    time.sleep(0.9)  # longer than the floor: the first steps compile
+    for step in range(int(sys.argv[2])):
+        watchdog.reached(41 + step)
+    print("steps done", flush=True)
+    wait_for_ever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        (0, "after step 40, where the first ones may take 1.8 s"),
+        (4, "after step 44, where one takes "),
+    ],
+)
+def test_a_hang_is_found_from_the_first_step_on(tmp_path: Path, steps: int, told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANG, tmp_path, str(steps)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == "steps done\n"
+    assert told in done.stderr
+    assert "wait_for_ever" in (tmp_path / "stacks-process-0.txt").read_text()
