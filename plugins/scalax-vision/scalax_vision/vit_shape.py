@@ -158,7 +158,7 @@ def shape_for(
     Example:
         >>> shape = shape_for(2e4, image=(8, 8, 1), classes=10)
         >>> shape.patch, shape.width, shape.layers, shape.heads, counts(shape).params
-        (2, 40, 1, 5, 20086)
+        (4, 24, 2, 3, 19858)
     """
     fixed = fixed or sx.FixedShape()
     height, width, _ = image
