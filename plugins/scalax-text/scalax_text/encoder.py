@@ -26,7 +26,7 @@ class Encoder(sx.ModelFamily):
     title: ClassVar[str] = "bidirectional transformer over bytes, for classification"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
     trial: ClassVar[sx.Trial] = sx.Trial(
-        (1e4, 3e4, 1e5, 1e6, 1e7),
+        (8e3, 3e4, 1e5, 1e6, 1e7),
         {"dataset": "languages", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
     )
     rules: ClassVar[Mapping[str, str | None]] = {

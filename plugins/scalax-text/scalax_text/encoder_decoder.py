@@ -30,7 +30,7 @@ class EncoderDecoder(sx.ModelFamily):
     title: ClassVar[str] = "transformer from a source to a target text, for translation"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
     trial: ClassVar[sx.Trial] = sx.Trial(
-        (2e4, 5e4, 2e5, 1e6, 1e7),
+        (1.2e4, 5e4, 2e5, 1e6, 1e7),
         {"dataset": "catalogues", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
     )
     rules: ClassVar[Mapping[str, str | None]] = {
