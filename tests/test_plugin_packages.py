@@ -35,15 +35,18 @@ def points() -> Iterator[tuple[str, str, str]]:
 
 
 def experiments() -> list[Path]:
-    """Those in the packages, and those of scalax's own that read a package's data."""
+    """Those in the packages, and those of scalax's own that read a package's data or train its
+    family."""
     theirs = [*ROOT.glob("plugins/*/*.toml"), *ROOT.glob("plugins/*/experiments/*.toml")]
-    names = {name for _, kind, name in points() if kind == "dataset"}
-    ours = [
-        path
-        for path in ROOT.glob("experiments/*.toml")
-        if tomllib.loads(path.read_text())["data"]["dataset"] in names
-    ]
+    names = {(kind, name) for _, kind, name in points()}
+    ours = [path for path in ROOT.glob("experiments/*.toml") if plugged(path) & names]
     return sorted({path for path in theirs if path.name != "pyproject.toml"} | set(ours))
+
+
+def plugged(path: Path) -> set[tuple[str, str]]:
+    """Kinds and names of what an experiment reads and trains."""
+    stated = tomllib.loads(path.read_text())
+    return {("dataset", stated["data"]["dataset"]), ("model", stated["model"]["family"])}
 
 
 def test_there_are_packages_of_each_kind() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -58,8 +59,16 @@ class TfdsText(Dataset):
         return pack(name, parsed.seq_len, key, documents)
 
 
-def open_builder(name: str, data_dir: str | None = None) -> Any:
+def open_builder(
+    name: str, data_dir: str | None = None, make: Callable[..., Any] | None = None
+) -> Any:
     """The TFDS builder of ``tfds:NAME``, prepared as array_record files.
+
+    Args:
+        name: What the user wrote.
+        data_dir: Where TFDS keeps its sets, if not in its usual place.
+        make: Gives the builder for ``data_dir`` and ``file_format``, where TFDS's own of that name
+            cannot be made without TensorFlow even to read; it must state the same name and version.
 
     Raises:
         ScalaxError: The set is unknown, or is not prepared; names the command that prepares it.
@@ -77,7 +86,8 @@ def open_builder(name: str, data_dir: str | None = None) -> Any:
         '.download_and_prepare()"'
     )
     try:
-        builder = tfds.builder(wanted, data_dir=data_dir, file_format="array_record")
+        make = make or functools.partial(tfds.builder, wanted)
+        builder = make(data_dir=data_dir, file_format="array_record")
     except Exception as error:
         text = str(error).strip().splitlines()[0]
         raise ScalaxError(

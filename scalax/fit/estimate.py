@@ -203,7 +203,7 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         intervals = {
             c.name: [float(low[k]), float(high[k])] for k, c in enumerate(law.coefficients)
         }
-    rule, error, split = compute_rule(runs), None, None
+    rule, error, split = compute_rule(runs, law), None, None
     if settings.rollout:
         from scalax.fit.auto import forecast_errors
 

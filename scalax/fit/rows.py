@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from scalax.errors import ScalaxError, suggest
-from scalax.laws.base import ComputeRule
+from scalax.laws.base import ComputeRule, Law
 from scalax.runs.table import Runs
 
 Weights = Literal["flat", "compute", "flops"]
@@ -39,16 +39,21 @@ def weigh(flops: np.ndarray, weights: str) -> np.ndarray:
     return np.asarray(raised / raised.mean())
 
 
-def compute_rule(runs: Runs) -> ComputeRule:
-    """How params and tokens made up the flops column.
+def compute_rule(runs: Runs, law: Law | None = None) -> ComputeRule:
+    """How the params that a token passes through, and tokens, made up the flops column.
 
     6ND where all rows agree with it to a hundredth; else the coefficient and exponent of params
     that describe the rows best, which is how a family's exact count grows over their range.
+
+    Args:
+        runs: The rows.
+        law: Says which params a token passes through; all of them by default.
     """
+    params = law.params_computed(law.complete(runs.columns)) if law else runs["params"]
     per_token = runs["flops"] / runs["tokens"]
-    if np.all(np.abs(per_token / (6 * runs["params"]) - 1) <= _RULE_TOLERANCE):
+    if np.all(np.abs(per_token / (6 * params) - 1) <= _RULE_TOLERANCE):
         return ComputeRule()
-    log_params = np.log(runs["params"])
+    log_params = np.log(params)
     centred = log_params - log_params.mean()
     spread = float(np.sum(centred**2))
     exponent = 1.0

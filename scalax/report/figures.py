@@ -80,18 +80,12 @@ def _colours(params: Sequence[float]) -> dict[float, Any]:
 
 
 def _curves(folder: Path, file: Path, rows: list[dict[str, Any]], unit: str) -> Path:
-    figure, axes = _axes("Training loss (smoothed), one curve a run", unit, "training loss")
+    figure, axes = _axes("", unit, "loss")
     colour = _colours([row["params"] for row in rows])
     labelled: set[float] = set()
+    scored = False
     for row in rows:
-        points: list[dict[str, Any]] = []
-        for name in (row["trunk"], row["name"]):
-            path = folder / "runs" / str(name) / "metrics.jsonl"
-            if name and path.is_file():
-                lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-                first = lines[0]["step"] if lines else 0
-                points = [p for p in points if p["step"] < first] + lines
-        points = [p for p in points if p["loss"] is not None]
+        points = _told(folder, row, "metrics.jsonl")
         if not points:
             continue
         params = row["params"]
@@ -101,9 +95,28 @@ def _curves(folder: Path, file: Path, rows: list[dict[str, Any]], unit: str) -> 
         tokens = [p["tokens"] for p in points]
         axes.plot(tokens, losses, color=colour[params], linewidth=1, label=label)
         axes.plot(tokens[-1], losses[-1], "o", color=colour[params], markersize=3)
+        scores = _told(folder, row, "eval.jsonl")
+        if len(scores) > 1:  # more than the one at the end: train.eval_every was set
+            scored = True
+            seen, held_out = ([p[key] for p in scores] for key in ("tokens", "loss"))
+            axes.plot(seen, held_out, color=colour[params], linewidth=1, linestyle="--")
+    title = "Training loss (smoothed), one curve a run" + "; dashed: held-out" * scored
+    axes.set_title(title, loc="left", fontsize=11, color=_INK)
     axes.set_xscale("log")
     axes.legend(frameon=False, fontsize=8)
     return _saved(figure, file)
+
+
+def _told(folder: Path, row: dict[str, Any], file: str) -> list[dict[str, Any]]:
+    """The lines of a run's file, those of its trunk up to where it branches off first."""
+    points: list[dict[str, Any]] = []
+    for name in (row["trunk"], row["name"]):
+        path = folder / "runs" / str(name) / file
+        if name and path.is_file():
+            lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+            first = lines[0]["step"] if lines else 0
+            points = [p for p in points if p["step"] < first] + lines
+    return [p for p in points if p["loss"] is not None]
 
 
 def _smoothed(values: list[float]) -> list[float]:
@@ -137,9 +150,13 @@ def _frontier(
             label=f"{params:,} params",
         )
         tokens = np.geomspace(mine[0]["tokens"], mine[-1]["tokens"], 50)
-        curve = fit.predict(params=np.full_like(tokens, params), tokens=tokens)
-        flops = fit.compute.flops(params, tokens)
-        axes.plot(flops, [at.loss for at in curve], color=tone, linewidth=1)
+        between = {
+            name: np.interp(tokens, [row["tokens"] for row in mine], [row[name] for row in mine])
+            for name in {*fit.form.columns, "flops"} - {"params", "tokens"}
+            if name in mine[0]
+        }
+        curve = fit.predict(params=np.full_like(tokens, params), tokens=tokens, **between)
+        axes.plot(between["flops"], [at.loss for at in curve], color=tone, linewidth=1)
     for check in outcome["check"]:
         if check["measured"]:
             axes.plot(check["flops"], check["measured"], "*", color=_ACCENT, markersize=12)

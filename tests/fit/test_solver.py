@@ -10,6 +10,7 @@ from scalax.errors import ScalaxError
 from scalax.fit.estimate import fit
 from scalax.fit.objective import Objective, _by_jax
 from scalax.fit.residual import KINDS, Cost
+from scalax.fit.rows import compute_rule
 from scalax.runs.table import Runs
 from tests.fit.tables import CHINCHILLA, hoffmann, isoflops
 
@@ -169,3 +170,12 @@ def test_few_trunks_give_rough_intervals_and_one_gives_none():
     assert few.intervals["E"][0] < few.intervals["E"][1]
     assert any("only 4 trunks: its intervals are rough" in note for note in few.notes)
     assert "the bootstrap resampled 5 trunks" in over(5).notes
+
+
+def test_compute_is_counted_from_the_params_that_a_token_passes_through():
+    sizes = np.repeat([1e6, 2e6, 4e6], 3)
+    idle, tokens = np.tile([1.0, 4.0, 16.0], 3), np.full(9, 1e8)
+    columns = {"params": sizes * idle, "params_active": sizes, "tokens": tokens}
+    runs = Runs.from_columns({**columns, "flops": 6 * sizes * tokens, "loss": 3 - sizes / 1e7})
+    assert compute_rule(runs, registry.get("law", "moe")).name == "6ND"
+    assert compute_rule(runs).name != "6ND"  # where idle ones are counted too

@@ -18,7 +18,7 @@ from scalax_moe.shape import MoeShape, counts, flops_per_token, shape_for
 class _Options(sx.Settings):
     experts: int = Field(8, ge=1)
     top_k: int = Field(2, ge=1)
-    capacity: float = Field(1.25, gt=0)
+    capacity: float = Field(2.0, gt=0)
     balance: float = Field(0.01, ge=0)
     tied: bool = True
     kv_groups: int = Field(1, ge=1)

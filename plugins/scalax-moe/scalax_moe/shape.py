@@ -13,6 +13,7 @@ import numpy as np
 import scalax as sx
 
 _CANDIDATES = 48  # dense sizes tried for one target, evenly spaced in their logarithm
+_NEAR = 0.02  # so near a target all shapes are alike, and the one of the usual experts is taken
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,13 @@ def shape_for(
     seq_len: int,
     experts: int,
     top_k: int,
-    capacity: float = 1.25,
+    capacity: float = 2.0,
     balance: float = 0.01,
     tied: bool = True,
     kv_groups: int = 1,
     fixed: sx.FixedShape | None = None,
 ) -> MoeShape:
-    """The mixture of a target size: all parameters within 10 % of it.
+    """The mixture of a target size: all parameters within 10 % of it, experts as wide as usual.
 
     Args:
         params: Target for all parameters; None for what ``fixed`` comes to.
@@ -119,24 +120,26 @@ def shape_for(
         )
     fixed = fixed or sx.FixedShape()
 
-    def mixture(dense_params: float | None) -> MoeShape:
+    def mixture(dense_params: float | None, fixed: sx.FixedShape) -> MoeShape:
         dense = sx.transformer_shape(
             dense_params, vocab=vocab, seq_len=seq_len, tied=tied, kv_groups=kv_groups, fixed=fixed
         )
         return MoeShape(dense, experts, top_k, capacity, balance)
 
     if params is None:
-        return mixture(None)
-    found: list[tuple[float, MoeShape]] = []
+        return mixture(None, fixed)
+    found: list[tuple[float, float, MoeShape]] = []
     for size in np.geomspace(params / experts / 2, 1.05 * params, _CANDIDATES):
         try:
-            shape = mixture(float(size))
+            dense = mixture(float(size), fixed).dense
         except sx.ScalaxError:  # no dense transformer of this one size: others follow
             continue
-        if fixed.hidden is None:
-            shape = _with_hidden_for(shape, params)
-        found.append((abs(math.log(counts(shape).params / params)), shape))
-    miss, best = min(found, key=lambda pair: pair[0], default=(math.inf, None))
+        usual = mixture(None, replace(fixed, width=dense.width, layers=dense.layers))
+        shape = usual if fixed.hidden else _with_hidden_for(usual, params)
+        miss = abs(math.log(counts(shape).params / params))
+        stretch = abs(math.log(shape.dense.hidden / usual.dense.hidden))
+        found.append((max(miss, _NEAR), stretch, shape))
+    miss, _, best = min(found, key=lambda each: each[:2], default=(math.inf, 0.0, None))
     if best is None or miss > math.log(1.1):
         nearest = f"the nearest has {counts(best).params:,}" if best else "the vocabulary is larger"
         raise sx.ScalaxError(

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax.sharding import AxisType
+from jax.test_util import check_grads
 from scalax_moe.family import MoeTransformer
 from scalax_moe.law import EffectiveParams
-from scalax_moe.routing import combine, dispatch, route
+from scalax_moe.module import SparseMlp
+from scalax_moe.routing import combine, dispatch, imbalance, route
 from scalax_moe.shape import shape_for
 
 import scalax as sx
@@ -91,13 +93,44 @@ def test_routing_is_what_a_loop_over_tokens_does(top_k: int, places: int, seed: 
     np.testing.assert_allclose(routes.dropped_B, dropped, atol=1e-6)
 
 
+def test_tokens_take_their_derivatives_back_from_where_they_went() -> None:
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 8, 3)), jnp.float32)
+    routes = route(jnp.asarray(rng.normal(size=(2, 8, 4)), jnp.float32), 2, 3)
+    assert float(routes.dropped_B.max()) > 0
+
+    def there_and_back(x: jax.Array) -> jax.Array:
+        sent = dispatch(x, routes, 4)
+        return combine(jnp.sin(sent) * jnp.arange(1.0, 5.0)[:, None, None], routes)
+
+    check_grads(there_and_back, (x,), order=1, modes=["rev"], rtol=1e-2)
+
+
 def test_balance_is_one_when_even_and_the_number_of_experts_when_all_go_to_one() -> None:
     even = np.zeros((1, 8, 4), np.float32)
     even[0, np.arange(8), np.arange(8) % 4] = 1e-3  # which is chosen in turn, all as likely
-    assert float(route(jnp.asarray(even), 1, 8).balance_B[0]) == pytest.approx(1, abs=1e-3)
     one = np.zeros((1, 8, 4), np.float32)
     one[..., 2] = 50
-    assert float(route(jnp.asarray(one), 1, 8).balance_B[0]) == pytest.approx(4)
+    for logits, balance in ((even, 1), (one, 4)):
+        routes = route(jnp.asarray(logits), 1, 8)
+        found = imbalance(routes.share_BxE, routes.prob_BxE)
+        assert float(found[0]) == pytest.approx(balance, abs=1e-3)
+
+
+def test_what_is_balanced_is_the_batch_not_each_sequence() -> None:
+    """Two sequences, each all of one kind of token: an even batch of two experts."""
+    shape = shape_for(40_000, vocab=256, seq_len=32, experts=2, top_k=1, capacity=2)
+    mlp = SparseMlp(shape, nnx.Rngs(0), dtype=jnp.float32)
+    kind = np.zeros((2, 32, shape.dense.width), np.float32)
+    kind[0, :, 0], kind[1, :, 0] = 50, -50
+    kernel = np.zeros((shape.dense.width, 2), np.float32)
+    kernel[0] = 1, -1
+    mlp.router.kernel[...] = jnp.asarray(kernel)
+    told = mlp(jnp.asarray(kind), jnp.ones(2))[1]
+    assert float(told.pull) == pytest.approx(1)
+    np.testing.assert_allclose(told.balance_B, [2, 2], rtol=1e-5)
+    alone = mlp(jnp.asarray(kind), jnp.asarray([1.0, 0.0]))[1]
+    assert float(alone.pull) == pytest.approx(2)  # what the mask leaves out balances nothing
 
 
 def test_no_position_sees_a_later_one_though_places_are_scarce() -> None:
@@ -106,7 +139,9 @@ def test_no_position_sees_a_later_one_though_places_are_scarce() -> None:
     tokens = batch_of(1)["tokens"][:, :-1]
     later = tokens.copy()
     later[:, 20:] = 7
-    one, other = (module.logits(module.hidden(jnp.asarray(t))[0]) for t in (tokens, later))
+    one, other = (
+        module.logits(module.hidden(jnp.asarray(t), jnp.ones(1))[0]) for t in (tokens, later)
+    )
     np.testing.assert_allclose(one[:, :20], other[:, :20], rtol=1e-4, atol=1e-5)
     assert not np.allclose(one[:, 20:], other[:, 20:], atol=1e-3)
 

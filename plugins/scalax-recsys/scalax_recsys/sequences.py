@@ -211,7 +211,7 @@ def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as work:
-            np.savez_compressed(work, **arrays)
+            np.savez_compressed(work, allow_pickle=False, **arrays)
         Path(work.name).replace(file)
     except OSError as error:
         raise sx.ScalaxError(
@@ -229,7 +229,7 @@ def _arrays(users: Iterable[User], min_users: int) -> dict[str, np.ndarray]:
         key=lambda item: (-counts[item], item),
     )
     numbers = {item: number for number, item in enumerate(names, 1)}
-    arrays = {"names": np.array(names, dtype=np.str_)}
+    arrays: dict[str, np.ndarray] = {"names": np.array(names, dtype=np.str_)}
     sides: dict[sx.Split, list[User]] = {"train": [], "eval": []}
     for user in kept:
         sides["eval" if _held_out(user.key) else "train"].append(user)

@@ -1,23 +1,25 @@
 """The `convnet` family: image classifiers from the classic MNIST net up.
 
-What it costs stands in `shape`, what it computes in `module`; importing this imports no jax.
+What it costs stands in `convnet_shape`, what it computes in `convnet_module`; importing this
+imports no jax.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import scalax as sx
-from scalax_vision.shape import ConvShape, counts, flops_per_example, shape_for
+from scalax_vision.classify import Classifier, root_batch
+from scalax_vision.convnet_shape import ConvShape, counts, flops_per_example, shape_for
+from scalax_vision.convolution import RULES
 
 
 class _Options(sx.Settings):
     """The family has no options of its own."""
 
 
-class ConvNet(sx.ModelFamily):
+class ConvNet(Classifier):
     """Two convolutions with ReLU and max-pooling, then two linear layers.
 
     Its smallest member on MNIST has 10 and 20 channels, 5x5 kernels and 10 hidden units (8,600
@@ -27,29 +29,13 @@ class ConvNet(sx.ModelFamily):
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "convnet"
     title: ClassVar[str] = "two convolutions and two linear layers over images"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
     trial: ClassVar[sx.Trial] = sx.Trial((3e3, 1e4, 1e5, 1e6, 1e7), {"dataset": "digits"})
-    rules: ClassVar[Mapping[str, str | None]] = {
-        "kernel": None,
-        "image": None,
-        "inputs": "fsdp",
-        "outputs": "tensor",
-        "classes": None,
-    }
+    rules: ClassVar[Mapping[str, str | None]] = RULES
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ConvShape:
         """The net of a target size; see `ModelFamily.shape`."""
         sx.parse_settings(_Options, options, where="model")
-        image, label = data.features.get("image"), data.features.get("label")
-        if image is None or label is None or len(image.shape) != 3:
-            raise sx.ScalaxError(
-                "needs data with features 'image' [height, width, channels] and 'label'; "
-                f"{data.name} has {', '.join(data.features)}",
-                where=f"model.family {self.name!r}",
-                fix="choose another family or dataset",
-            )
-        height, width, channels = image.shape
-        return shape_for(params, image=(height, width, channels), classes=data.classes)
+        return shape_for(params, image=self.image(data), classes=data.classes)
 
     def counts(self, shape: ConvShape) -> sx.Counts:
         """Exact parameter counts."""
@@ -80,22 +66,15 @@ class ConvNet(sx.ModelFamily):
                 beta1=0.9,
                 clip=None,
             )
-        batch = 2 ** round(math.log2(math.sqrt(units) / 5))
         return sx.Recipe(
-            batch=max(16, batch),
+            batch=root_batch(units, divisor=5, least=16),
             learning_rate=0.008,
             weight_decay=0.0,
             beta2=0.99,
         )
 
     def build(self, shape: ConvShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_vision.module.Net`."""
-        from scalax_vision.module import Net
+        """The module; see `scalax_vision.convnet_module.Net`."""
+        from scalax_vision.convnet_module import Net
 
         return Net(shape, rngs=rngs, dtype=compute.dtype)
-
-    def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed cross-entropy in nats, right and wrong answers, over the examples."""
-        from scalax_vision.module import label_sums
-
-        return label_sums(module, batch)

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 import scalax as sx
-from scalax_vision.images import image_spec
+from scalax_vision.images import OpenImages, demand_examples, opened
 
 _BRIGHTEST = 16  # grey levels of a pixel: 0 to 16
 _HELD_OUT_SHARE = 1 / 3
 
 
 class _Options(sx.Settings):
-    """The dataset has no options of its own."""
+    examples: int | None = Field(None, ge=1)
 
 
 @dataclass(frozen=True)
@@ -43,58 +44,47 @@ class Images:
         return {"image": self.image[index], "label": self.label[index]}
 
 
-@dataclass(frozen=True)
-class OpenDigits:
-    """The scans, split.
-
-    Attributes:
-        spec: What they are.
-        splits: The images by split.
-    """
-
-    spec: sx.DataSpec
-    splits: Mapping[sx.Split, Images]
-
-    def source(self, split: sx.Split) -> Images:
-        """The images of a split."""
-        return self.splits[split]
-
-
 class Digits(sx.Dataset):
     """Scans of handwritten digits, 8x8 pixels, two thirds of them to train on.
 
     A scan is held out by the hash of its pixels, so that the split depends on no order or
-    generator, and equal scans never stand on both sides. ``[data]`` takes no options.
+    generator, and equal scans never stand on both sides.
+
+    Option of ``[data]``: ``examples``, how many of the 1,208 scans to train on. They are drawn by
+    the same hash, so that fewer are always among more.
     """
 
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "digits"
     title: ClassVar[str] = "1,797 scans of digits, 8x8 pixels, from scikit-learn; always there"
 
-    def open(self, name: str, options: Mapping[str, Any]) -> OpenDigits:
+    def open(self, name: str, options: Mapping[str, Any]) -> OpenImages:
         """Reads scikit-learn's copy; see `Dataset.open`."""
         from sklearn.datasets import load_digits
 
-        sx.parse_settings(_Options, options, where="data")
+        examples = sx.parse_settings(_Options, options, where="data").examples
         found = load_digits()
         pixels = found.images.astype(np.uint8)
         label = found.target.astype(np.int32)
         image = pixels[..., None].astype(np.float32) / _BRIGHTEST
         digests = [hashlib.sha256(scan.tobytes()).digest() for scan in pixels]
         held_out = np.array([_held_out(digest) for digest in digests])
-        splits: dict[sx.Split, Images] = {
-            "train": Images(image[~held_out], label[~held_out]),
-            "eval": Images(image[held_out], label[held_out]),
-        }
-        spec = image_spec(
+        train = np.flatnonzero(~held_out)
+        fingerprint = hashlib.sha256(pixels.tobytes() + label.tobytes())
+        if examples is not None:
+            demand_examples(examples, len(train))
+            train = np.sort(sorted(train, key=lambda scan: digests[scan])[-examples:])
+            fingerprint.update(f"{examples} examples".encode())
+        return opened(
             name,
+            {
+                "train": Images(image[train], label[train]),
+                "eval": Images(image[held_out], label[held_out]),
+            },
             image=(8, 8, 1),
             classes=10,
-            train_examples=len(splits["train"]),
-            eval_examples=len(splits["eval"]),
-            fingerprint=hashlib.sha256(pixels.tobytes() + label.tobytes()).hexdigest()[:32],
+            fingerprint=fingerprint.hexdigest()[:32],
         )
-        return OpenDigits(spec, splits)
 
 
 def _held_out(digest: bytes) -> bool:

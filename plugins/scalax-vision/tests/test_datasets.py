@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scalax_vision.digits import Digits
-from scalax_vision.mnist import Mnist
+from scalax_vision.tfds_images import Cifar10, ImageNet, Mnist
 
 import scalax as sx
 
@@ -48,82 +48,181 @@ def test_digits_splits_are_disjoint_and_hold_every_label() -> None:
         assert {int(source[i]["label"]) for i in range(len(source))} == set(range(10))
 
 
-def test_digits_take_no_options() -> None:
-    with pytest.raises(sx.ScalaxError, match=r"^data\.size: unknown key"):
-        Digits().open("digits", {"size": 16})
+def test_fewer_digits_are_among_more_and_the_held_out_ones_the_same() -> None:
+    whole, some, few = (
+        Digits().open("digits", {"examples": n} if n else {}) for n in (None, 300, 40)
+    )
+    scans = [
+        {opened.source("train")[i]["image"].tobytes() for i in range(opened.spec.train_examples)}
+        for opened in (few, some, whole)
+    ]
+    assert [len(each) for each in scans] == [40, 300, 1208]
+    assert scans[0] < scans[1] < scans[2]
+    held_out = whole.source("eval")
+    for opened in (some, few):
+        assert opened.spec.fingerprint != whole.spec.fingerprint
+        np.testing.assert_array_equal(opened.source("eval").image, held_out.image)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"size": 16}, r"^data\.size: unknown key"),
+        ({"examples": 2000}, r"data\.examples: there are 1,208 to train on, not 2,000"),
+        ({"examples": 0}, r"data\.examples: expected greater than or equal to 1"),
+    ],
+)
+def test_wrong_options_of_digits_say_so(options: dict, says: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=says):
+        Digits().open("digits", options)
+
+
+SETS = {
+    "mnist": (Mnist(), "3.0.1", ("train", "test")),
+    "cifar10": (Cifar10(), "3.0.2", ("train", "test")),
+    "imagenet2012": (ImageNet(), "5.1.0", ("train", "validation")),
+}
+SIDES = {"mnist": [(28, 28)], "cifar10": [(32, 32)], "imagenet2012": [(40, 60), (90, 30), (24, 24)]}
+
+
+def pixels_of(name: str, split: str) -> list[np.ndarray]:
+    """Small pictures of random tiles; a JPEG keeps their middles nearly as they are."""
+    rng = np.random.default_rng(split == "train")
+    channels = 1 if name == "mnist" else 3
+    found = []
+    for index in range(10 if split == "train" else 6):
+        height, width = SIDES[name][index % len(SIDES[name])]
+        tile = 1 if name != "imagenet2012" else 8
+        shape = (-(-height // tile), -(-width // tile), channels)
+        tiles = rng.integers(0, 256, shape, dtype=np.uint8)
+        found.append(tiles.repeat(tile, 0).repeat(tile, 1)[:height, :width])
+    return found
+
+
+def encoded(pixels: np.ndarray, form: str) -> io.BytesIO:
+    stream = io.BytesIO()
+    quality = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    Image.fromarray(pixels.squeeze()).save(stream, form, **quality)
+    stream.seek(0)
+    return stream
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small set of random pixels, prepared by TFDS itself in the format and place of MNIST."""
+    """Small sets, prepared by TFDS itself in the formats and places of the real ones."""
     import tensorflow_datasets as tfds
 
-    def png(pixels: np.ndarray) -> io.BytesIO:
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "PNG")
-        stream.seek(0)
-        return stream
-
-    with tfds.core.registered.skip_registration():
-
-        class Mnist(tfds.core.GeneratorBasedBuilder):
-            VERSION = tfds.core.Version("3.0.1")
-
-            def _info(self):
-                features = tfds.features.FeaturesDict(
-                    {
-                        "image": tfds.features.Image(shape=(28, 28, 1)),
-                        "label": tfds.features.ClassLabel(num_classes=10),
-                    }
-                )
-                return tfds.core.DatasetInfo(builder=self, features=features)
-
-            def _split_generators(self, dl_manager):
-                return {
-                    name: self._generate_examples(seed)
-                    for seed, name in enumerate(("train", "test"))
-                }
-
-            def _generate_examples(self, seed):
-                for index, pixels in enumerate(random_images(seed)):
-                    yield index, {"image": png(pixels), "label": int(pixels[0, 0]) % 10}
-
     folder = tmp_path_factory.mktemp("tfds")
-    Mnist(data_dir=folder, file_format="array_record").download_and_prepare()
+    for name, (_, version, splits) in SETS.items():
+        large = name == "imagenet2012"
+        shape = (None, None, 3) if large else (*SIDES[name][0], 1 if name == "mnist" else 3)
+        features = {
+            "image": tfds.features.Image(shape=shape, encoding_format="jpeg" if large else "png"),
+            "label": tfds.features.ClassLabel(num_classes=1000 if large else 10),
+        }
+        more = {"mnist": [], "cifar10": ["id"], "imagenet2012": ["file_name"]}[name]
+        features |= {key: tfds.features.Text() for key in more}
+
+        def examples(name=name, split="train", form="JPEG" if large else "PNG", more=more):
+            for index, pixels in enumerate(pixels_of(name, split)):
+                image = {"image": encoded(pixels, form), "label": index}
+                yield index, image | dict.fromkeys(more, f"{split}_{index}")
+
+        def generators(*_, splits=splits, examples=examples):
+            return {split: examples(split=split) for split in splits}
+
+        def info(self, features=features):
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        body = {
+            "VERSION": tfds.core.Version(version),
+            "_info": info,
+            "_split_generators": generators,
+            "_generate_examples": examples,
+            "__module__": __name__,
+        }
+        with tfds.core.registered.skip_registration():
+            builder = type(name.capitalize(), (tfds.core.GeneratorBasedBuilder,), body)
+        builder(data_dir=folder, file_format="array_record").download_and_prepare()
     return folder
 
 
-def random_images(seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, ((60, 20)[seed], 28, 28), dtype=np.uint8)
-
-
-def test_mnist_gives_the_pixels_that_tfds_prepared(prepared: Path) -> None:
-    opened = Mnist().open("tfds:mnist", {"data_dir": str(prepared)})
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_sets_of_one_shape_give_the_pixels_that_tfds_prepared(prepared: Path, name: str) -> None:
+    dataset, _, splits = SETS[name]
+    opened = dataset.open(dataset.name, {"data_dir": str(prepared)})
     spec = opened.spec
     assert (spec.unit, spec.units_per_example, spec.classes) == ("examples", 1, 10)
-    assert (spec.train_examples, spec.eval_examples) == (60, 20)
-    for seed, split in enumerate(("train", "eval")):
+    for split, theirs in zip(("train", "eval"), splits, strict=True):
         source = opened.source(split)
-        want = {(pixels / np.float32(255)).tobytes() for pixels in random_images(seed)}
-        examples = [source[index] for index in range(len(source))]
-        assert {example["image"].tobytes() for example in examples} == want
-        for example in examples:
-            assert example["image"].shape == spec.features["image"].shape == (28, 28, 1)
+        scaled = [pixels / np.float32(255) for pixels in pixels_of(name, theirs)]
+        if name == "cifar10":
+            scaled = [2 * pixels - 1 for pixels in scaled]
+        seen = set()
+        for index in range(len(source)):
+            example = source[index]
+            assert example["image"].shape == spec.features["image"].shape
             assert (example["image"].dtype, example["label"].dtype) == (np.float32, np.int32)
-            assert round(float(example["image"][0, 0, 0]) * 255) % 10 == example["label"]
+            label = int(example["label"])
+            np.testing.assert_allclose(example["image"], scaled[label], atol=1e-6)
+            seen.add(label)
+        assert seen == set(range(len(scaled)))
 
 
-def test_mnist_not_prepared_names_the_command_that_does_it(tmp_path: Path) -> None:
+def test_imagenet_is_the_middle_square_scaled_and_normalised(prepared: Path) -> None:
+    dataset, _, splits = SETS["imagenet2012"]
+    opened = dataset.open(dataset.name, {"data_dir": str(prepared), "size": 24})
+    assert opened.spec.features["image"].shape == (24, 24, 3)
+    assert opened.spec.classes == 1000
+    assert (opened.spec.train_examples, opened.spec.eval_examples) == (10, 6)
+    for split, theirs in zip(("train", "eval"), splits, strict=True):
+        source, stored = opened.source(split), pixels_of("imagenet2012", theirs)
+        for index in range(len(source)):
+            example = source[index]
+            pixels = stored[int(example["label"])]
+            side = min(pixels.shape[:2])
+            top, left = ((length - side) // 2 for length in pixels.shape[:2])
+            square = Image.fromarray(pixels[top : top + side, left : left + side])
+            want = np.asarray(square.resize((24, 24), Image.Resampling.BICUBIC), float) / 255
+            got = example["image"] * [0.229, 0.224, 0.225] + [0.485, 0.456, 0.406]
+            assert example["image"].dtype == np.float32
+            assert np.abs(got - want).mean() < 0.03  # what a JPEG loses
+
+
+def test_some_examples_are_the_first(prepared: Path) -> None:
+    whole, some = (
+        Cifar10().open("tfds:cifar10", {"data_dir": str(prepared), **more})
+        for more in ({}, {"examples": 5})
+    )
+    assert (some.spec.train_examples, some.spec.eval_examples) == (5, 6)
+    assert some.spec.fingerprint != whole.spec.fingerprint
+    for index in range(5):
+        one, other = (opened.source("train")[index] for opened in (whole, some))
+        np.testing.assert_array_equal(one["image"], other["image"])
+
+
+@pytest.mark.parametrize("name", list(SETS))
+def test_a_set_not_prepared_names_the_command_that_does_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(sx.ScalaxError) as caught:
-        Mnist().open("tfds:mnist", {"data_dir": str(tmp_path)})
+        SETS[name][0].open(f"tfds:{name}", {"data_dir": str(tmp_path)})
     assert "not prepared in" in str(caught.value)
-    assert f"tfds.builder('mnist', data_dir='{tmp_path}', file_format='array_record')" in str(
+    assert f"tfds.builder('{name}', data_dir='{tmp_path}', file_format='array_record')" in str(
         caught.value
     )
     assert "download_and_prepare()" in str(caught.value)
 
 
-def test_mnist_wrong_option() -> None:
-    with pytest.raises(sx.ScalaxError, match=r"data\.seq_len: unknown key"):
-        Mnist().open("tfds:mnist", {"seq_len": 8})
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("mnist", {"seq_len": 8}, r"data\.seq_len: unknown key"),
+        ("cifar10", {"size": 64}, r"data\.size: unknown key"),
+        ("imagenet2012", {"size": 4}, r"data\.size: expected greater than or equal to 8"),
+        ("mnist", {"examples": 11}, r"data\.examples: there are 10 to train on, not 11"),
+    ],
+)
+def test_wrong_options_say_so(prepared: Path, name: str, options: dict, says: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=says):
+        SETS[name][0].open(f"tfds:{name}", {"data_dir": str(prepared), **options})

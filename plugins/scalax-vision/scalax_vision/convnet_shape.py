@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import scalax as sx
+from scalax_vision.classify import Image
+from scalax_vision.convolution import places
 
 Padding = Literal["VALID", "SAME"]
 
@@ -60,15 +62,13 @@ class ConvShape:
 
     def _products(self, layer: Literal[0, 1]) -> int:
         """Pairs of an output and a kernel position that meets a pixel, not padding."""
-        sides = self._sides
-        inputs = [p if layer == 0 else sides(p)[0] // 2 for p in (self.height, self.width)]
-        outputs = [sides(p)[layer] for p in (self.height, self.width)]
+        height, width = self.height, self.width
+        outs = self._sides(height)[layer], self._sides(width)[layer]
+        sides = height, width
+        if layer == 1:
+            sides = self._sides(height)[0] // 2, self._sides(width)[0] // 2
         before = (self.kernel - 1) // 2 if self.padding == "SAME" else 0
-        along = [
-            sum(0 <= at + k - before < size for at in range(out) for k in range(self.kernel))
-            for size, out in zip(inputs, outputs, strict=True)
-        ]
-        return math.prod(along)
+        return places(sides, outs, self.kernel, before=before)
 
 
 def counts(shape: ConvShape) -> sx.Counts:
@@ -106,7 +106,7 @@ def flops_per_example(shape: ConvShape) -> float:
     return 2.0 * (2 * first + 3 * rest)
 
 
-def shape_for(params: float, *, image: tuple[int, int, int], classes: int) -> ConvShape:
+def shape_for(params: float, *, image: Image, classes: int) -> ConvShape:
     """The net nearest to a size: widths grow together from 10, 20 and 10, all of them even.
 
     The ratio of neighbours is below 1.2, so that any size from the smallest member's on is met
@@ -155,7 +155,7 @@ def _widths() -> Iterator[tuple[int, int]]:
             yield first, 2 * half
 
 
-def _member(first: int, second: int, image: tuple[int, int, int], classes: int) -> ConvShape:
+def _member(first: int, second: int, image: Image, classes: int) -> ConvShape:
     height, width, channels = image
     least = min(height, width)
     if least < _SAME_FROM:

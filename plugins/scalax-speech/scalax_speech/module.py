@@ -1,0 +1,241 @@
+"""The Conformer in Flax NNX: what `scalax_speech.shape` counts. Imports jax.
+
+Letters in names are dimensions: B batch, T places in time, M mels, D width, H heads, K head width.
+Parameters are float32 and carry logical axis names; compute runs in the dtype given, the
+normalisation statistics and the loss in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import scalax as sx
+from scalax_speech.shape import SPAN, STRIDE, ConformerShape
+
+_ROTARY_BASE = 10_000.0
+
+
+class Strided(nnx.Module):
+    """A convolution over time of three places at every other one, without padding; then Swish.
+
+    As one product of all windows with the kernel, which is also what its FLOPs are.
+    """
+
+    def __init__(self, rngs: nnx.Rngs, inputs: int, outputs: int, *, dtype: Any) -> None:
+        init = nnx.initializers.truncated_normal((SPAN * inputs) ** -0.5)
+        self.kernel = nnx.Param(
+            init(rngs.params(), (SPAN, inputs, outputs), jnp.float32),
+            out_sharding=("span", "inputs", "embed"),
+            eager_sharding=False,
+        )
+        self.dtype = dtype
+
+    def __call__(self, x_BxTxI: jax.Array) -> jax.Array:
+        """[B, T, inputs] to [B, (T - 3) // 2 + 1, outputs]."""
+        kernel = self.kernel[...].astype(self.dtype)
+        count = (x_BxTxI.shape[1] - SPAN) // STRIDE + 1
+        shifted = [x_BxTxI[:, k : k + STRIDE * count : STRIDE][:, :count] for k in range(SPAN)]
+        windows = jnp.concatenate(shifted, axis=-1).astype(self.dtype)
+        return jax.nn.silu(windows @ kernel.reshape(-1, kernel.shape[-1]))
+
+
+class FeedForward(nnx.Module):
+    """Norm, up, Swish, down (the paper's section 2.3)."""
+
+    def __init__(self, s: ConformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        self.norm = sx.RMSNorm(s.width, dtype=dtype)
+        self.up = _matrix(rngs, (s.width, s.hidden), ("embed", "mlp"), dtype=dtype)
+        self.down = _matrix(rngs, (s.hidden, s.width), ("mlp", "embed"), dtype=dtype, into=s)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps each place on its own."""
+        return self.down(jax.nn.silu(self.up(self.norm(x))))
+
+
+class Attention(nnx.Module):
+    """Norm, then every place attends to all, with rotary positions (section 2.1)."""
+
+    def __init__(self, s: ConformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        into = (s.width, s.heads, s.width // s.heads)
+        names = ("embed", "heads", "head_dim")
+        self.norm = sx.RMSNorm(s.width, dtype=dtype)
+        self.query = _matrix(rngs, into, names, dtype=dtype)
+        self.key = _matrix(rngs, into, names, dtype=dtype)
+        self.value = _matrix(rngs, into, names, dtype=dtype)
+        out = (*into[1:], s.width)
+        self.out = _matrix(rngs, out, ("heads", "head_dim", "embed"), inputs=2, dtype=dtype, into=s)
+
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
+        """Mixes the places."""
+        x = self.norm(x_BxTxD)
+        q_BxTxHxK, k_BxTxHxK, v_BxTxHxK = self.query(x), self.key(x), self.value(x)
+        turn = _rotary(q_BxTxHxK.shape[1], q_BxTxHxK.shape[-1])
+        q_BxTxHxK, k_BxTxHxK = _rotate(q_BxTxHxK, turn), _rotate(k_BxTxHxK, turn)
+        scores = jnp.einsum("bthk,bshk->bhts", q_BxTxHxK, k_BxTxHxK).astype(jnp.float32)
+        weights = jax.nn.softmax(scores * q_BxTxHxK.shape[-1] ** -0.5, axis=-1)
+        return self.out(jnp.einsum("bhts,bshk->bthk", weights.astype(x.dtype), v_BxTxHxK))
+
+
+class Convolution(nnx.Module):
+    """Norm, gated linear unit, depthwise convolution over time, norm, Swish, linear (section 2.2).
+
+    The norm after the convolution is no BatchNorm as the paper's is: an example's loss must not
+    depend on what else is in its batch, or on how a mesh divides it.
+    """
+
+    def __init__(self, s: ConformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        square = (s.width, s.width)
+        self.norm = sx.RMSNorm(s.width, dtype=dtype)
+        self.value = _matrix(rngs, square, ("embed", "channels"), dtype=dtype)
+        self.gate = _matrix(rngs, square, ("embed", "channels"), dtype=dtype)
+        init = nnx.initializers.truncated_normal(s.kernel**-0.5)
+        self.depthwise = nnx.Param(
+            init(rngs.params(), (s.kernel, s.width), jnp.float32),
+            out_sharding=("span", "channels"),
+            eager_sharding=False,
+        )
+        self.inner_norm = sx.RMSNorm(s.width, dtype=dtype)
+        self.out = _matrix(rngs, square, ("channels", "embed"), dtype=dtype, into=s)
+        self.dtype = dtype
+
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
+        """Mixes places near each other, each channel on its own."""
+        x = self.norm(x_BxTxD)
+        x = self.value(x) * jax.nn.sigmoid(self.gate(x))
+        x = depthwise(x, self.depthwise[...].astype(self.dtype))
+        return self.out(jax.nn.silu(self.inner_norm(x)))
+
+
+class Block(nnx.Module):
+    """Half a feed-forward step, attention, convolution, another half, a norm (equation 1)."""
+
+    def __init__(self, s: ConformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        self.before = FeedForward(s, rngs, dtype=dtype)
+        self.attention = Attention(s, rngs, dtype=dtype)
+        self.convolution = Convolution(s, rngs, dtype=dtype)
+        self.after = FeedForward(s, rngs, dtype=dtype)
+        self.norm = sx.RMSNorm(s.width, dtype=dtype)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Adds each to the residual stream."""
+        x = x + 0.5 * self.before(x)
+        x = x + self.attention(x)
+        x = x + self.convolution(x)
+        return self.norm(x + 0.5 * self.after(x))
+
+
+class Recogniser(nnx.Module):
+    """The classifier: log-mel features [B, frames, M] to logits [B, classes].
+
+    The blocks' parameters are stacked on a leading axis, one slice a layer.
+
+    Args:
+        shape: The architecture.
+        rngs: For the initial parameters.
+        compute: How to compute.
+    """
+
+    def __init__(self, shape: ConformerShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
+        s, dtype = shape, compute.dtype
+        self.first = Strided(rngs, s.mels, s.width, dtype=dtype)
+        self.second = Strided(rngs, s.width, s.width, dtype=dtype)
+
+        def block(rngs: nnx.Rngs) -> Block:
+            return Block(s, rngs, dtype=dtype)
+
+        stacked = nnx.vmap(block, transform_metadata={nnx.PARTITION_NAME: "layers"})
+        self.blocks = nnx.split_rngs(splits=s.layers)(stacked)(rngs)
+        self.head = _matrix(rngs, (s.width, s.classes), ("embed", "classes"), dtype=dtype)
+        self.compute = compute
+
+    def __call__(self, features_BxTxM: jax.Array) -> jax.Array:
+        """Logits of each example."""
+        graph, stacked = nnx.split(self.blocks)
+
+        def block(x_BxTxD: jax.Array, params: Any) -> jax.Array:
+            return sx.constrain(nnx.merge(graph, params)(x_BxTxD), "batch", None, None)
+
+        x_BxTxD = self.second(self.first(features_BxTxM))
+        x_BxTxD = sx.constrain(x_BxTxD, "batch", None, None)
+        x_BxTxD = self.compute.layers(block, x_BxTxD, stacked)
+        return self.head(jnp.mean(x_BxTxD, axis=1))
+
+
+def depthwise(x_BxTxD: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A convolution over time of each channel with its own kernel, zeros beyond both ends.
+
+    As a sum of shifted products: a step of XLA's grouped convolution takes seven times as long on a
+    CPU (batch 32, 24 places, width 64, kernel 9).
+    """
+    span, count = kernel.shape[0], x_BxTxD.shape[1]
+    padded = jnp.pad(x_BxTxD, ((0, 0), (span // 2, span // 2), (0, 0)))
+    return sum(
+        (padded[:, k : k + count] * kernel[k] for k in range(1, span)),
+        start=padded[:, :count] * kernel[0],
+    )
+
+
+def keyword_sums(
+    module: Recogniser, batch: Mapping[str, jax.Array]
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Summed metrics of a batch.
+
+    Args:
+        module: The model.
+        batch: ``features`` [B, frames, M], ``label`` [B] and ``mask`` [B].
+
+    Returns:
+        Sums of ``loss`` (cross-entropy in nats), ``accuracy`` and ``error_rate``, and the number
+        of examples they are over; float32.
+    """
+    logits = module(batch["features"]).astype(jnp.float32)
+    labels = batch["label"]
+    weight = batch["mask"].astype(jnp.float32)
+    picked = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+    nats = jax.nn.logsumexp(logits, axis=-1) - picked
+    right = jnp.sum(weight * (jnp.argmax(logits, axis=-1) == labels))
+    examples = jnp.sum(weight)
+    sums = {
+        "loss": jnp.sum(weight * nats),
+        "accuracy": right,
+        "error_rate": examples - right,
+    }
+    return sums, examples
+
+
+def _matrix(
+    rngs: nnx.Rngs,
+    shape: tuple[int, ...],
+    names: tuple[str, ...],
+    *,
+    dtype: Any,
+    inputs: int = 1,
+    into: ConformerShape | None = None,
+) -> sx.Matrix:
+    """A linear map that starts at unit gain; smaller where it adds into a residual stream."""
+    std = math.prod(shape[:inputs]) ** -0.5
+    if into is not None:
+        std *= (4 * into.layers) ** -0.5  # four of them add up in each block
+    return sx.Matrix(rngs, shape, names, inputs=inputs, std=std, dtype=dtype)
+
+
+def _rotary(length: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines [T, 1, K / 2] of rotary positions (Su et al. 2021, arXiv:2104.09864)."""
+    rates = _ROTARY_BASE ** (-np.arange(0, head_dim, 2) / head_dim)
+    angles = (np.arange(length)[:, None] * rates)[:, None]
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def _rotate(x_BxTxHxK: jax.Array, turn: tuple[np.ndarray, np.ndarray]) -> jax.Array:
+    """Turns each pair (k, k + K / 2) by its place's angle."""
+    cos, sin = turn
+    first, second = jnp.split(x_BxTxHxK.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x_BxTxHxK.dtype)

@@ -1,0 +1,126 @@
+"""The translator in Flax NNX: what `PairShape` counts. Imports jax.
+
+Letters in names are dimensions: B batch, S source positions, T target positions, D width, V
+numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import scalax as sx
+from scalax_text.encoding import END, PAD
+from scalax_text.layers import EncoderStack, FullAttention, Mlp, embedding, stacked
+from scalax_text.shape import PairShape
+
+
+class DecoderBlock(nnx.Module):
+    """Causal attention, attention to the source, MLP, each on a normalised copy."""
+
+    def __init__(self, s: sx.TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        self.attention_norm = sx.RMSNorm(s.width, dtype=dtype)
+        self.attention = sx.Attention(s, rngs, dtype=dtype)
+        self.cross_norm = sx.RMSNorm(s.width, dtype=dtype)
+        self.cross = FullAttention(s, rngs, dtype=dtype)
+        self.mlp_norm = sx.RMSNorm(s.width, dtype=dtype)
+        self.mlp = Mlp(s, rngs, dtype=dtype)
+
+    def __call__(
+        self, x_BxTxD: jax.Array, memory_BxSxD: jax.Array, real_BxS: jax.Array
+    ) -> jax.Array:
+        """Adds the three to the residual stream."""
+        x_BxTxD = x_BxTxD + self.attention(self.attention_norm(x_BxTxD))
+        x_BxTxD = x_BxTxD + self.cross(self.cross_norm(x_BxTxD), memory_BxSxD, real_BxS)
+        return x_BxTxD + self.mlp(self.mlp_norm(x_BxTxD))
+
+
+class Translator(nnx.Module):
+    """An encoder of the source, and a decoder of the target that reads it.
+
+    Args:
+        shape: The architecture.
+        rngs: For the initial parameters.
+        compute: How to compute.
+    """
+
+    def __init__(self, shape: PairShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
+        s = shape.dense
+        self.embedding = embedding(rngs, s.vocab, s.width, ("vocab", "embed"))
+        self.encoder = EncoderStack(s, shape.source_len, rngs=rngs, compute=compute)
+        self.blocks = stacked(
+            s.layers, rngs, lambda rngs: DecoderBlock(s, rngs, dtype=compute.dtype)
+        )
+        self.norm = sx.RMSNorm(s.width, dtype=compute.dtype)
+        self.vocab, self.compute = s.vocab, compute
+
+    def hidden(self, source_BxS: jax.Array, target_BxT: jax.Array) -> jax.Array:
+        """Normalised activations [B, T, D]: those at t have read the target before t.
+
+        What follows a target's end is padding, which no position before it sees.
+        """
+        table = self.embedding[...].astype(self.compute.dtype)
+        real_BxS = source_BxS != PAD
+        memory_BxSxD = self.encoder(table[source_BxS], real_BxS)
+        before_BxT = jnp.pad(target_BxT[:, :-1], ((0, 0), (1, 0)), constant_values=PAD)
+        graph, params = nnx.split(self.blocks)
+
+        def block(x: jax.Array, one: Any) -> jax.Array:
+            decoded = nnx.merge(graph, one)(x, memory_BxSxD, real_BxS)
+            return sx.constrain(decoded, "batch", None, None)
+
+        x_BxTxD = sx.constrain(table[before_BxT], "batch", None, None)
+        return self.norm(self.compute.layers(block, x_BxTxD, params))
+
+    def logits(self, x_BxTxD: jax.Array) -> jax.Array:
+        """The head, which is the embedding: activations to logits [B, T, V]."""
+        batch, length, width = x_BxTxD.shape
+        flat = x_BxTxD.reshape(-1, width) @ self.embedding[...].astype(x_BxTxD.dtype).T
+        return flat.reshape(batch, length, self.vocab)
+
+
+def translate(module: Translator, source_BxS: np.ndarray, length: int) -> np.ndarray:
+    """The likeliest number at each position, given those before it: int32 [B, length].
+
+    The whole target is read again for each of them: made to look at results, not to serve.
+    """
+
+    def predicted(module: Translator, source: jax.Array, target: jax.Array) -> jax.Array:
+        return jnp.argmax(module.logits(module.hidden(source, target)), axis=-1)
+
+    likeliest = nnx.jit(predicted)
+    found = np.full((len(source_BxS), length), PAD, np.int32)
+    for position in range(length):
+        found[:, position] = np.asarray(likeliest(module, source_BxS, found))[:, position]
+    found[np.cumsum(found == END, axis=1) - (found == END) > 0] = PAD
+    return found
+
+
+def pair_sums(
+    module: Translator, batch: Mapping[str, jax.Array]
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Summed metrics of a batch, over the targets' bytes and ends, each given all before it.
+
+    Args:
+        module: The model.
+        batch: ``source`` [B, S], ``target`` [B, T] and ``mask`` [B].
+
+    Returns:
+        Sums of ``loss`` in nats, ``accuracy`` and ``error_rate``, and the number of bytes and ends
+        that they are over; float32.
+    """
+    target_BxT = batch["target"]
+    real_BxT = (target_BxT != PAD) * batch["mask"].astype(jnp.float32)[:, None]
+    logits = module.logits(module.hidden(batch["source"], target_BxT)).astype(jnp.float32)
+    # A comparison, not a look-up: its derivative is no scatter, and it may be divided over V.
+    chosen = target_BxT[..., None] == jnp.arange(module.vocab)
+    picked = jnp.sum(jnp.where(chosen, logits, 0), axis=-1)
+    nats = jax.nn.logsumexp(logits, axis=-1) - picked
+    right = (jnp.argmax(logits, axis=-1) == target_BxT).astype(jnp.float32)
+    sums = {"loss": nats, "accuracy": right, "error_rate": 1 - right}
+    return {name: jnp.sum(value * real_BxT) for name, value in sums.items()}, jnp.sum(real_BxT)

@@ -1,0 +1,246 @@
+"""Both families as numbers: their shapes, exact counts, FLOPs, and the shape for a size.
+
+Arithmetic on plain numbers; it never imports jax. Each is told by scalax's own transformer of the
+same width, heads and layers, and what it has besides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from pydantic import Field
+
+import scalax as sx
+
+_ROW_STEP = 8  # rows of the embedding and widths of an MLP come so, that a mesh divides them
+_NEAR = math.log(1.05)  # a size met so well needs no other MLP
+_CANDIDATES = 64  # transformers tried for one target, evenly spaced in their logarithm
+_LEAST_SHARE = 0.2  # of all parameters, that such a transformer has
+
+
+Shape = TypeVar("Shape", "EncoderShape", "PairShape")
+
+
+class ShapeOptions(sx.Settings):
+    """Keys of ``[model]`` that both families take: what is fixed of the shape."""
+
+    width: int | None = Field(None, ge=1)
+    layers: int | None = Field(None, ge=1)
+    heads: int | None = Field(None, ge=1)
+    head_dim: int | None = Field(None, ge=1)
+    hidden: int | None = Field(None, ge=1)
+
+    @property
+    def fixed(self) -> sx.FixedShape:
+        """As scalax's search takes it."""
+        return sx.FixedShape(self.width, self.layers, self.heads, self.head_dim, self.hidden)
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """An encoder with a classifier on the mean of its positions.
+
+    Attributes:
+        dense: The transformer; its ``seq_len`` is that of a text.
+        classes: Labels.
+    """
+
+    dense: sx.TransformerShape
+    classes: int
+
+    @property
+    def counts(self) -> sx.Counts:
+        """Exact counts: embedding, positions, blocks, norms and head; no biases anywhere.
+
+        Example:
+            >>> encoder_shape(1e5, vocab=258, seq_len=48, classes=90).counts.params
+            99848
+        """
+        s = self.dense
+        inner = sx.transformer_counts(s)  # its head is the embedding
+        positions, head = s.seq_len * s.width, s.width * self.classes
+        params = inner.params + positions + head
+        return sx.Counts(params, inner.params_embedding + positions, params)
+
+    @property
+    def flops(self) -> float:
+        """Training FLOPs of one example: every product, padding's too, and twice that backward."""
+        s = self.dense
+        return 3 * (_encoder_flops(s, s.seq_len) + 2 * s.width * self.classes)
+
+
+@dataclass(frozen=True)
+class PairShape:
+    """An encoder, and a decoder of as many layers that reads it; one embedding, tied to the head.
+
+    Attributes:
+        dense: The decoder but for its cross-attention; its ``seq_len`` is that of a target.
+        source_len: Of a source.
+    """
+
+    dense: sx.TransformerShape
+    source_len: int
+
+    @property
+    def counts(self) -> sx.Counts:
+        """Exact counts: embedding, source positions, blocks of both and norms; no biases.
+
+        Example:
+            >>> pair_shape(1e5, vocab=356, source_len=48, target_len=48).counts.params
+            101280
+        """
+        s = self.dense
+        decoder = sx.transformer_counts(s)
+        block = (decoder.params - decoder.params_embedding - s.width) // s.layers
+        cross = 4 * s.width * s.heads * s.head_dim + s.width  # and its norm
+        positions = self.source_len * s.width
+        encoder = positions + s.layers * block + s.width
+        params = decoder.params + s.layers * cross + encoder
+        return sx.Counts(params, decoder.params_embedding + positions, params)
+
+    def flops(self, *, computed: bool = False) -> float:
+        """Training FLOPs of one pair: every product, padding's too, and twice that backward.
+
+        Args:
+            computed: Whether to count the scores that the decoder's causal mask hides.
+        """
+        s = self.dense
+        a_row = 2 * 2 * s.width * s.heads * s.head_dim  # query and out, or key and value
+        scores = 2 * 2 * s.heads * s.head_dim * self.source_len * s.seq_len
+        cross = s.layers * (a_row * (s.seq_len + self.source_len) + scores)
+        decoder = s.seq_len * sx.transformer_flops(s, "full" if computed else "causal")
+        return 3 * (decoder + cross + _encoder_flops(s, self.source_len))
+
+
+def _encoder_flops(s: sx.TransformerShape, length: int) -> float:
+    """Forward, of the blocks over a whole text, each position seeing all; without a head."""
+    s = replace(s, seq_len=length)
+    return length * (sx.transformer_flops(s, "full") - 2 * s.width * s.vocab)
+
+
+def recipe(params: float, examples: float, rate: float) -> sx.Recipe:
+    """AdamW without decay.
+
+    Args:
+        params: Of the model.
+        examples: To train on.
+        rate: Learning rate times the square root of the parameters; never above 0.01.
+
+    Example:
+        >>> recipe(1e4, 64_000, 0.57).batch
+        32
+    """
+    batch = 2 ** max(4, round(math.log2(math.sqrt(examples) / 8)))
+    peak = min(0.01, rate / math.sqrt(params))
+    return sx.Recipe(batch=batch, learning_rate=peak, weight_decay=0.0, beta2=0.99)
+
+
+def encoder_shape(
+    params: float | None,
+    *,
+    vocab: int,
+    seq_len: int,
+    classes: int,
+    fixed: sx.FixedShape | None = None,
+) -> EncoderShape:
+    """The encoder of a target size.
+
+    Args:
+        params: Target for all parameters; None for what ``fixed`` comes to.
+        vocab: Numbers that a text is made of.
+        seq_len: Numbers in a text.
+        classes: Labels.
+        fixed: What is not searched.
+
+    Raises:
+        ScalaxError: None comes within 10 %.
+    """
+
+    def member(dense: sx.TransformerShape) -> EncoderShape:
+        return EncoderShape(dense, classes)
+
+    return _nearest("encoder", params, vocab, seq_len, fixed, member)
+
+
+def pair_shape(
+    params: float | None,
+    *,
+    vocab: int,
+    source_len: int,
+    target_len: int,
+    fixed: sx.FixedShape | None = None,
+) -> PairShape:
+    """The encoder and decoder of a target size.
+
+    Args:
+        params: Target for all parameters; None for what ``fixed`` comes to.
+        vocab: Numbers that sources and targets are made of.
+        source_len: Numbers in a source.
+        target_len: Numbers in a target.
+        fixed: What is not searched; ``layers`` are those of each of both.
+
+    Raises:
+        ScalaxError: None comes within 10 %.
+    """
+
+    def member(dense: sx.TransformerShape) -> PairShape:
+        return PairShape(dense, source_len)
+
+    return _nearest("encoder-decoder", params, vocab, target_len, fixed, member)
+
+
+def _nearest(
+    family: str,
+    params: float | None,
+    vocab: int,
+    seq_len: int,
+    fixed: sx.FixedShape | None,
+    member: Callable[[sx.TransformerShape], Shape],
+) -> Shape:
+    """Of transformers of many sizes, the one whose whole has the target's count."""
+    rows = math.ceil(vocab / _ROW_STEP) * _ROW_STEP
+
+    def whole(size: float | None) -> Shape:
+        return member(
+            sx.transformer_shape(
+                size, vocab=rows, seq_len=seq_len, gated=False, tied=True, fixed=fixed
+            )
+        )
+
+    if params is None:
+        return whole(None)
+    found: list[Shape] = []
+    for size in np.geomspace(_LEAST_SHARE * params, params, _CANDIDATES):
+        try:
+            found.append(whole(float(size)))
+        except sx.ScalaxError:  # no transformer of this one size: others follow
+            continue
+
+    def miss(shape: Shape) -> float:
+        return abs(math.log(shape.counts.params / params))
+
+    best = min(found, key=miss, default=None)
+    if best is not None and miss(best) > _NEAR and not (fixed and fixed.hidden):
+        best = min((_with_hidden_for(shape, params) for shape in found), key=miss)
+    if best is None or miss(best) > math.log(1.1):
+        nearest = f"the nearest has {best.counts.params:,}" if best else "the embedding is larger"
+        told = f" with {fixed}" if fixed and str(fixed) else ""
+        raise sx.ScalaxError(
+            f"no {family}{told} has about {params:,.0f} parameters: {nearest}",
+            where="model",
+            fix="ask for another size" + (f", or leave out one of {fixed}" if told else ""),
+        )
+    return best
+
+
+def _with_hidden_for(shape: Shape, params: float) -> Shape:
+    """The MLPs made up to a third wider or narrower, to bring the count nearer."""
+    dense, count = shape.dense, shape.counts.params
+    wider = replace(shape, dense=replace(dense, hidden=dense.hidden + 1))
+    wanted = dense.hidden + (params - count) / (wider.counts.params - count)
+    hidden = round(min(max(wanted, 0.75 * dense.hidden), 4 / 3 * dense.hidden) / _ROW_STEP)
+    return replace(shape, dense=replace(dense, hidden=max(1, hidden) * _ROW_STEP))

@@ -1,0 +1,55 @@
+"""What the image families share: which data they read, their metrics, how they are scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import scalax as sx
+
+Image = tuple[int, int, int]
+"""Height, width and channels."""
+
+PUBLISHED_FROM = 16
+"""Pixels a side from which `resnet` and `vit` are trained as published; smaller images as measured.
+"""
+
+
+def root_batch(units: float, divisor: float, least: int) -> int:
+    """A batch that grows with the square root of the examples seen, a power of two.
+
+    Example:
+        >>> [root_batch(units, divisor=10, least=8) for units in (1e3, 8e3, 32e3)]
+        [8, 8, 16]
+    """
+    return max(least, 2 ** round(math.log2(math.sqrt(units) / divisor)))
+
+
+class Classifier(sx.ModelFamily):
+    """A family of modules from images [batch, height, width, channels] to logits."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
+
+    def image(self, data: sx.DataSpec) -> Image:
+        """Height, width and channels of the data's images.
+
+        Raises:
+            ScalaxError: It has no labelled images.
+        """
+        image, label = data.features.get("image"), data.features.get("label")
+        if image is None or label is None or len(image.shape) != 3:
+            raise sx.ScalaxError(
+                "needs data with features 'image' [height, width, channels] and 'label'; "
+                f"{data.name} has {', '.join(data.features)}",
+                where=f"model.family {self.name!r}",
+                fix="choose another family or dataset",
+            )
+        height, width, channels = image.shape
+        return height, width, channels
+
+    def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Summed cross-entropy in nats, right and wrong answers, over the examples."""
+        from scalax_vision.layers import label_sums
+
+        return label_sums(module, batch)

@@ -1,0 +1,140 @@
+"""What the image modules are made of, and how their answers are scored. Imports jax.
+
+Parameters are float32 and carry logical axis names; compute runs in the dtype given, the
+statistics of norms and the loss in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import scalax as sx
+
+
+class Layer(nnx.Module):
+    """A kernel, and a bias where no norm follows.
+
+    The kernel starts by He et al. (arXiv:1502.01852, equation 10), less its mean over the inputs of
+    each output: inputs here are never negative (pixels, and what ReLU leaves), so that a kernel
+    whose mean is negative gives a unit that no image wakes. Over three seeds of the smallest
+    `convnet` on 2,000 digits this halves the held-out loss and its spread.
+
+    Args:
+        rngs: For the kernel; the bias starts at zero.
+        shape: Of the kernel, its outputs last.
+        names: Logical axis names of the kernel.
+        bias: Whether there is one.
+        dtype: To compute in.
+    """
+
+    def __init__(
+        self,
+        rngs: nnx.Rngs,
+        shape: tuple[int, ...],
+        names: tuple[str, ...],
+        *,
+        bias: bool = True,
+        dtype: Any,
+    ) -> None:
+        std = math.sqrt(2 / math.prod(shape[:-1]))
+        kernel = std * jax.random.normal(rngs.params(), shape, jnp.float32)
+        kernel -= jnp.mean(kernel, axis=tuple(range(len(shape) - 1)), keepdims=True)
+        self.kernel = nnx.Param(kernel, out_sharding=names, eager_sharding=False)
+        self.bias = zeros(shape[-1:], names[-1:]) if bias else None
+        self.dtype = dtype
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """The linear map of the last axis."""
+        return self._shifted(x @ self.kernel[...].astype(self.dtype))
+
+    def convolve(self, x: jax.Array, stride: int, padding: str | int) -> jax.Array:
+        """The convolution [batch, height, width, channels], pixels of padding given or named."""
+        ends = padding if isinstance(padding, str) else [(padding, padding)] * 2
+        return self._shifted(
+            jax.lax.conv_general_dilated(
+                x,
+                self.kernel[...].astype(self.dtype),
+                (stride, stride),
+                ends,
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+        )
+
+    def _shifted(self, x: jax.Array) -> jax.Array:
+        return x if self.bias is None else x + self.bias[...].astype(self.dtype)
+
+
+class Stack(nnx.Module):
+    """Blocks of one shape, one after another; their parameters have a leading axis ``layers``.
+
+    Args:
+        count: How many.
+        make: Makes one.
+        rngs: For the initial parameters.
+        compute: How to compute.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        make: Callable[[nnx.Rngs], Any],
+        rngs: nnx.Rngs,
+        compute: sx.Compute,
+    ) -> None:
+        made = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
+        self.blocks = nnx.split_rngs(splits=count)(made)(rngs)
+        self.compute = compute
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies every block."""
+        graph, stacked = nnx.split(self.blocks)
+        free = (None,) * (x.ndim - 1)
+
+        def block(x: jax.Array, params: Any) -> jax.Array:
+            return sx.constrain(nnx.merge(graph, params)(x), "batch", *free)
+
+        return self.compute.layers(block, sx.constrain(x, "batch", *free), stacked)
+
+
+def zeros(shape: tuple[int, ...], names: tuple[str, ...]) -> nnx.Param[jax.Array]:
+    """A parameter that starts at zero."""
+    return nnx.Param(jnp.zeros(shape, jnp.float32), out_sharding=names, eager_sharding=False)
+
+
+def named(init: Callable[..., Any]) -> Callable[..., Any]:
+    """An initialiser of a norm's scale or bias, with their logical axis name."""
+    return nnx.with_partitioning(init, ("norm",), eager_sharding=False)
+
+
+def label_sums(
+    module: Callable[[jax.Array], jax.Array], batch: Mapping[str, jax.Array]
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Summed metrics of a batch.
+
+    Args:
+        module: Gives logits [batch, classes] of images.
+        batch: ``image`` [batch, height, width, channels], ``label`` [batch] and ``mask`` [batch].
+
+    Returns:
+        Sums of ``loss`` (cross-entropy in nats), ``accuracy`` and ``error_rate``, and the number
+        of examples they are over; float32.
+    """
+    logits = module(batch["image"]).astype(jnp.float32)
+    labels = batch["label"]
+    weight = batch["mask"].astype(jnp.float32)
+    picked = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+    nats = jax.nn.logsumexp(logits, axis=-1) - picked
+    right = jnp.sum(weight * (jnp.argmax(logits, axis=-1) == labels))
+    examples = jnp.sum(weight)
+    sums = {
+        "loss": jnp.sum(weight * nats),
+        "accuracy": right,
+        "error_rate": examples - right,
+    }
+    return sums, examples

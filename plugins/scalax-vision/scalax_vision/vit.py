@@ -1,0 +1,126 @@
+"""The `vit` family: Vision Transformers.
+
+What it costs stands in `vit_shape`, what it computes in `vit_module`; importing this imports no
+jax.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+import scalax as sx
+from scalax_vision.classify import PUBLISHED_FROM, Classifier, root_batch
+from scalax_vision.vit_shape import (
+    Pool,
+    Positions,
+    ViTShape,
+    counts,
+    flops_per_example,
+    shape_for,
+)
+
+
+class _Options(sx.Settings):
+    patch: int | None = Field(None, ge=1)
+    pool: Pool = "mean"
+    positions: Positions = "sincos"
+    width: int | None = Field(None, ge=1)
+    layers: int | None = Field(None, ge=1)
+    heads: int | None = Field(None, ge=1)
+    head_dim: int | None = Field(None, ge=1)
+    hidden: int | None = Field(None, ge=1)
+
+    @property
+    def fixed(self) -> sx.FixedShape:
+        return sx.FixedShape(self.width, self.layers, self.heads, self.head_dim, self.hidden)
+
+
+class ViT(Classifier):
+    """Pre-norm transformers over patches of an image, each attending to all.
+
+    Options of ``[model]``: ``patch`` (its side), ``pool`` ("mean" over the patches, or a "token" of
+    the head's own), ``positions`` ("sincos" or "learned"); and ``width``, ``layers``, ``heads``,
+    ``head_dim`` and ``hidden``, each fixed where it is given. By default as in Beyer et al. 2022
+    (arXiv:2205.01580); ViT-B/16 as first published is ``patch = 16, pool = "token", positions =
+    "learned", width = 768, layers = 12``.
+    """
+
+    interface: ClassVar[int] = 1
+    name: ClassVar[str] = "vit"
+    title: ClassVar[str] = "Vision Transformers over patches of images"
+    trial: ClassVar[sx.Trial] = sx.Trial((3e3, 1e4, 1e5, 1e6, 1e7), {"dataset": "digits"})
+    rules: ClassVar[Mapping[str, str | None]] = {
+        "image": None,
+        "embed": "fsdp",
+        "qkv": None,
+        "heads": "tensor",
+        "head_dim": None,
+        "mlp": "tensor",
+        "position": None,
+        "classes": None,
+        "layers": None,
+        "norm": None,
+    }
+
+    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ViTShape:
+        """The Vision Transformer of a target size; see `ModelFamily.shape`."""
+        return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
+
+    def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
+        """The size that ``width`` and ``layers`` come to; None without both of them."""
+        parsed = sx.parse_settings(_Options, options, where="model")
+        if parsed.width is None or parsed.layers is None:
+            return None
+        return float(counts(self._shape(None, parsed, data)).params)
+
+    def _shape(self, params: float | None, options: _Options, data: sx.DataSpec) -> ViTShape:
+        return shape_for(
+            params,
+            image=self.image(data),
+            classes=data.classes,
+            patch=options.patch,
+            pool=options.pool,
+            positions=options.positions,
+            fixed=options.fixed,
+        )
+
+    def counts(self, shape: ViTShape) -> sx.Counts:
+        """Exact parameter counts."""
+        return counts(shape)
+
+    def flops_per_unit(self, shape: ViTShape) -> float:
+        """Training FLOPs per example."""
+        return flops_per_example(shape)
+
+    def recipe(self, shape: ViTShape, units: float, data: sx.DataSpec) -> sx.Recipe:
+        """Hyperparameters by the kind of images.
+
+        16 pixels or more: ImageNet's of Beyer et al. 2022 (arXiv:2205.01580; their big_vision,
+        vit_s16_i1k.py): AdamW, learning rate 0.001, batches of 1,024, warm-up of 9 %, decay of
+        0.0001 a step, which at that rate is a decoupled 0.1.
+
+        Smaller ones: AdamW, learning rate 0.003 at 24,000 parameters, falling with the square root
+        of them, 0.012 at most; batches that grow with the square root of the examples, 8 for 8,000.
+        Measured on `digits` with 3,000 and 24,000 parameters, 4,000 and 16,000 examples, learning
+        rates 0.001 to 0.008 and batches of 8 and 16.
+        """
+        del data
+        if min(shape.image[:2]) >= PUBLISHED_FROM:
+            return sx.Recipe(batch=1024, learning_rate=0.001, warmup=0.09, beta2=0.999)
+        rate = 0.003 * math.sqrt(24_000 / counts(shape).params)
+        return sx.Recipe(
+            batch=root_batch(units, divisor=10, least=8),
+            learning_rate=min(0.012, rate),
+            weight_decay=0.0,
+            beta2=0.99,
+        )
+
+    def build(self, shape: ViTShape, *, rngs: Any, compute: sx.Compute) -> Any:
+        """The module; see `scalax_vision.vit_module.VisionTransformer`."""
+        from scalax_vision.vit_module import VisionTransformer
+
+        return VisionTransformer(shape, rngs=rngs, compute=compute)

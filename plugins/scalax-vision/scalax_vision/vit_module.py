@@ -1,0 +1,171 @@
+"""The Vision Transformer in Flax NNX: what `scalax_vision.vit_shape` counts. Imports jax.
+
+Letters in names are dimensions: B batch, L tokens, D width, H heads, K head width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import scalax as sx
+from scalax_vision.layers import Layer, Stack, named, zeros
+from scalax_vision.vit_shape import ViTShape
+
+_POSITION_STD = 0.02
+_SINCOS_BASE = 10_000.0
+
+
+class Linear(nnx.Module):
+    """A linear map with bias over the last axes.
+
+    Args:
+        rngs: For the kernel; the bias starts at zero.
+        shape: Inputs, then outputs.
+        names: Logical axis names of both.
+        inputs: How many of the axes are inputs.
+        gain: Factor of the usual initial size, 1 / sqrt(inputs).
+        dtype: To compute in.
+    """
+
+    def __init__(
+        self,
+        rngs: nnx.Rngs,
+        shape: tuple[int, ...],
+        names: tuple[str, ...],
+        *,
+        inputs: int = 1,
+        gain: float = 1.0,
+        dtype: Any,
+    ) -> None:
+        std = gain * float(np.prod(shape[:inputs])) ** -0.5
+        self.matrix = sx.Matrix(rngs, shape, names, inputs=inputs, std=std, dtype=dtype)
+        self.bias = zeros(shape[inputs:], names[inputs:])
+        self.dtype = dtype
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """The map of x's last axes."""
+        return self.matrix(x) + self.bias[...].astype(self.dtype)
+
+
+class Block(nnx.Module):
+    """Attention of every token to all, then an MLP, each on a normalised copy of the stream."""
+
+    def __init__(self, s: ViTShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
+        deep = (2 * s.layers) ** -0.5
+        heads = (s.heads, s.head_dim)
+        self.attention_norm = _norm(s.width, rngs, dtype)
+        self.qkv = Linear(
+            rngs, (s.width, 3, *heads), ("embed", "qkv", "heads", "head_dim"), dtype=dtype
+        )
+        self.out = Linear(
+            rngs,
+            (*heads, s.width),
+            ("heads", "head_dim", "embed"),
+            inputs=2,
+            gain=deep,
+            dtype=dtype,
+        )
+        self.mlp_norm = _norm(s.width, rngs, dtype)
+        self.up = Linear(rngs, (s.width, s.hidden), ("embed", "mlp"), dtype=dtype)
+        self.down = Linear(rngs, (s.hidden, s.width), ("mlp", "embed"), gain=deep, dtype=dtype)
+
+    def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
+        """The stream after the block."""
+        qkv_BxLx3xHxK = self.qkv(self.attention_norm(x_BxLxD))
+        q_BxHxLxK, k_BxHxLxK, v_BxHxLxK = (
+            jnp.swapaxes(qkv_BxLx3xHxK[:, :, part], 1, 2) for part in range(3)
+        )
+        mixed_BxHxLxK = attend(q_BxHxLxK, k_BxHxLxK, v_BxHxLxK)
+        x_BxLxD = x_BxLxD + self.out(jnp.swapaxes(mixed_BxHxLxK, 1, 2))
+        return x_BxLxD + self.down(jax.nn.gelu(self.up(self.mlp_norm(x_BxLxD))))
+
+
+class VisionTransformer(nnx.Module):
+    """A classifier of images.
+
+    Args:
+        shape: The architecture.
+        rngs: For the initial parameters.
+        compute: How to compute.
+    """
+
+    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
+        s, dtype = shape, compute.dtype
+        self.patches = Layer(rngs, (s.patch_values, s.width), ("image", "embed"), dtype=dtype)
+        self.token = zeros((s.width,), ("norm",)) if s.pool == "token" else None
+        self.learned = None
+        if s.positions == "learned":
+            init = _POSITION_STD * jax.random.normal(rngs.params(), (s.length, s.width))
+            names = ("position", "embed")
+            self.learned = nnx.data(nnx.Param(init, out_sharding=names, eager_sharding=False))
+
+        def block(rngs: nnx.Rngs) -> Block:
+            return Block(s, rngs, dtype=dtype)
+
+        self.blocks = Stack(s.layers, block, rngs, compute)
+        self.norm = _norm(s.width, rngs, dtype)
+        self.head = Linear(rngs, (s.width, s.classes), ("embed", "classes"), dtype=dtype)
+        self.shape, self.dtype = s, dtype
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Logits [batch, classes] of images [batch, height, width, channels]."""
+        s = self.shape
+        x_BxLxD = self.patches(cut(images.astype(self.dtype), s.patch))
+        if self.learned is None:
+            x_BxLxD = x_BxLxD + sincos(s.grid, s.width).astype(self.dtype)
+        if self.token is not None:
+            token = jnp.broadcast_to(
+                self.token[...].astype(self.dtype), (x_BxLxD.shape[0], 1, s.width)
+            )
+            x_BxLxD = jnp.concatenate([token, x_BxLxD], axis=1)
+        if self.learned is not None:
+            x_BxLxD = x_BxLxD + self.learned[...].astype(self.dtype)
+        x_BxLxD = self.norm(self.blocks(x_BxLxD))
+        if self.token is not None:
+            return self.head(x_BxLxD[:, 0])
+        return self.head(jnp.mean(x_BxLxD.astype(jnp.float32), axis=1))
+
+
+def _norm(width: int, rngs: nnx.Rngs, dtype: Any) -> nnx.LayerNorm:
+    return nnx.LayerNorm(
+        width,
+        dtype=dtype,
+        scale_init=named(nnx.initializers.ones),
+        bias_init=named(nnx.initializers.zeros),
+        rngs=rngs,
+    )
+
+
+def attend(q_BxHxLxK: jax.Array, k_BxHxLxK: jax.Array, v_BxHxLxK: jax.Array) -> jax.Array:
+    """Mixes values [B, H, L, K] by the softmax of scaled scores, each position over all."""
+    scaled = q_BxHxLxK * q_BxHxLxK.shape[-1] ** -0.5
+    scores_BxHxLxL = jnp.einsum("bhqk,bhlk->bhql", scaled, k_BxHxLxK)
+    shares_BxHxLxL = jax.nn.softmax(scores_BxHxLxL.astype(jnp.float32)).astype(v_BxHxLxK.dtype)
+    return jnp.einsum("bhql,bhlk->bhqk", shares_BxHxLxL, v_BxHxLxK)
+
+
+def cut(images: jax.Array, patch: int) -> jax.Array:
+    """Images [batch, height, width, channels] as patches [batch, patches, values], row by row."""
+    batch, height, width, channels = images.shape
+    rows, columns = height // patch, width // patch
+    x = images.reshape(batch, rows, patch, columns, patch, channels)
+    return jnp.swapaxes(x, 2, 3).reshape(batch, rows * columns, patch * patch * channels)
+
+
+def sincos(grid: tuple[int, int], width: int) -> np.ndarray:
+    """Fixed positions [patches, width]: sines and cosines of columns and rows, float32.
+
+    A quarter of the width each, as in Beyer et al. 2022 (arXiv:2205.01580); what a width leaves
+    over is zero.
+    """
+    quarter = width // 4
+    rates = _SINCOS_BASE ** (-np.arange(quarter) / max(1, quarter - 1))
+    rows, columns = (axis.reshape(-1, 1) * rates for axis in np.mgrid[: grid[0], : grid[1]])
+    waves = [np.sin(columns), np.cos(columns), np.sin(rows), np.cos(rows)]
+    left = np.zeros((rows.shape[0], width - 4 * quarter))
+    return np.concatenate([*waves, left], axis=1).astype(np.float32)

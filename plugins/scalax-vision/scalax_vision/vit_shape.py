@@ -1,0 +1,243 @@
+"""What a Vision Transformer is and costs: exact counts, FLOPs, the shape of a size.
+
+Arithmetic on plain numbers; it never imports jax.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+import scalax as sx
+from scalax_vision.classify import Image
+
+Pool = Literal["mean", "token"]
+Positions = Literal["sincos", "learned"]
+
+_CANDIDATES = 64  # sizes of transformers tried for one target, evenly spaced in their logarithm
+_HIDDEN_STEP = 4
+_SWELL = 1.5
+
+
+@dataclass(frozen=True)
+class ViTShape:
+    """A Vision Transformer (Dosovitskiy et al. 2021, arXiv:2010.11929): biases everywhere.
+
+    Attributes:
+        image: Height, width and channels of an image.
+        patch: Side of a patch, in pixels.
+        width: Of the residual stream.
+        layers: Blocks.
+        heads: Of attention.
+        head_dim: Width of a head.
+        hidden: Width of the MLP.
+        classes: Labels.
+        pool: What the head reads: the mean over patches, or a token of its own.
+        positions: Of patches: fixed sines and cosines, or learned.
+    """
+
+    image: Image
+    patch: int
+    width: int
+    layers: int
+    heads: int
+    head_dim: int
+    hidden: int
+    classes: int
+    pool: Pool
+    positions: Positions
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.image[0] // self.patch, self.image[1] // self.patch
+
+    @property
+    def patches(self) -> int:
+        """How many an image has."""
+        return math.prod(self.grid)
+
+    @property
+    def length(self) -> int:
+        """Tokens of the sequence: a patch each, and the head's own where it has one."""
+        return self.patches + (self.pool == "token")
+
+    @property
+    def patch_values(self) -> int:
+        """Values of a patch."""
+        return self.patch**2 * self.image[2]
+
+
+def counts(shape: ViTShape) -> sx.Counts:
+    """Exact parameter counts; no embedding of tokens, and all are active.
+
+    Example:
+        >>> fixed = sx.FixedShape(width=768, layers=12, heads=12, hidden=3072)
+        >>> base = shape_for(
+        ...     None, image=(224, 224, 3), classes=1000, patch=16, pool="token",
+        ...     positions="learned", fixed=fixed,
+        ... )
+        >>> counts(base).params
+        86567656
+    """
+    s, inner = shape, shape.heads * shape.head_dim
+    attention = 3 * (s.width + 1) * inner + (inner + 1) * s.width
+    mlp = (s.width + 1) * s.hidden + (s.hidden + 1) * s.width
+    into = (s.patch_values + 1) * s.width
+    if s.pool == "token":
+        into += s.width
+    if s.positions == "learned":
+        into += s.length * s.width
+    blocks = s.layers * (attention + mlp + 4 * s.width)
+    params = into + blocks + 2 * s.width + (s.width + 1) * s.classes
+    return sx.Counts(params=params, params_embedding=0, params_active=params)
+
+
+def flops_per_example(shape: ViTShape) -> float:
+    """Training FLOPs of one example: each multiply-add of a matrix product is two.
+
+    Backward repeats the forward products twice, but for the patches' map, whose input is the
+    image. Norms, softmax, GELU, biases, loss and optimiser are not counted.
+    """
+    s, inner = shape, shape.heads * shape.head_dim
+    into = s.patches * s.patch_values * s.width
+    maps = 4 * s.width * inner + 2 * s.width * s.hidden
+    blocks = s.layers * s.length * (maps + 2 * s.length * inner)
+    return 2.0 * (2 * into + 3 * (blocks + s.width * s.classes))
+
+
+def usual_patch(image: Image) -> int:
+    """The side of a patch: as many pixels as patches along the shorter side, or more.
+
+    ImageNet's is that of ViT-B/16. On 8x8 digits 4 beat 2: held-out losses of 0.12 and 0.41 after
+    8,000 examples, with 48,000 parameters in two layers.
+
+    Example:
+        >>> [usual_patch((side, side, 3)) for side in (8, 28, 32, 224)]
+        [4, 7, 8, 16]
+    """
+    height, width, _ = image
+    side = min(height, width)
+    whole = (n for n in range(1, side // 2 + 1) if height % n == 0 and width % n == 0)
+    return min(whole, key=lambda n: (max(n * n / side, side / n / n), -n), default=1)
+
+
+def shape_for(
+    params: float | None,
+    *,
+    image: Image,
+    classes: int,
+    patch: int | None = None,
+    pool: Pool = "mean",
+    positions: Positions = "sincos",
+    fixed: sx.FixedShape | None = None,
+) -> ViTShape:
+    """The Vision Transformer of a target size: all parameters within 10 % of it.
+
+    Width, layers and heads stand to one another as in scalax's transformer, but for one layer,
+    which is taken only where the size allows no two; the MLP's width is adjusted by up to a half to
+    meet the size. On digits two layers beat one: held-out losses of 0.12 and 0.14 with 48,000
+    parameters.
+
+    Args:
+        params: Target for all parameters; None for what ``fixed`` comes to.
+        image: Height, width and channels of an image.
+        classes: Labels.
+        patch: Side of a patch; `usual_patch` by default.
+        pool: What the head reads.
+        positions: Of patches.
+        fixed: What is not searched.
+
+    Raises:
+        ScalaxError: Patches do not divide the image, or no shape comes within 10 %.
+
+    Example:
+        >>> shape = shape_for(2e4, image=(8, 8, 1), classes=10)
+        >>> shape.patch, shape.width, shape.layers, shape.heads, counts(shape).params
+        (4, 24, 2, 3, 19858)
+    """
+    fixed = fixed or sx.FixedShape()
+    height, width, _ = image
+    patch = patch or usual_patch(image)
+    if height % patch or width % patch:
+        raise sx.ScalaxError(
+            f"images of {height} x {width} do not divide into patches of {patch} x {patch}",
+            where="model.patch",
+            fix=f"write {usual_patch(image)}, or another common divisor",
+        )
+
+    def member(body_params: float | None, fixed: sx.FixedShape) -> ViTShape:
+        body = sx.transformer_shape(
+            body_params,
+            vocab=classes,
+            seq_len=(height // patch) * (width // patch),
+            gated=False,
+            tied=True,
+            fixed=fixed,
+        )
+        return ViTShape(
+            image=image,
+            patch=patch,
+            width=body.width,
+            layers=body.layers,
+            heads=body.heads,
+            head_dim=body.head_dim,
+            hidden=body.hidden,
+            classes=classes,
+            pool=pool,
+            positions=positions,
+        )
+
+    if params is None:
+        return member(None, fixed)
+    best: tuple[float, ViTShape] | None = None
+    nearest: tuple[float, int] | None = None
+    for shape in _candidates(params, member, fixed):
+        usual = shape.hidden
+        if fixed.hidden is None:
+            shape = _with_hidden_for(shape, params)
+        count = counts(shape).params
+        miss = abs(math.log(count / params))
+        if nearest is None or miss < nearest[0]:
+            nearest = (miss, count)
+        cost = abs(math.log(shape.hidden / usual)) + 10 * miss
+        cost += shape.layers == 1 and fixed.layers is None
+        if abs(count / params - 1) <= 0.1 and (best is None or cost < best[0]):
+            best = (cost, shape)
+    if nearest is None:
+        member(params, fixed)  # says what is wrong with what is fixed
+    if best is None:
+        raise sx.ScalaxError(
+            f"no ViT for images of {image} in patches of {patch} has about {params:,.0f} "
+            f"parameters{f': the nearest has {nearest[1]:,}' if nearest else ''}",
+            where="model",
+            fix="ask for another size, or other patches",
+        )
+    return best[1]
+
+
+def _candidates(
+    params: float, member: Callable[[float, sx.FixedShape], ViTShape], fixed: sx.FixedShape
+) -> Iterator[ViTShape]:
+    """Shapes about as large as asked for; where one layer makes a size, two as well."""
+    for size in np.geomspace(params / 4, 1.1 * params, _CANDIDATES):
+        for depth in (fixed.layers, 2):
+            try:
+                shape = member(float(size), replace(fixed, layers=depth))
+            except sx.ScalaxError:  # no transformer of this one size: others follow
+                continue
+            yield shape
+            if shape.layers > 1 or fixed.layers is not None:
+                break
+
+
+def _with_hidden_for(shape: ViTShape, params: float) -> ViTShape:
+    """The MLP made up to a half wider or narrower, where that brings the count nearer."""
+    a_unit = shape.layers * (2 * shape.width + 1)
+    wanted = shape.hidden + (params - counts(shape).params) / a_unit
+    hidden = min(max(wanted, shape.hidden / _SWELL), shape.hidden * _SWELL)
+    return replace(shape, hidden=max(1, round(hidden / _HIDDEN_STEP)) * _HIDDEN_STEP)
