@@ -105,7 +105,7 @@ def _reader(**place: Any) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    class Reader(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc,call-arg]  # TFDS is untyped
+    class Reader(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # TFDS is untyped
         name = "speech_commands"
         VERSION = tfds.core.Version("0.0.3")
 

@@ -237,7 +237,7 @@ def in_noise(spoken: np.ndarray, snr: Sequence[float], seed: int) -> np.ndarray:
     spectrum[0] = 0
     spectrum[1:] *= np.arange(1, len(spectrum)) ** (-rng.uniform(0, 2) / 2)
     noise = np.fft.irfft(spectrum, features.RATE).astype(np.float32)
-    ratio = 10 ** (rng.uniform(*snr) / 10)
+    ratio = 10 ** (rng.uniform(snr[0], snr[1]) / 10)
     sound = noise * np.sqrt(np.mean(word**2) / ratio / np.mean(noise**2))
     sound[place : place + len(word)] += word
     return sound / max(1.0, float(np.abs(sound).max()))
