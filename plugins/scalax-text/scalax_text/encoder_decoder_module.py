@@ -90,13 +90,13 @@ def translate(module: Translator, source_BxS: np.ndarray, length: int) -> np.nda
     The whole target is read again for each of them: made to look at results, not to serve.
     """
 
-    def likeliest(module: Translator, source: jax.Array, target: jax.Array) -> jax.Array:
+    def predicted(module: Translator, source: jax.Array, target: jax.Array) -> jax.Array:
         return jnp.argmax(module.logits(module.hidden(source, target)), axis=-1)
 
-    compiled = nnx.jit(likeliest)
+    likeliest = nnx.jit(predicted)
     found = np.full((len(source_BxS), length), PAD, np.int32)
     for position in range(length):
-        found[:, position] = np.asarray(compiled(module, source_BxS, found))[:, position]
+        found[:, position] = np.asarray(likeliest(module, source_BxS, found))[:, position]
     found[np.cumsum(found == END, axis=1) - (found == END) > 0] = PAD
     return found
 
