@@ -16,6 +16,7 @@ class ScalaxError(Exception):
 
     Attributes:
         exit_code: What the command line exits with: 2 for wrong use or bad input.
+        shared: Whether every process of a job raises it alike, so that none is to blame.
 
     Example:
         >>> str(ScalaxError("expected a positive number, got -1", where="loss", fix="write 1.0"))
@@ -23,6 +24,7 @@ class ScalaxError(Exception):
     """
 
     exit_code = 2
+    shared = False
 
     def __init__(self, message: str, *, where: str | None = None, fix: str | None = None) -> None:
         self.message, self.where, self.fix = message, where, fix

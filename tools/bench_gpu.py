@@ -16,7 +16,7 @@ from typing import Any
 
 from scalax import devices
 
-devices.prepare()
+devices.prepare()  # says which platform, which jax asks for when it is imported: hence E402 below
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

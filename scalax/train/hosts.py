@@ -191,7 +191,7 @@ def _error(told: list[Any]) -> ScalaxError:
 
 def _shared(error: ScalaxError) -> ScalaxError:
     """Marks an error that every process raises: none is to blame for it."""
-    error.shared = True  # type: ignore[attr-defined]
+    error.shared = True
     return error
 
 
@@ -261,11 +261,9 @@ def _part(hosts: Hosts, heartbeat: Heartbeat) -> None:
 
 def _fail(hosts: Hosts, heartbeat: Heartbeat, error: BaseException) -> NoReturn:
     """Ends this process for an error, once the others can know of it."""
-    if getattr(error, "shared", False):
+    if isinstance(error, ScalaxError) and error.shared:
         hosts.meet("scalax/failed")
-        end(
-            str(error), error.exit_code if isinstance(error, ScalaxError) else 1, linger=hosts.first
-        )
+        end(str(error), error.exit_code, linger=hosts.first)
     if isinstance(error, ScalaxError):
         heartbeat.condemn(str(error))
         end(str(error), error.exit_code, linger=hosts.first)

@@ -5,6 +5,7 @@ Read from array_record files, which needs no TensorFlow; it never downloads or p
 
 from __future__ import annotations
 
+import importlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -35,8 +36,7 @@ class MovieLens(sx.Dataset):
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenSequences:
         """Reads the ratings on first use; see `Dataset.open`."""
-        import tensorflow_datasets.structured.movielens  # noqa: F401  # makes TFDS know the set
-
+        importlib.import_module("tensorflow_datasets.structured.movielens")  # TFDS then knows it
         parsed = sx.parse_settings(_Options, options, where="data")
         builder = sx.open_tfds(name, parsed.data_dir)
         features = builder.info.features

@@ -102,7 +102,7 @@ def test_ranks_and_metrics_by_hand() -> None:
         "negatives": np.array(negatives, np.int32),
         "mask": np.ones(3, np.float32),
     }
-    sums, weight = ranking_sums(Fixed(scores), batch)  # type: ignore[arg-type]  # scores alone
+    sums, weight = ranking_sums(Fixed(scores), batch)
     assert float(weight) == 3
     assert float(sums["mrr"]) == pytest.approx(1 / 2 + 1 / 2 + 1)
     assert float(sums["ndcg_at_10"]) == pytest.approx(2 / math.log2(3) + 1)
@@ -115,7 +115,7 @@ def test_beyond_ten_is_a_miss() -> None:
     scores = [[0.0, *([1.0] * 10)], [0.0, *([1.0] * 9), -1.0]]
     batch = batch_of(2) | {"target": np.zeros(2, np.int32)}
     batch["negatives"] = np.ones((2, 10), np.int32)
-    sums, _ = ranking_sums(Fixed(scores), batch)  # type: ignore[arg-type]
+    sums, _ = ranking_sums(Fixed(scores), batch)
     assert (float(sums["recall_at_10"]), float(sums["miss_at_10"])) == (1, 1)
     assert float(sums["ndcg_at_10"]) == pytest.approx(1 / math.log2(11))
 

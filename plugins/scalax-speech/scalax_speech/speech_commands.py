@@ -105,22 +105,27 @@ def _reader(**place: Any) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    class Reader(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # TFDS is untyped
-        name = "speech_commands"
-        VERSION = tfds.core.Version("0.0.3")
+    with tfds.core.registered.skip_registration():
 
-        def _info(self) -> Any:
-            stated = {
-                "audio": tfds.features.Tensor(shape=(None,), dtype=np.int16),
-                "label": tfds.features.ClassLabel(names=LABELS),
-            }
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(stated))
+        class Reader(tfds.core.GeneratorBasedBuilder):
+            name = "speech_commands"
+            VERSION = tfds.core.Version("0.0.3")
 
-        def _split_generators(self, dl_manager: Any) -> Any:
-            raise NotImplementedError("reads alone")
+            def _info(self) -> Any:
+                stated = {
+                    "audio": tfds.features.Tensor(shape=(None,), dtype=np.int16),
+                    "label": tfds.features.ClassLabel(names=LABELS),
+                }
+                return tfds.core.DatasetInfo(
+                    builder=self, features=tfds.features.FeaturesDict(stated)
+                )
 
-        def _generate_examples(self) -> Any:
-            raise NotImplementedError("reads alone")
+            # TFDS wants both, and calls them where a set is to be prepared, which this never is.
+            def _split_generators(self, dl_manager: Any) -> Any:
+                raise NotImplementedError("reads alone")
+
+            def _generate_examples(self) -> Any:
+                raise NotImplementedError("reads alone")
 
     return Reader(**place)
 

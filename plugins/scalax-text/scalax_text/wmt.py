@@ -76,18 +76,12 @@ class Wmt(sx.Dataset):
     """One pair of languages of one year of WMT's translation task (www.statmt.org).
 
     Options of ``[data]``: ``to``, the language to translate to (the second of the pair's name),
-    ``seq_len`` (256; longer sentences are cut), and ``data_dir``, where TFDS keeps its sets.
-
-    Args:
-        name: What a user writes.
+    ``seq_len`` (256; longer sentences are cut), and ``data_dir``, where TFDS keeps its sets. Each
+    set is a subclass of this one that has its name.
     """
 
     interface: ClassVar[int] = 1
-    name: str  # type: ignore[misc]  # one instance a set, where other datasets are one class each
     title: ClassVar[str] = "translated sentences, from TensorFlow Datasets"
-
-    def __init__(self, name: str) -> None:
-        self.name = name
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenWmt:
         """Finds the prepared set; see `Dataset.open`."""
@@ -117,9 +111,9 @@ class Wmt(sx.Dataset):
         return OpenWmt(spec, builder, (one, to), length)
 
 
-def __getattr__(attribute: str) -> Wmt:
+def __getattr__(attribute: str) -> type[Wmt]:
     found = re.fullmatch(r"(wmt\d\d)_([a-z]+)_([a-z]+)", attribute)
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
     year, one, other = found.groups()
-    return Wmt(f"tfds:{year}_translate/{one}-{other}")
+    return type(attribute, (Wmt,), {"name": f"tfds:{year}_translate/{one}-{other}"})

@@ -10,7 +10,7 @@ from scalax_text.catalogues import Message, read_messages, split
 from scalax_text.encoding import BYTES, PAD, decode
 from scalax_text.imdb import ImdbReviews
 from scalax_text.messages import Catalogues, Languages
-from scalax_text.wmt import Wmt, wmt14_de_en
+from scalax_text.wmt import wmt14_de_en, wmt19_fr_de
 
 import scalax as sx
 
@@ -191,7 +191,7 @@ def test_imdb_gives_reviews_cut_and_labels(prepared: Path) -> None:
 @pytest.mark.parametrize(("to", "ends"), [(None, "street"), ("de", "Straße")])
 def test_wmt_translates_either_way(prepared: Path, to: str | None, ends: str) -> None:
     options = {"data_dir": str(prepared), "seq_len": 24} | ({"to": to} if to else {})
-    opened = wmt14_de_en.open("tfds:wmt14_translate/de-en", options)
+    opened = wmt14_de_en().open("tfds:wmt14_translate/de-en", options)
     assert (opened.spec.train_examples, opened.spec.eval_examples) == (8, 3)
     for split_name in ("train", "eval"):
         source = opened.source(split_name)
@@ -209,8 +209,8 @@ def test_wmt_translates_either_way(prepared: Path, to: str | None, ends: str) ->
     ("dataset", "name"),
     [
         (ImdbReviews(), "imdb_reviews"),
-        (wmt14_de_en, "wmt14_translate/de-en"),
-        (Wmt("tfds:wmt19_translate/fr-de"), "wmt19_translate/fr-de"),
+        (wmt14_de_en(), "wmt14_translate/de-en"),
+        (wmt19_fr_de(), "wmt19_translate/fr-de"),
     ],
 )
 def test_a_set_not_prepared_names_the_command_that_does_it(dataset, name, tmp_path: Path) -> None:
@@ -221,4 +221,4 @@ def test_a_set_not_prepared_names_the_command_that_does_it(dataset, name, tmp_pa
 
 def test_wmt_knows_its_languages() -> None:
     with pytest.raises(sx.ScalaxError, match="expected de or en, got 'fr'"):
-        wmt14_de_en.open("tfds:wmt14_translate/de-en", {"to": "fr"})
+        wmt14_de_en().open("tfds:wmt14_translate/de-en", {"to": "fr"})

@@ -1,4 +1,4 @@
-"""Two devices for the tests of division; set before anything imports jax."""
+"""Two devices for the packages' tests of division; set before anything imports jax."""
 
 import os
 
