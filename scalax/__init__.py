@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from scalax.models.decoder import Attention as Attention
     from scalax.models.decoder import Matrix as Matrix
     from scalax.models.decoder import RMSNorm as RMSNorm
+    from scalax.models.label_sums import label_sums as label_sums
     from scalax.models.traced import traced_flops as traced_flops
     from scalax.plan.pilot import Pilot as Pilot
     from scalax.plan.pilot import plan_pilot as plan
@@ -108,6 +109,7 @@ _PUBLIC = {
     "constrain": "scalax.models.compute:constrain",
     "fit": "scalax.fit.estimate:fit",
     "gain": "scalax.predict.gain:gain",
+    "label_sums": "scalax.models.label_sums:label_sums",
     "load_plugin": "scalax.registry:load_file",
     "open_tfds": "scalax.data.tfds:open_builder",
     "parse_settings": "scalax.schema:parse",
@@ -165,6 +167,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "constrain",
     "fit",
     "gain",
+    "label_sums",
     "load_plugin",
     "open_tfds",
     "parse_settings",

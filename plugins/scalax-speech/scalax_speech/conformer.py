@@ -109,6 +109,4 @@ class Conformer(sx.ModelFamily):
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         """Summed cross-entropy in nats, right and wrong answers, over the examples."""
-        from scalax_speech.module import keyword_sums
-
-        return keyword_sums(module, batch)
+        return sx.label_sums(module(batch["features"]), batch["label"], batch["mask"])

@@ -8,7 +8,6 @@ normalisation statistics and the loss in float32.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -180,34 +179,6 @@ def depthwise(x_BxTxD: jax.Array, kernel: jax.Array) -> jax.Array:
         (padded[:, k : k + count] * kernel[k] for k in range(1, span)),
         start=padded[:, :count] * kernel[0],
     )
-
-
-def keyword_sums(
-    module: Recogniser, batch: Mapping[str, jax.Array]
-) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Summed metrics of a batch.
-
-    Args:
-        module: The model.
-        batch: ``features`` [B, frames, M], ``label`` [B] and ``mask`` [B].
-
-    Returns:
-        Sums of ``loss`` (cross-entropy in nats), ``accuracy`` and ``error_rate``, and the number
-        of examples they are over; float32.
-    """
-    logits = module(batch["features"]).astype(jnp.float32)
-    labels = batch["label"]
-    weight = batch["mask"].astype(jnp.float32)
-    picked = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-    nats = jax.nn.logsumexp(logits, axis=-1) - picked
-    right = jnp.sum(weight * (jnp.argmax(logits, axis=-1) == labels))
-    examples = jnp.sum(weight)
-    sums = {
-        "loss": jnp.sum(weight * nats),
-        "accuracy": right,
-        "error_rate": examples - right,
-    }
-    return sums, examples
 
 
 def _matrix(

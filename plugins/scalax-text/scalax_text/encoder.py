@@ -94,6 +94,4 @@ class Encoder(sx.ModelFamily):
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         """Summed cross-entropy in nats, right and wrong labels, over the examples."""
-        from scalax_text.encoder_module import label_sums
-
-        return label_sums(module, batch)
+        return sx.label_sums(module(batch["text"]), batch["label"], batch["mask"])

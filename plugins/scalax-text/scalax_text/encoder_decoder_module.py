@@ -116,11 +116,5 @@ def pair_sums(
     """
     target_BxT = batch["target"]
     real_BxT = (target_BxT != PAD) * batch["mask"].astype(jnp.float32)[:, None]
-    logits = module.logits(module.hidden(batch["source"], target_BxT)).astype(jnp.float32)
-    # A comparison, not a look-up: its derivative is no scatter, and it may be divided over V.
-    chosen = target_BxT[..., None] == jnp.arange(module.vocab)
-    picked = jnp.sum(jnp.where(chosen, logits, 0), axis=-1)
-    nats = jax.nn.logsumexp(logits, axis=-1) - picked
-    right = (jnp.argmax(logits, axis=-1) == target_BxT).astype(jnp.float32)
-    sums = {"loss": nats, "accuracy": right, "error_rate": 1 - right}
-    return {name: jnp.sum(value * real_BxT) for name, value in sums.items()}, jnp.sum(real_BxT)
+    logits_BxTxV = module.logits(module.hidden(batch["source"], target_BxT))
+    return sx.label_sums(logits_BxTxV, target_BxT, real_BxT)

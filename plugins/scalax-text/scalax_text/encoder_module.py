@@ -5,11 +5,8 @@ Letters in names are dimensions: B batch, L positions, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 
 import scalax as sx
@@ -48,24 +45,3 @@ class Classifier(nnx.Module):
         count_Bx1 = jnp.maximum(1, jnp.sum(real_BxL, axis=1, keepdims=True))
         mean_BxD = jnp.sum(jnp.where(real_BxL[..., None], x_BxLxD, 0), axis=1) / count_Bx1
         return self.head(mean_BxD.astype(self.dtype)).astype(jnp.float32)
-
-
-def label_sums(
-    module: Classifier, batch: Mapping[str, jax.Array]
-) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Summed metrics of a batch.
-
-    Args:
-        module: The model.
-        batch: ``text`` [B, L], ``label`` [B] and ``mask`` [B].
-
-    Returns:
-        Sums of ``loss`` in nats, ``accuracy`` and ``error_rate``, and the number of examples that
-        they are over; float32.
-    """
-    logits, label = module(batch["text"]), batch["label"]
-    mask = batch["mask"].astype(jnp.float32)
-    nats = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-    right = (jnp.argmax(logits, axis=-1) == label).astype(jnp.float32)
-    sums = {"loss": nats, "accuracy": right, "error_rate": 1 - right}
-    return {name: jnp.sum(value * mask) for name, value in sums.items()}, jnp.sum(mask)

@@ -214,11 +214,14 @@ def _nearest(
     if params is None:
         return whole(None)
     found: list[Shape] = []
+    refused: sx.ScalaxError | None = None
     for size in np.geomspace(_LEAST_SHARE * params, params, _CANDIDATES):
         try:
             found.append(whole(float(size)))
-        except sx.ScalaxError:  # no transformer of this one size: others follow
-            continue
+        except sx.ScalaxError as error:  # of this one size: others follow
+            refused = error
+    if not found and refused is not None and refused.where != "model":
+        raise refused  # of an option, whatever the size
 
     def miss(shape: Shape) -> float:
         return abs(math.log(shape.counts.params / params))

@@ -50,6 +50,4 @@ class Classifier(sx.ModelFamily):
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         """Summed cross-entropy in nats, right and wrong answers, over the examples."""
-        from scalax_vision.layers import label_sums
-
-        return label_sums(module, batch)
+        return sx.label_sums(module(batch["image"]), batch["label"], batch["mask"])

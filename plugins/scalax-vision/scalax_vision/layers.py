@@ -1,4 +1,4 @@
-"""What the image modules are made of, and how their answers are scored. Imports jax.
+"""What the image modules are made of. Imports jax.
 
 Parameters are float32 and carry logical axis names; compute runs in the dtype given, the
 statistics of norms and the loss in float32.
@@ -7,7 +7,7 @@ statistics of norms and the loss in float32.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -110,31 +110,3 @@ def zeros(shape: tuple[int, ...], names: tuple[str, ...]) -> nnx.Param[jax.Array
 def named(init: Callable[..., Any]) -> Callable[..., Any]:
     """An initialiser of a norm's scale or bias, with their logical axis name."""
     return nnx.with_partitioning(init, ("norm",), eager_sharding=False)
-
-
-def label_sums(
-    module: Callable[[jax.Array], jax.Array], batch: Mapping[str, jax.Array]
-) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Summed metrics of a batch.
-
-    Args:
-        module: Gives logits [batch, classes] of images.
-        batch: ``image`` [batch, height, width, channels], ``label`` [batch] and ``mask`` [batch].
-
-    Returns:
-        Sums of ``loss`` (cross-entropy in nats), ``accuracy`` and ``error_rate``, and the number
-        of examples they are over; float32.
-    """
-    logits = module(batch["image"]).astype(jnp.float32)
-    labels = batch["label"]
-    weight = batch["mask"].astype(jnp.float32)
-    picked = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-    nats = jax.nn.logsumexp(logits, axis=-1) - picked
-    right = jnp.sum(weight * (jnp.argmax(logits, axis=-1) == labels))
-    examples = jnp.sum(weight)
-    sums = {
-        "loss": jnp.sum(weight * nats),
-        "accuracy": right,
-        "error_rate": examples - right,
-    }
-    return sums, examples
