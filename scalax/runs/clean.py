@@ -49,8 +49,9 @@ def best_per_point(runs: Runs, metric: str = "loss") -> Runs:
     """Of runs that were planned for one size and amount of data, the best tuned.
 
     Points are compared as planned, by ``target_params`` and ``target_tokens``: a batch that differs
-    rounds tokens otherwise. A table without these columns is given back as it is. The best is
-    the one of the least held-out loss, whatever metric is fitted.
+    rounds tokens otherwise. Where data was repeated, ``unique_tokens`` tells points apart too. A
+    table without the first two columns is given back as it is. The best is the one of the least
+    held-out loss, whatever metric is fitted.
 
     Args:
         runs: A cleaned table.
@@ -63,8 +64,13 @@ def best_per_point(runs: Runs, metric: str = "loss") -> Runs:
     if "target_params" not in runs or "target_tokens" not in runs:
         return runs
     judged = runs["loss" if "loss" in runs else metric]
-    points: dict[tuple[float, float], list[int]] = {}
-    planned = zip(runs["target_params"].tolist(), runs["target_tokens"].tolist(), strict=True)
+    points: dict[tuple[float, float, float], list[int]] = {}
+    distinct = np.full(len(runs), np.inf)
+    if "unique_tokens" in runs:
+        repeated = runs["unique_tokens"] < runs["tokens"]
+        distinct[repeated] = runs["unique_tokens"][repeated]
+    columns = (runs["target_params"], runs["target_tokens"], distinct)
+    planned = zip(*(column.tolist() for column in columns), strict=True)
     for index, point in enumerate(planned):
         points.setdefault(point, []).append(index)
     if len(points) == len(runs):
@@ -74,8 +80,8 @@ def best_per_point(runs: Runs, metric: str = "loss") -> Runs:
     for axis in _TUNED:
         if axis not in runs:
             continue
-        for (params, tokens), row in best.items():
-            tried = runs[axis][points[params, tokens]]
+        for (params, tokens, unique), row in best.items():
+            tried = runs[axis][points[params, tokens, unique]]
             at = runs[axis][row]
             if len(set(tried.tolist())) > 1 and at in (tried.min(), tried.max()):
                 notes.append(
