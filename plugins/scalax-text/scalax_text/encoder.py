@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import scalax as sx
 from scalax_text.encoding import BYTES
-from scalax_text.shape import EncoderShape, ShapeOptions, encoder_shape, recipe
+from scalax_text.family import TextFamily
+from scalax_text.shape import EncoderShape, encoder_shape, recipe
 
 
-class Encoder(sx.ModelFamily):
+class Encoder(TextFamily):
     """A bidirectional transformer over bytes, the mean of its positions, a linear head.
 
     Pre-norm blocks after BERT (Devlin et al. 2019, arXiv:1810.04805): full attention with padding
@@ -21,56 +22,20 @@ class Encoder(sx.ModelFamily):
     ``layers``, ``heads``, ``head_dim`` and ``hidden``, each fixed where it is given.
     """
 
-    interface: ClassVar[int] = 1
     name: ClassVar[str] = "encoder"
     title: ClassVar[str] = "bidirectional transformer over bytes, for classification"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
+    reads: ClassVar[tuple[str, ...]] = ("text", "label")
     trial: ClassVar[sx.Trial] = sx.Trial(
         (8e3, 3e4, 1e5, 1e6, 1e7),
         {"dataset": "languages", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
     )
-    rules: ClassVar[Mapping[str, str | None]] = {
-        "vocab": "tensor",
-        "embed": "fsdp",
-        "heads": "tensor",
-        "kv_heads": "tensor",
-        "mlp": "tensor",
-        "head_dim": None,
-        "layers": None,
-        "norm": None,
-        "positions": None,
-        "classes": None,
-    }
 
-    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> EncoderShape:
-        """The encoder of a target size; see `ModelFamily.shape`."""
-        return self._shape(params, sx.parse_settings(ShapeOptions, options, where="model"), data)
-
-    def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """The size that ``width`` and ``layers`` come to; None without both of them."""
-        parsed = sx.parse_settings(ShapeOptions, options, where="model")
-        if parsed.width is None or parsed.layers is None:
-            return None
-        return float(self._shape(None, parsed, data).counts.params)
-
-    def _shape(
-        self, params: float | None, options: ShapeOptions, data: sx.DataSpec
+    def nearest(
+        self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec
     ) -> EncoderShape:
-        if "text" not in data.features or "label" not in data.features:
-            raise sx.ScalaxError(
-                f"needs data with features 'text' and 'label'; {data.name} has "
-                f"{', '.join(data.features)}",
-                where=f"model.family {self.name!r}",
-                fix="choose another family or dataset",
-            )
+        """The encoder of a target size."""
         (length,) = data.features["text"].shape
-        return encoder_shape(
-            params, vocab=BYTES, seq_len=length, classes=data.classes, fixed=options.fixed
-        )
-
-    def counts(self, shape: EncoderShape) -> sx.Counts:
-        """Exact parameter counts."""
-        return shape.counts
+        return encoder_shape(params, vocab=BYTES, seq_len=length, classes=data.classes, fixed=fixed)
 
     def flops_per_unit(self, shape: EncoderShape) -> float:
         """Training FLOPs per example."""

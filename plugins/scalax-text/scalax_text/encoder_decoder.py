@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import scalax as sx
-from scalax_text.shape import PairShape, ShapeOptions, pair_shape, recipe
+from scalax_text.family import TextFamily
+from scalax_text.shape import PairShape, pair_shape, recipe
 
 
-class EncoderDecoder(sx.ModelFamily):
+class EncoderDecoder(TextFamily):
     """An encoder and a decoder of as many layers, with cross-attention (Vaswani et al. 2017).
 
     Pre-norm with RMSNorm, GELU and no biases (arXiv:1706.03762, and T5, arXiv:1910.10683, for
@@ -25,57 +26,24 @@ class EncoderDecoder(sx.ModelFamily):
     training data per pair.
     """
 
-    interface: ClassVar[int] = 1
     name: ClassVar[str] = "encoder-decoder"
     title: ClassVar[str] = "transformer from a source to a target text, for translation"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
+    reads: ClassVar[tuple[str, ...]] = ("source", "target")
     trial: ClassVar[sx.Trial] = sx.Trial(
         (1.2e4, 5e4, 2e5, 1e6, 1e7),
         {"dataset": "catalogues", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
     )
-    rules: ClassVar[Mapping[str, str | None]] = {
-        "vocab": "tensor",
-        "embed": "fsdp",
-        "heads": "tensor",
-        "kv_heads": "tensor",
-        "mlp": "tensor",
-        "head_dim": None,
-        "layers": None,
-        "norm": None,
-        "positions": None,
-    }
 
-    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> PairShape:
-        """The translator of a target size; see `ModelFamily.shape`."""
-        return self._shape(params, sx.parse_settings(ShapeOptions, options, where="model"), data)
-
-    def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """The size that ``width`` and ``layers`` come to; None without both of them."""
-        parsed = sx.parse_settings(ShapeOptions, options, where="model")
-        if parsed.width is None or parsed.layers is None:
-            return None
-        return float(self._shape(None, parsed, data).counts.params)
-
-    def _shape(self, params: float | None, options: ShapeOptions, data: sx.DataSpec) -> PairShape:
-        if "source" not in data.features or "target" not in data.features:
-            raise sx.ScalaxError(
-                f"needs data with features 'source' and 'target'; {data.name} has "
-                f"{', '.join(data.features)}",
-                where=f"model.family {self.name!r}",
-                fix="choose another family or dataset",
-            )
-        (source_len,), (target_len,) = (data.features[k].shape for k in ("source", "target"))
+    def nearest(self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec) -> PairShape:
+        """The translator of a target size."""
+        (source_len,), (target_len,) = (data.features[name].shape for name in self.reads)
         return pair_shape(
             params,
             vocab=data.classes,
             source_len=source_len,
             target_len=target_len,
-            fixed=options.fixed,
+            fixed=fixed,
         )
-
-    def counts(self, shape: PairShape) -> sx.Counts:
-        """Exact parameter counts."""
-        return shape.counts
 
     def flops_per_unit(self, shape: PairShape) -> float:
         """Training FLOPs per pair, the decoder's own attention counted causal."""
