@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scalax.errors import ScalaxError as ScalaxError
     from scalax.fit.compare import compare as compare
     from scalax.fit.estimate import fit as fit
+    from scalax.folders import cache_folder as cache_folder
     from scalax.laws.base import Coefficient as Coefficient
     from scalax.laws.base import ComputeRule as ComputeRule
     from scalax.laws.base import Law as Law
@@ -104,6 +105,7 @@ _PUBLIC = {
     "Troubles": "scalax.simulate.sweep:Troubles",
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
+    "cache_folder": "scalax.folders:cache_folder",
     "check_plugin": "scalax.conform.check:check_plugin",
     "compare": "scalax.fit.compare:compare",
     "constrain": "scalax.models.compute:constrain",
@@ -162,6 +164,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "TwoStep",
     "__version__",
     "allocate_with_inference",
+    "cache_folder",
     "check_plugin",
     "compare",
     "constrain",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -149,7 +148,7 @@ def open_sequences(
     """
     identity = json.dumps([_FORMAT, key, options.min_users], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()
-    file = _cache() / "sequences" / f"{digest[:32]}.npz"
+    file = sx.cache_folder() / "sequences" / f"{digest[:32]}.npz"
     if not file.is_file():
         _write(file, _arrays(users(), options.min_users))
     with np.load(file) as kept:
@@ -196,14 +195,6 @@ def scrambled(numbers: np.ndarray) -> np.ndarray:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
-
-
-def _cache() -> Path:
-    """``$SCALAX_CACHE``, or scalax's folder in the user's cache."""
-    if own := os.environ.get("SCALAX_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "scalax"
 
 
 def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import itertools
 import json
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -194,7 +193,7 @@ def _cached(said: Sequence[espeak.Utterance], options: _Options) -> np.ndarray:
         "said": [astuple(one) for one in said],
     }
     identity = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
-    file = _cache() / "keywords" / f"{identity[:32]}.npy"
+    file = sx.cache_folder() / "keywords" / f"{identity[:32]}.npy"
     if not file.is_file():
         shape = (len(said), features.FRAMES, features.MELS)
         try:
@@ -254,11 +253,3 @@ def _lowpass() -> np.ndarray:
 
 def _hashed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-
-def _cache() -> Path:
-    """``$SCALAX_CACHE``, or scalax's folder in the user's cache."""
-    if own := os.environ.get("SCALAX_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "scalax"
