@@ -113,8 +113,10 @@ def flops_per_example(shape: ViTShape) -> float:
 def usual_patch(image: Image) -> int:
     """The side of a patch: as many pixels as patches along the shorter side, or more.
 
-    ImageNet's is that of ViT-B/16. On 8x8 digits 4 beat 2: held-out losses of 0.12 and 0.41 after
-    8,000 examples, with 48,000 parameters in two layers.
+    ImageNet's is that of ViT-B/16. On 8x8 digits 4 beat 2: held-out losses of 0.12 and 0.39 after
+    8,000 examples with 48,000 parameters, means of three seeds (``scalax run
+    experiments/digits-vit.toml --set "sweep.params=[48_000]" --set "sweep.tokens=[8_000]" --set
+    model.patch=2``).
 
     Example:
         >>> [usual_patch((side, side, 3)) for side in (8, 28, 32, 224)]
@@ -140,8 +142,8 @@ def shape_for(
 
     Width, layers and heads stand to one another as in scalax's transformer, but for one layer,
     which is taken only where the size allows no two; the MLP's width is adjusted by up to a half to
-    meet the size. On digits two layers beat one: held-out losses of 0.12 and 0.14 with 48,000
-    parameters.
+    meet the size: a stack of one says little of how depth scales. On digits one is about as good,
+    0.125 against 0.118 (``--set model.layers=1``, as in `usual_patch`).
 
     Args:
         params: Target for all parameters; None for what ``fixed`` comes to.
