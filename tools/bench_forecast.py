@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from synthetic_sweeps import synthetic_sweep
 
+from scalax.fit.backtest import roll_out
 from scalax.fit.budgets import budget_of
-from scalax.fit.calibrate import learned_scale
+from scalax.fit.calibration import learned_scale
 from scalax.fit.compare import FORMS, MISS, all_members
+from scalax.fit.cost import Cost
 from scalax.fit.estimate import fit
-from scalax.fit.residual import Cost
-from scalax.fit.rollout import roll_out
 from scalax.runs.read import read_runs
 from scalax.runs.table import Runs
 

@@ -30,7 +30,7 @@ from scalax.errors import ScalaxError
 from scalax.fit.classical import classical_split
 from scalax.fit.estimate import fit
 from scalax.fit.form_error import trunk_numbers
-from scalax.fit.tidy import tidy
+from scalax.fit.outliers import tidy
 from scalax.plan.pilot import plan_pilot
 from scalax.runs.table import Runs
 from scalax.simulate.sweep import Drift, Troubles, spoil

@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 from bench_row import row  # noqa: E402
 
 from scalax import registry  # noqa: E402  (the tests' readers lie in the root)
-from scalax.hardware.ask import Model  # noqa: E402
 from scalax.hardware.chips import read_chips  # noqa: E402
+from scalax.hardware.request import Model  # noqa: E402
 from scalax.shapes.transformer import shape_for  # noqa: E402
 from tests.published_tpu import memory_cases, published_rows, simulated  # noqa: E402
 

@@ -18,7 +18,7 @@ import numpy as np
 from scalax import registry
 from scalax.fit.estimate import fit
 from scalax.laws.base import Law
-from scalax.laws.typical import draw_columns, draw_truth
+from scalax.laws.typical_values import draw_columns, draw_truth
 from scalax.runs.table import Runs
 
 ROWS = 96

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from scalax.budget.data_limited import allocate_limited
 from scalax.budget.hardware import Run, allocate_on
-from scalax.budget.limited import allocate_limited
 from scalax.errors import ScalaxError
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit

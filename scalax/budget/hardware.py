@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalax.budget.limited import allocate_limited
+from scalax.budget.data_limited import allocate_limited
 from scalax.errors import ScalaxError
-from scalax.hardware.ask import of_size
 from scalax.hardware.chips import read_chips
+from scalax.hardware.request import of_size
 from scalax.hardware.search import best_step
 from scalax.hardware.slices import Slice, parse_slice
 from scalax.hardware.step import Step

@@ -64,8 +64,8 @@ def allocate(
     The budget is --flops, or what --chips do in --days or for --usd: then utilisation comes from
     the simulated training step of the best model, and the answer carries wall time and price.
     """
-    from scalax.budget.limited import allocate_limited
-    from scalax.report.words import allocation_lines
+    from scalax.budget.data_limited import allocate_limited
+    from scalax.report.allocation_text import allocation_lines
 
     found, more = chosen(fit_file, law), []
     if run is None and (days is not None or usd is not None):

@@ -142,7 +142,7 @@ def _cleaned(runs: str, settings: dict[str, Any]) -> Runs:
     found = read_runs(runs, settings["columns"], metric)
     found = clean(found, metric=metric, drop_worst=settings["drop_worst"])
     if settings["clean"]:
-        from scalax.fit.tidy import tidy
+        from scalax.fit.outliers import tidy
 
         found = tidy(found, metric)
     warn(found.notes)
@@ -150,8 +150,8 @@ def _cleaned(runs: str, settings: dict[str, Any]) -> Runs:
 
 
 def _tuning(runs: str, out: str | None, as_json: bool, settings: dict[str, Any]) -> None:
-    from scalax.fit.tuning import tune
-    from scalax.report.tuning import law_rows, optimum_rows, tuning_lines
+    from scalax.fit.hyperparameters import tune
+    from scalax.report.hyperparameter_text import law_rows, optimum_rows, tuning_lines
 
     found = tune(_cleaned(runs, settings), settings["metric"])
     if out:

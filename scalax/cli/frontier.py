@@ -73,7 +73,7 @@ def frontier(
         given=given,
     )
     if out is not None:
-        from scalax.report.frontier import draw_frontier
+        from scalax.report.frontier_figure import draw_frontier
 
         draw_frontier(out, budgets, answers, _LABELS[unit])
         say(f"drew {out}")

@@ -106,7 +106,7 @@ def new(name: str, kind: registry.Kind, out: str | None) -> None:
 
     NAME is the package's, in lower case with dashes; the plugin inside is called the same.
     """
-    from scalax.scaffold.write import write_package
+    from scalax.scaffold.new_package import write_package
 
     folder = write_package(name, kind, out)
     click.echo(f"wrote {folder}; next:")

@@ -71,12 +71,12 @@ def run(
     command on each: they train every run together. With --share, machines that know nothing of each
     other divide the runs of one folder.
     """
-    from scalax import lease as leases
-    from scalax.report.outcome import outcome_lines
+    from scalax.distributed import lease as leases
+    from scalax.distributed.cluster import cluster_of
+    from scalax.report.outcome_text import outcome_lines
+    from scalax.sweep.format_plan import plan_json, plan_rows, plan_summary
     from scalax.sweep.progress import Bars, Lines
     from scalax.sweep.run import prepare, run_prepared
-    from scalax.sweep.words import plan_json, plan_rows, plan_summary
-    from scalax.train.cluster import cluster_of
     from scalax.train.profile import Profile
     from scalax.train.stopping import Stopped
 

@@ -54,7 +54,7 @@ def step(
 
     What is left open of mesh, batch and recomputation is searched for the fastest that fits.
     """
-    from scalax.hardware.ask import ask
+    from scalax.hardware.request import ask
     from scalax.simulate.step import answer, compile_it, describe, lines
 
     model = describe(

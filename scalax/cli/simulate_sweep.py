@@ -69,7 +69,7 @@ def sweep(
 ) -> None:
     """Make synthetic runs of a law, to rehearse a study or to test how runs are fitted."""
     from scalax.errors import ScalaxError
-    from scalax.runs.write import write_runs
+    from scalax.runs.csv_writer import write_runs
     from scalax.simulate.sweep import Troubles, synthetic_runs
 
     if seed < 0:

@@ -15,12 +15,12 @@ import numpy as np
 from scalax.conform.interface import says_what_it_is
 from scalax.conform.report import Checklist, Line, NotMetError
 from scalax.errors import ScalaxError
-from scalax.fit.conditioning import conditioning
 from scalax.fit.constraints import constrain
+from scalax.fit.identifiability import conditioning
 from scalax.fit.objective import Objective
 from scalax.fit.solve import solve
 from scalax.laws.base import ComputeRule, Law
-from scalax.laws.typical import draw_columns, draw_truth, ranges
+from scalax.laws.typical_values import draw_columns, draw_truth, ranges
 from scalax.registry import Entry
 
 _TRUTHS, _ROWS = 6, 40

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalax.errors import ScalaxError
-from scalax.fit.calibrate import ALONE_SCALE, calibrated, shares, split_error
+from scalax.fit.backtest import Rollout, roll_out
+from scalax.fit.calibration import ALONE_SCALE, calibrated, shares, split_error
 from scalax.fit.compare import FORMS, all_members, alone, score
-from scalax.fit.conditioning import conditioning
 from scalax.fit.constraints import Constraints, constrain
-from scalax.fit.forecaster import Member, forecast_prior
+from scalax.fit.cost import Cost
+from scalax.fit.diagnostics import constant_columns, few_rows
+from scalax.fit.ensemble import Member, forecast_prior
+from scalax.fit.identifiability import conditioning
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
-from scalax.fit.residual import Cost
-from scalax.fit.rollout import Rollout, roll_out
 from scalax.fit.rows import compute_rule, evenly, ranges, weigh
-from scalax.fit.warn import constant_columns, few_rows
 from scalax.laws.base import ComputeRule, Law
+from scalax.predict.ensemble_law import NAME
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
-from scalax.predict.mixture import NAME
-from scalax.runs.suspect import in_bits
+from scalax.runs.diagnostics import in_bits
 from scalax.runs.table import Runs
 
 if TYPE_CHECKING:

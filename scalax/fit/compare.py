@@ -10,10 +10,10 @@ import numpy as np
 
 from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.fit.calibrate import calibrated
-from scalax.fit.forecaster import Member
-from scalax.fit.residual import Cost
-from scalax.fit.rollout import Rollout, roll_out
+from scalax.fit.backtest import Rollout, roll_out
+from scalax.fit.calibration import calibrated
+from scalax.fit.cost import Cost
+from scalax.fit.ensemble import Member
 from scalax.fit.rows import WEIGHTS
 from scalax.runs.clean import clean
 from scalax.runs.read import check, read_runs

@@ -11,21 +11,21 @@ import numpy as np
 
 from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.fit.conditioning import conditioning
 from scalax.fit.constraints import constrain
+from scalax.fit.cost import Cost, Kind
+from scalax.fit.diagnostics import constant_columns, few_rows
+from scalax.fit.identifiability import conditioning
 from scalax.fit.objective import Objective
-from scalax.fit.residual import Cost, Kind
 from scalax.fit.rows import WEIGHTS, Weights, compute_rule, evenly, ranges, weigh
 from scalax.fit.solve import solve
 from scalax.fit.starts import grid_starts
 from scalax.fit.uncertainty import bootstrap, clusters_told
-from scalax.fit.warn import constant_columns, few_rows
 from scalax.laws.base import Law
 from scalax.predict.fit_result import Fit
 from scalax.runs.clean import best_per_point
 from scalax.runs.clean import clean as drop
+from scalax.runs.diagnostics import in_bits, suspicions
 from scalax.runs.read import check, read_runs
-from scalax.runs.suspect import in_bits, suspicions
 from scalax.runs.table import Runs
 
 
@@ -110,14 +110,14 @@ def fit(
         seed: Of the resampling.
         level: Nominal coverage of the intervals.
         cost: What a log residual costs: ``"huber"``, ``"l1"``, ``"l2"``, ``"student"`` or
-            ``"asymmetric"``; see `scalax.fit.residual.Cost`.
+            ``"asymmetric"``; see `scalax.fit.cost.Cost`.
         fixed: Coefficients held at a value, such as ``{"E": 1.69}``.
         ties: Pairs of coefficients kept equal, such as ``[("alpha", "beta")]``.
         bounds: Least and greatest value of a coefficient, such as ``{"E": (1.0, 2.0)}``.
         rollout: Whether rollouts teach how far forecasts may miss, so that `predict` and
             `allocate` give intervals that hold; ``law="auto"`` always does.
         clean: Whether to drop near-duplicates, off-centre isoFLOP points and outliers as well;
-            see `scalax.fit.tidy`.
+            see `scalax.fit.outliers`.
 
     Returns:
         The law with its coefficients; ``notes`` holds the warnings.
@@ -151,7 +151,7 @@ def fit(
     table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
     table = best_per_point(drop(table, metric=metric, drop_worst=drop_worst), metric)
     if clean:
-        from scalax.fit.tidy import tidy
+        from scalax.fit.outliers import tidy
 
         table = tidy(table, metric)
     table = table.noted(*suspicions(table, metric))

@@ -21,7 +21,7 @@ NOISES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
 """Relative deviations of a measured loss that are weighed against each other."""
 SPLIT_FORM = 10.0
 """The same for log N*, as a multiple: its 0.06 an e-fold was learned where 0.004 was for loss
-(`scalax.fit.calibrate`)."""
+(`scalax.fit.calibration`)."""
 _SKEW = 0.0015
 _SKEW_RANGE = 3.0
 _WIGGLE = 0.0007

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from scalax.devices import prepare
-from scalax.fit.jets import Jet, Jets, seed
-from scalax.fit.residual import Cost
+from scalax.fit.cost import Cost
+from scalax.fit.hyperdual import Jet, Jets, seed
 from scalax.laws.base import Array, Law
 
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray]

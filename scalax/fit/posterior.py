@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalax.errors import ScalaxError
-from scalax.fit.belief import (
+from scalax.fit.form_error import (
+    FORMS,
+    NOISES,
+    SPLIT_FORM,
+    Places,
+    noise,
+    shared,
+    trunk_numbers,
+)
+from scalax.fit.prior import (
     BEND,
     LEVEL,
     RATIO,
@@ -29,20 +38,11 @@ from scalax.fit.belief import (
     log_loss,
     prior,
 )
-from scalax.fit.form_error import (
-    FORMS,
-    NOISES,
-    SPLIT_FORM,
-    Places,
-    noise,
-    shared,
-    trunk_numbers,
-)
 from scalax.fit.rows import compute_rule, evenly, ranges
+from scalax.predict.ensemble_law import NAME as ENSEMBLE
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
-from scalax.predict.mixture import NAME as ENSEMBLE
-from scalax.runs.suspect import in_bits
+from scalax.runs.diagnostics import in_bits
 from scalax.runs.table import Runs
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ def fit_posterior(runs: Runs, settings: FitSettings) -> Fit:
         ScalaxError: Too few rows, or a setting that is of one law.
     """
     from scalax.fit.auto import refuse_of_one_law
-    from scalax.fit.calibrate import student_quantile
+    from scalax.fit.calibration import student_quantile
 
     started = time.perf_counter()
     refuse_of_one_law(settings, NAME)

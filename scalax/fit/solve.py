@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scalax.fit.constraints import Constraints
+from scalax.fit.cost import Cost
+from scalax.fit.geodesic_lm import polish
 from scalax.fit.newton import Solution, minimise
 from scalax.fit.objective import Objective
-from scalax.fit.polish import polish
-from scalax.fit.residual import Cost
 from scalax.fit.starts import grid_starts
 
 STARTS = 8

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.errors import ScalaxError
+from scalax.laws.allocation_search import search
 from scalax.laws.coefficient import Array as Array
 from scalax.laws.coefficient import Coefficient as Coefficient
-from scalax.laws.search import search
 
 
 @dataclass(frozen=True)

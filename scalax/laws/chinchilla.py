@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.laws.base import Array, Coefficient, ComputeRule, Law
-from scalax.laws.split import split_two_powers
+from scalax.laws.closed_allocation import split_two_powers
 
 _EXPONENTS = tuple(0.05 * k for k in range(1, 31))
 

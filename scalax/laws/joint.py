@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.laws.base import Array, Coefficient, ComputeRule, Law
-from scalax.laws.split import split_two_powers
+from scalax.laws.closed_allocation import split_two_powers
 
 _EXPONENTS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0, 1.4)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.laws.base import Array, Coefficient, ComputeRule, Law
-from scalax.laws.split import split_two_powers
+from scalax.laws.closed_allocation import split_two_powers
 
 _EXPONENTS = (0.02, 0.035, 0.05, 0.065, 0.08, 0.1, 0.125, 0.16, 0.2, 0.25, 0.32, 0.4, 0.55, 0.8)
 

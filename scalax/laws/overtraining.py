@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.laws.base import Array, Coefficient, ComputeRule, Law
-from scalax.laws.split import split_two_powers
+from scalax.laws.closed_allocation import split_two_powers
 
 _LOG6 = math.log(6.0)
 

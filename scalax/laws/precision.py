@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.laws.base import Array, Coefficient, ComputeRule, Law
-from scalax.laws.split import split_two_powers
+from scalax.laws.closed_allocation import split_two_powers
 
 _EXPONENTS = (0.12, 0.2, 0.28, 0.36, 0.46, 0.58, 0.75, 1.0)
 _PARTS = {"gamma_w": "bits_weights", "gamma_a": "bits_activations", "gamma_kv": "bits_cache"}

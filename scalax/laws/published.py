@@ -9,8 +9,8 @@ from importlib import resources
 from typing import Any
 
 from scalax.errors import ScalaxError, suggest
-from scalax.laws.frontier import Frontier
 from scalax.laws.hyperparameters import HyperparameterLaw, PowerProduct
+from scalax.laws.power_allocation import Frontier
 
 
 @dataclass(frozen=True)

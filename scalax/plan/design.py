@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalax.fit.belief import BEND, LEVEL, RATIO, SPLIT, Belief, along, jacobian
 from scalax.fit.form_error import SPLIT_FORM, TRUNK_SHARE, Places, beyond, shared
+from scalax.fit.prior import BEND, LEVEL, RATIO, SPLIT, Belief, along, jacobian
 from scalax.plan.candidates import Candidates
 
 MOST_RUNS = 24

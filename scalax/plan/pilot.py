@@ -17,13 +17,13 @@ from scalax import registry
 from scalax.data.base import OpenDataset
 from scalax.errors import ScalaxError
 from scalax.files import write_text
-from scalax.fit.belief import RATIO, SPLIT, Belief, along, believed, moved, prior
 from scalax.fit.form_error import FORMS, SPLIT_FORM
 from scalax.fit.posterior import Posterior, posterior_of
+from scalax.fit.prior import RATIO, SPLIT, Belief, along, believed, moved, prior
 from scalax.models.base import ModelFamily
 from scalax.plan.candidates import Candidates, candidates
 from scalax.plan.design import Design
-from scalax.plan.write import base_experiment, experiment_text, parse_text
+from scalax.plan.pilot_file import base_experiment, experiment_text, parse_text
 from scalax.predict.columns import positive
 from scalax.predict.fit_result import Fit, published_fit
 from scalax.predict.published_law import PublishedLaw

@@ -22,9 +22,9 @@ from scalax.laws.base import ComputeRule, Law
 from scalax.laws.published import get_published
 from scalax.predict.answers import Allocation, Prediction
 from scalax.predict.columns import assumptions, given_columns, positive, query_columns
+from scalax.predict.ensemble_law import NAME as ENSEMBLE
+from scalax.predict.ensemble_law import Mixture
 from scalax.predict.forecast_error import ForecastError
-from scalax.predict.mixture import NAME as ENSEMBLE
-from scalax.predict.mixture import Mixture
 from scalax.predict.published_law import PublishedLaw
 from scalax.predict.recommend import recommend
 

@@ -1,6 +1,6 @@
 """How far a forecast may miss: noise, the error of the form that grows with distance, and doubt.
 
-Its numbers are learned by `scalax.fit.calibrate` and travel in fit.json; nothing is learned here.
+Its numbers are learned by `scalax.fit.calibration` and travel in fit.json; nothing is learned here.
 """
 
 from __future__ import annotations

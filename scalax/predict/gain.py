@@ -15,8 +15,8 @@ import numpy as np
 
 from scalax.laws.base import Array
 from scalax.predict.columns import assumptions, positive
+from scalax.predict.ensemble_law import Mixture
 from scalax.predict.fit_result import Fit
-from scalax.predict.mixture import Mixture
 
 _DECADES = 12.0
 _MOST_SAMPLES = 1000

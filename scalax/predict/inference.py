@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError
+from scalax.laws.allocation_search import search
 from scalax.laws.base import Array
-from scalax.laws.search import search
 from scalax.predict.answers import Allocation
 from scalax.predict.columns import assumptions, given_columns, positive
 from scalax.predict.fit_result import Fit

@@ -11,9 +11,9 @@ from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.files import read_bytes
 from scalax.laws.base import ComputeRule, Law
+from scalax.predict.ensemble_law import NAME as ENSEMBLE
 from scalax.predict.fit_result import FORMAT, Fit
 from scalax.predict.forecast_error import ForecastError
-from scalax.predict.mixture import NAME as ENSEMBLE
 
 
 def read_fit(path: str | Path) -> Fit:

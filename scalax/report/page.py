@@ -10,10 +10,10 @@ from typing import Any
 
 from scalax.files import write_text
 from scalax.predict.fit_result import Fit
+from scalax.report.allocation_text import members_by_form
 from scalax.report.figures import draw_all
-from scalax.report.outcome import check_line, compute_line
-from scalax.report.tuning import law_rows, optimum_rows
-from scalax.report.words import members_by_form
+from scalax.report.hyperparameter_text import law_rows, optimum_rows
+from scalax.report.outcome_text import check_line, compute_line
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2.5rem auto;

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.hardware.ask import VOCAB, Model, of_size, tokens_of
+from scalax.hardware.request import VOCAB, Model, of_size, tokens_of
 from scalax.hardware.step import MARGIN, Step
 from scalax.shapes.presets import preset, read_shape
 

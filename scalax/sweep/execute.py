@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalax.data.base import OpenDataset
+from scalax.distributed.hosts import Hosts
 from scalax.files import remove_tree, write_json
 from scalax.models.base import ModelFamily
+from scalax.sweep.execution_plan import Unit
 from scalax.sweep.expand import RunPlan
-from scalax.sweep.schedule import Unit
 from scalax.train.checkpoint import Checkpoints
-from scalax.train.hosts import Hosts
 from scalax.train.loop import Job, Member, about, advance, conclude, evaluate
 from scalax.train.mesh import ensemble_mesh, make_mesh
 from scalax.train.place import usable_devices

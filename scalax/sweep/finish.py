@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 from scalax.errors import ScalaxError
 from scalax.files import write_json
 from scalax.fit.estimate import FitSettings, fit_table
-from scalax.fit.tuning import Tuning
+from scalax.fit.hyperparameters import Tuning
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
-from scalax.report.outcome import compute_spent
+from scalax.report.outcome_text import compute_spent
 from scalax.runs.clean import best_per_point, clean
 from scalax.runs.read import read_runs
+from scalax.sweep.execution_plan import Schedule
 from scalax.sweep.expand import Plan, RunPlan, row
 from scalax.sweep.experiment import Experiment
+from scalax.sweep.fit_hyperparameters import tune_sweep
 from scalax.sweep.progress import Reporter
-from scalax.sweep.schedule import Schedule
-from scalax.sweep.tuned import tune_sweep
 
 if TYPE_CHECKING:
     from scalax.sweep.execute import Executor
@@ -96,7 +96,7 @@ def finish(
         ScalaxError: As `Executor.execute`.
         Stopped: Asked to stop; the same call goes on.
     """
-    from scalax.sweep.at_once import train_all
+    from scalax.sweep.parallel import train_all
 
     folder, hosts = executor.folder, executor.hosts
     fit: Fit | None = None

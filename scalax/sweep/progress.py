@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from scalax.sweep.expand import Plan, RunPlan
-from scalax.sweep.words import plan_summary
+from scalax.sweep.format_plan import plan_summary
 
 
 class Reporter(Protocol):

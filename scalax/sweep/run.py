@@ -18,25 +18,25 @@ import numpy as np
 from scalax import registry
 from scalax.data.base import OpenDataset
 from scalax.data.open import open_dataset
+from scalax.distributed.cluster import Cluster
 from scalax.errors import ScalaxError, suggest
 from scalax.files import flatten, place, write_text
 from scalax.fit.estimate import FitSettings, demand_finite
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
-from scalax.runs.write import write_runs
+from scalax.runs.csv_writer import write_runs
+from scalax.sweep.execution_plan import Schedule, read_or_make
 from scalax.sweep.expand import Plan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
 from scalax.sweep.finish import Outcome, finish, rows_so_far
 from scalax.sweep.progress import Quiet, Reporter
-from scalax.sweep.schedule import Schedule, read_or_make
-from scalax.sweep.share import Alone, Sharing
-from scalax.train.cluster import Cluster
+from scalax.sweep.work_sharing import Alone, Sharing
 from scalax.train.profile import Profile
 from scalax.train.writers import check_writers
 
 if TYPE_CHECKING:
+    from scalax.distributed.hosts import Hosts
     from scalax.sweep.execute import Executor
-    from scalax.train.hosts import Hosts
 
 HOW = tuple(
     f"train.{name}"
@@ -169,9 +169,9 @@ def run_prepared(
     from scalax.devices import prepare as prepare_devices
 
     prepare_devices()
+    from scalax.distributed.hosts import joined
     from scalax.train.compile_cache import keep_compiled
     from scalax.train.expected import check_devices
-    from scalax.train.hosts import joined
 
     profile = profile or Profile()
     profile.check(max(run.spec.steps for run in prepared.plan.runs))
@@ -203,8 +203,8 @@ def _run_steps(
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
     from scalax.data.pipeline import load_ahead
-    from scalax.sweep.at_once import train_all
     from scalax.sweep.execute import Executor
+    from scalax.sweep.parallel import train_all
 
     load_ahead()
     experiment, plan = prepared.experiment, prepared.plan
@@ -246,7 +246,7 @@ def _schedule(
     experiment: Experiment, plan: Plan, executor: Executor, reporter: Reporter
 ) -> Schedule:
     """Which runs train together: as the folder says, or tried now and written there."""
-    from scalax.sweep.trial import Trial
+    from scalax.sweep.autotune import Trial
 
     hosts = executor.hosts
     trial = Trial(experiment.train.ensemble, executor.program, executor.data, hosts, reporter.note)

@@ -21,9 +21,9 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from scalax.distributed.hosts import Hosts
 from scalax.errors import JobError
 from scalax.files import bucket_files, disk_error, on_bucket, write_json
-from scalax.train.hosts import Hosts
 from scalax.train.program import TrainState
 
 # What Orbax's threads log as errors, with tracebacks, they also raise; it is told once, from there.

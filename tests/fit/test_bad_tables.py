@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
 from scalax.fit.estimate import fit
-from scalax.fit.tidy import _near_duplicates, tidy
+from scalax.fit.outliers import _near_duplicates, tidy
 from scalax.runs.read import read_runs
 from scalax.runs.table import Runs
 from tests.fit.tables import isoflops

@@ -8,12 +8,12 @@ import pytest
 
 from scalax import registry
 from scalax.errors import ScalaxError
+from scalax.fit.backtest import roll_out
 from scalax.fit.budgets import budget_of
-from scalax.fit.calibrate import calibrated, shares
+from scalax.fit.calibration import calibrated, shares
 from scalax.fit.compare import FORMS, all_members, compare
+from scalax.fit.cost import Cost
 from scalax.fit.estimate import fit
-from scalax.fit.residual import Cost
-from scalax.fit.rollout import roll_out
 from scalax.predict.read_fit import read_fit
 from tests.fit.tables import isoflops, llama3
 
@@ -157,7 +157,7 @@ def test_auto_refuses_what_only_one_law_can_honour():
 
 
 def test_auto_fits_every_row_of_a_large_table(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("scalax.fit.rollout"), "_MOST_ROWS", 18)
+    monkeypatch.setattr(importlib.import_module("scalax.fit.backtest"), "_MOST_ROWS", 18)
     monkeypatch.setattr(importlib.import_module("scalax.fit.auto"), "_WINS", 0.0)
     runs = isoflops(noise=0.002)
     sampled = np.linspace(0, 53, 18).round().astype(int)  # evenly, in order of compute

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from scalax.errors import ScalaxError
-from scalax.fit.belief import coefficients, coordinates, log_loss, moved, prior
 from scalax.fit.estimate import fit
 from scalax.fit.posterior import trunks_of
+from scalax.fit.prior import coefficients, coordinates, log_loss, moved, prior
 from scalax.laws.base import ComputeRule
 from scalax.laws.published import published
 from scalax.predict.fit_result import published_fit

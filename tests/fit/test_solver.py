@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from scalax import registry
 from scalax.errors import ScalaxError
+from scalax.fit.cost import KINDS, Cost
 from scalax.fit.estimate import fit
 from scalax.fit.objective import Objective, _by_jax
-from scalax.fit.residual import KINDS, Cost
 from scalax.fit.rows import compute_rule
 from scalax.runs.table import Runs
 from tests.fit.tables import CHINCHILLA, hoffmann, isoflops

@@ -8,9 +8,9 @@ import statistics
 import pytest
 
 from scalax.errors import ScalaxError
-from scalax.hardware.ask import ask, of_size
 from scalax.hardware.chips import read_chips
 from scalax.hardware.layout import Layout, parse_mesh, stored_params
+from scalax.hardware.request import ask, of_size
 from scalax.hardware.search import best_step
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import simulate_step

@@ -39,7 +39,7 @@ def test_far_from_the_runs_nothing_is_recommended(params: float, tokens: float) 
 
 def test_a_frontier_needs_one_of_its_two_power_laws() -> None:
     from scalax.errors import ScalaxError
-    from scalax.laws.frontier import Frontier
+    from scalax.laws.power_allocation import Frontier
 
     with pytest.raises(ScalaxError, match="params or tokens"):
         Frontier()

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from scalax import registry
-from scalax.laws.typical import ranges
+from scalax.laws.typical_values import ranges
 
 NAMES = [
     "bounded",

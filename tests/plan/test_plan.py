@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scalax.errors import ScalaxError
-from scalax.fit.belief import prior
+from scalax.fit.prior import prior
 from scalax.plan.candidates import Candidates
 from scalax.plan.design import Design
 from scalax.plan.pilot import Pilot, plan_pilot

@@ -35,7 +35,7 @@ def test_sardanas_example() -> None:
 def test_sardanas_abstract() -> None:
     # Abstract: for the quality of a 13B Chinchilla and 2e12 tokens served, a 7B model on more
     # data saves 1.7e22 FLOPs, 17 %.
-    from scalax.laws.split import split_two_powers
+    from scalax.laws.closed_allocation import split_two_powers
 
     c = SARDANA.coefficients
     budgets = np.geomspace(1e21, 1e24, 2001)

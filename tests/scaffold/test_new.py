@@ -12,7 +12,7 @@ import pytest
 
 from scalax.errors import ScalaxError
 from scalax.registry import KINDS, Kind
-from scalax.scaffold.write import write_package
+from scalax.scaffold.new_package import write_package
 from scalax.sweep.experiment import read_experiment
 
 

@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("libtpu", reason="the TPU's compiler comes with the extra tpu")
 
 from scalax import registry
-from scalax.hardware.ask import Model
 from scalax.hardware.chips import read_chips
 from scalax.hardware.layout import Layout
+from scalax.hardware.request import Model
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import Step, simulate_step
 from scalax.shapes.architecture import architecture

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import scalax as sx
-import scalax.lease as leases
+import scalax.distributed.lease as leases
+from scalax.distributed.folder_lock import Hold
 from scalax.errors import JobError
 from scalax.files import bucket_files, place, write_text
-from scalax.sweep.hold import Hold
 from scalax.sweep.run import run_experiment
 from scalax.train.checkpoint import Checkpoints
 from scalax.train.records import LineFile, read_lines
@@ -55,7 +55,7 @@ def test_a_sweep_stopped_and_resumed_in_a_bucket_leaves_what_it_leaves_on_a_disk
 HOLD = """
 import sys, time
 from scalax.files import place
-from scalax.sweep.hold import Hold
+from scalax.distributed.folder_lock import Hold
 with Hold(place(sys.argv[1]), seconds=3) as hold:
     hold.take()
     print("taken", flush=True)

@@ -170,7 +170,7 @@ def test_a_full_disk_is_one_error_and_loses_nothing(
 import resource, signal, sys
 from pathlib import Path
 from scalax.errors import JobError
-from scalax.runs.write import write_runs
+from scalax.runs.csv_writer import write_runs
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:

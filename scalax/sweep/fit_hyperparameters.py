@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalax.errors import ScalaxError
-from scalax.fit.tuning import Tuning, of_the_best, tune, varied
+from scalax.fit.hyperparameters import Tuning, of_the_best, tune, varied
 from scalax.runs.clean import clean
 from scalax.runs.read import read_runs
 from scalax.sweep.expand import Plan

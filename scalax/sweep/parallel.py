@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from scalax.sweep.execute import Executor
-from scalax.sweep.schedule import Unit
+from scalax.sweep.execution_plan import Unit
 from scalax.train.measure import peak
 from scalax.train.stopping import Stopped
 

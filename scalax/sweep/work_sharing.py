@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from scalax import lease as leases
-from scalax.lease import Lease
-from scalax.sweep.hold import Hold, Leases
-from scalax.sweep.schedule import Unit
-from scalax.train.hosts import Hosts
+from scalax.distributed import lease as leases
+from scalax.distributed.folder_lock import Hold, Leases
+from scalax.distributed.hosts import Hosts
+from scalax.distributed.lease import Lease
+from scalax.sweep.execution_plan import Unit
 from scalax.train.stopping import Stopped
 
 SECONDS = 1.0

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import scalax.lease as leases
-from scalax.sweep.share import Alone
-from scalax.train.hosts import Hosts
+import scalax.distributed.lease as leases
+from scalax.distributed.hosts import Hosts
+from scalax.sweep.work_sharing import Alone
 from scalax.train.stopping import Stopped
 
 SETTINGS = ["sweep.params=[9_000, 10_000, 12_000, 14_000]", "train.checkpoint_seconds=0.1"]
@@ -75,7 +75,10 @@ def test_a_job_that_dies_is_taken_over_by_another(
 
 
 def test_a_job_alone_waits_for_one_that_shared_and_was_killed(tmp_path: Path) -> None:
-    take = "import sys, time, scalax.lease as l; l.take(sys.argv[1], seconds=2); time.sleep(60)"
+    take = (
+        "import sys, time, scalax.distributed.lease as l; "
+        "l.take(sys.argv[1], seconds=2); time.sleep(60)"
+    )
     place = tmp_path / "leases" / "job-0"
     with subprocess.Popen([sys.executable, "-c", take, place]) as killed:
         while leases.holder(place) is None:

@@ -16,9 +16,9 @@ import numpy as np
 
 from scalax.data.base import OpenDataset
 from scalax.data.pipeline import train_batches
+from scalax.distributed.hosts import Hosts
+from scalax.sweep.execution_plan import Choice, Ensembles
 from scalax.sweep.expand import Group
-from scalax.sweep.schedule import Choice, Ensembles
-from scalax.train.hosts import Hosts
 from scalax.train.program import Program
 from scalax.train.schedule import schedule_values
 from scalax.train.settings import TrainSpec

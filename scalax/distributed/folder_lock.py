@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scalax import lease as leases
+from scalax.distributed import lease as leases
+from scalax.distributed.lease import Lease, Watch
 from scalax.errors import ScalaxError
 from scalax.files import bucket_errors, disk_error, on_bucket
-from scalax.lease import Lease, Watch
 
 
 class Hold:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalax.hardware.host import expected_seconds
-from scalax.report.outcome import duration
+from scalax.report.outcome_text import duration
 from scalax.sweep.expand import Plan
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalax.fit.rollout import Rollout
+from scalax.fit.backtest import Rollout
 from scalax.predict.forecast_error import ForecastError
 
 # Shares. What stands before any rollout: weight on the larger runs, forms with a floor.

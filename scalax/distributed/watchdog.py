@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from scalax.distributed.hosts import Hosts
 from scalax.files import write_bytes
-from scalax.train.hosts import Hosts
 
 FACTOR = 20.0
 """A step may take so many times the median of those before it, or the floor if that is longer."""

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.fit.budgets import budget_of
-from scalax.fit.forecaster import Member, fit_members, log_forecast
-from scalax.fit.residual import Cost
+from scalax.fit.cost import Cost
+from scalax.fit.ensemble import Member, fit_members, log_forecast
 from scalax.runs.table import Runs
 
 _SAME = 1e-3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from scalax.predict.answers import Allocation
-from scalax.report.tuning import tuning_lines
-from scalax.report.words import allocation_lines, members_by_form
+from scalax.report.allocation_text import allocation_lines, members_by_form
+from scalax.report.hyperparameter_text import tuning_lines
 
 
 def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None, unit: str) -> list[str]:

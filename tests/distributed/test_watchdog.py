@@ -11,8 +11,8 @@ import pytest
 HANG = """
 import sys, time
 from pathlib import Path
-from scalax.train.hosts import Hosts
-from scalax.train.watchdog import Watchdog
+from scalax.distributed.hosts import Hosts
+from scalax.distributed.watchdog import Watchdog
 
 def wait_for_ever():
     while True:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from scalax.distributed.hosts import Hosts
 from scalax.files import write_json
 from scalax.sweep.expand import Group, Plan, RunPlan
-from scalax.train.hosts import Hosts
 from scalax.train.settings import TrainSpec
 
 FILE = "execution.json"

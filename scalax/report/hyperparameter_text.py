@@ -14,7 +14,7 @@ def tuning_lines(tuning: dict[str, Any], unit: str) -> list[str]:
     """Each law in a line, with the intervals of its exponents.
 
     Args:
-        tuning: As `scalax.fit.tuning.Tuning.to_json`.
+        tuning: As `scalax.fit.hyperparameters.Tuning.to_json`.
         unit: What data is counted in.
     """
     lines = []

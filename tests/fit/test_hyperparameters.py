@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
-from scalax.fit.tuning import of_the_best, tune
+from scalax.fit.hyperparameters import of_the_best, tune
 from scalax.laws.hyperparameters import read_law, steplaw
 from scalax.runs.read import read_runs
 from scalax.runs.table import Runs

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import scalax.lease as leases
+import scalax.distributed.lease as leases
 from scalax.errors import JobError
 
 HOLD = """
 import sys, time
-from scalax.lease import take
+from scalax.distributed.lease import take
 lease = take(sys.argv[1], seconds=float(sys.argv[2]))
 print("taken", flush=True)
 sys.stdin.readline()
@@ -31,7 +31,7 @@ except Exception as error:
 CONTEND = """
 import os, sys, time
 from pathlib import Path
-from scalax.lease import take
+from scalax.distributed.lease import take
 place, flag, taken, until = sys.argv[1], Path(sys.argv[2]), 0, time.monotonic() + 1.5
 while time.monotonic() < until:
     lease = take(place)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from scalax import errors
+from scalax.distributed import cluster as clusters
+from scalax.distributed.cluster import Cluster
+from scalax.distributed.heartbeat import Heartbeat, catch_abort, end, nothing
 from scalax.errors import ScalaxError
-from scalax.train import cluster as clusters
-from scalax.train.cluster import Cluster
-from scalax.train.heartbeat import Heartbeat, catch_abort, end, nothing
 from scalax.train.stopping import Stopped
 
 _LONG = 10**9

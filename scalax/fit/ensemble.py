@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalax.fit.constraints import Constraints, constrain
+from scalax.fit.cost import Cost
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective, Prior
-from scalax.fit.residual import Cost
 from scalax.fit.rows import weigh
 from scalax.fit.starts import grid_starts
 from scalax.laws.base import Coefficient, Law

@@ -13,8 +13,8 @@ import numpy as np
 from scalax.errors import ScalaxError
 from scalax.fit.budgets import budget_of
 from scalax.fit.constraints import Constraints
-from scalax.fit.forecaster import Member, fit_members, log_forecast
-from scalax.fit.residual import Cost
+from scalax.fit.cost import Cost
+from scalax.fit.ensemble import Member, fit_members, log_forecast
 from scalax.runs.table import Runs
 
 _FEWEST_ROWS = 5
