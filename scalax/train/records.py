@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from scalax.errors import ScalaxError
 from scalax.files import disk_error, flatten, on_bucket, to_json, write_json, write_text
@@ -33,6 +33,7 @@ class Line:
     timing: Mapping[str, Any]
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Who is told how a run goes."""
 
@@ -49,6 +50,7 @@ class Observer(Protocol):
         """The session ends, well or not."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Who shows a person how a run goes."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +15,13 @@ from scalax.models.transformer import Transformer
 from scalax.shapes.base import DataSpec, Feature, Recipe
 from scalax.train.checkpoint import ABOUT, Checkpoints
 from scalax.train.mesh import make_mesh
-from scalax.train.program import Program
+from scalax.train.program import Program, TrainState
 
 
-class State(NamedTuple):
+def state(step: int) -> TrainState:
     """As small as a state can be."""
-
-    values: jax.Array
-    step: jax.Array
-
-
-def state(step: int) -> State:
-    rng = np.random.default_rng(step)
-    return State(jnp.asarray(rng.normal(size=(256, 64)), jnp.float32), jnp.int32(step))
+    values = jnp.asarray(np.random.default_rng(step).normal(size=(256, 64)), jnp.float32)
+    return TrainState(params=values, rest={}, optimizer=(), step=jnp.int32(step))
 
 
 ABSTRACT = jax.tree.map(
@@ -46,7 +39,7 @@ def three(tmp_path: Path) -> Path:
     return tmp_path / "c"
 
 
-def restored(folder: Path, at_most: int | None = None) -> State | None:
+def restored(folder: Path, at_most: int | None = None) -> TrainState | None:
     checkpoints = Checkpoints(folder)
     try:
         return checkpoints.restore(ABSTRACT, at_most)
@@ -54,10 +47,10 @@ def restored(folder: Path, at_most: int | None = None) -> State | None:
         checkpoints.close()
 
 
-def same(found: State | None, step: int) -> None:
+def same(found: TrainState | None, step: int) -> None:
     assert found is not None
     assert int(found.step) == step
-    np.testing.assert_array_equal(found.values, state(step).values)
+    np.testing.assert_array_equal(found.params, state(step).params)
 
 
 def largest(folder: Path) -> Path:
