@@ -78,7 +78,7 @@ def run(
     from scalax.sweep.progress import Bars, Lines
     from scalax.sweep.run import prepare, run_prepared
     from scalax.train.profile import Profile
-    from scalax.train.stopping import Stopped
+    from scalax.distributed.stopping import Stopped
 
     if lease_seconds is not None and not share:
         raise click.UsageError("--lease-seconds is of --share: give both")

@@ -22,7 +22,7 @@ from scalax.distributed import cluster as clusters
 from scalax.distributed.cluster import Cluster
 from scalax.distributed.heartbeat import Heartbeat, catch_abort, end, nothing
 from scalax.errors import ScalaxError
-from scalax.train.stopping import Stopped
+from scalax.distributed.stopping import Stopped
 
 _LONG = 10**9
 """Milliseconds: as long as it takes; the heartbeat ends a wait for a process that is no more."""

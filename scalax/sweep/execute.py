@@ -29,7 +29,7 @@ from scalax.train.profile import Profile
 from scalax.train.program import Program, TrainState
 from scalax.train.records import write_spec
 from scalax.train.settings import TrainSpec
-from scalax.train.stopping import Diverged
+from scalax.distributed.stopping import Diverged
 
 _RESULT = "result.json"
 

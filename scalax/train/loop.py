@@ -30,7 +30,7 @@ from scalax.train.program import Program, TrainState
 from scalax.train.records import Line, Metrics, Observer, Progress, Shown, Timing, close_all
 from scalax.train.schedule import Schedule, schedule_values
 from scalax.train.settings import TrainSpec
-from scalax.train.stopping import Diverged, Stopped
+from scalax.distributed.stopping import Diverged, Stopped
 from scalax.train.writers import open_writer
 
 IN_FLIGHT = 2
