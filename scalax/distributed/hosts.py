@@ -21,8 +21,8 @@ from scalax import errors
 from scalax.distributed import cluster as clusters
 from scalax.distributed.cluster import Cluster
 from scalax.distributed.heartbeat import Heartbeat, catch_abort, end, nothing
-from scalax.errors import ScalaxError
 from scalax.distributed.stopping import Stopped
+from scalax.errors import ScalaxError
 
 _LONG = 10**9
 """Milliseconds: as long as it takes; the heartbeat ends a wait for a process that is no more."""

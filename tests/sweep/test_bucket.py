@@ -18,12 +18,12 @@ import pytest
 import scalax as sx
 import scalax.distributed.lease as leases
 from scalax.distributed.folder_lock import Hold
+from scalax.distributed.stopping import Stopped
 from scalax.errors import JobError
 from scalax.files import bucket_files, place, write_text
 from scalax.sweep.run import run_experiment
 from scalax.train.checkpoint import Checkpoints
 from scalax.train.records import LineFile, read_lines
-from scalax.distributed.stopping import Stopped
 from tests.conftest import Command
 
 SETTINGS = ["sweep={kind='list', runs=[{params=9000, tokens=8000}]}", "train.schedule='constant'"]
