@@ -207,8 +207,8 @@ def joined(cluster: Cluster | None) -> Iterator[Hosts]:
     where = f"the coordinator {cluster.coordinator}" if cluster else "the coordinator"
     if cluster is not None and cluster.processes > 1:
         catch_abort(
-            f"{where}: not every process came within 300 s — start the same command on every "
-            "host, and see that each can reach the coordinator's port"
+            f"{where}: not every process came within 300 s. Fix: start the same command on every "
+            "host, and check that each can reach the coordinator's port"
         )
     if not clusters.initialize(cluster):
         yield Hosts()
