@@ -70,9 +70,7 @@ class Checkpoints:
         """Steps of the checkpoints there, whole or damaged, ascending."""
         return sorted(self._manager.all_steps())
 
-    def save(
-        self, state: Any, step: int, about: dict[str, Any], *, wait: bool = False
-    ) -> None:
+    def save(self, state: Any, step: int, about: dict[str, Any], *, wait: bool = False) -> None:
         """Begins to write a checkpoint, once the one before is on disk; then deletes older ones.
 
         Args:
