@@ -72,7 +72,7 @@ def memory(compile_anew: bool) -> list[dict[str, Any]]:
         step = simulated(case)
         if compile_anew:
             arch = case["architecture"]
-            model = Model(arch, registry.get("model", "transformer"), arch.trained())
+            model = Model(arch, registry.get("model", "transformer"), arch)
             compiled = compile_it(model, step)
             size, fits = compiled.bytes_per_device, compiled.fits
         else:

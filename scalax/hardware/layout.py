@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scalax.errors import ScalaxError, suggest
 from scalax.hardware.slices import Slice
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape, counts
 
 AXES = ("data", "fsdp", "tensor", "expert")
 
@@ -74,7 +74,7 @@ def parse_mesh(text: str) -> Layout:
     return Layout(**sizes)
 
 
-def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
+def check_layout(layout: Layout, slice_: Slice, arch: TransformerShape) -> None:
     """Refuses a mesh that the slice or the architecture cannot be divided by.
 
     Raises:
@@ -102,7 +102,7 @@ def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
         refuse(f"a width of {arch.width} does not divide into {layout.fsdp} parts")
 
 
-def layouts(slice_: Slice, arch: Architecture) -> list[Layout]:
+def layouts(slice_: Slice, arch: TransformerShape) -> list[Layout]:
     """Every mesh of powers of two (and the slice's own odd factor) that scalax's trainer takes.
 
     There the data axis alone crosses slices; published programs also cross with fsdp, which
@@ -121,7 +121,7 @@ def layouts(slice_: Slice, arch: Architecture) -> list[Layout]:
     return found
 
 
-def _suggestions(wanted: Layout, slice_: Slice, arch: Architecture) -> list[Layout]:
+def _suggestions(wanted: Layout, slice_: Slice, arch: TransformerShape) -> list[Layout]:
     """Working meshes, those most like the wanted one first."""
 
     def distance(layout: Layout) -> float:
@@ -154,7 +154,7 @@ class Matrix:
     copies: float = 1.0
 
 
-def block_matrices(arch: Architecture, layout: Layout) -> dict[str, Matrix]:
+def block_matrices(arch: TransformerShape, layout: Layout) -> dict[str, Matrix]:
     """The matrices of a block by name, as one token meets them."""
 
     def parts(count: int) -> int:
@@ -173,7 +173,7 @@ def block_matrices(arch: Architecture, layout: Layout) -> dict[str, Matrix]:
     }
 
 
-def stored_params(arch: Architecture, layout: Layout) -> Mapping[str, float]:
+def stored_params(arch: TransformerShape, layout: Layout) -> Mapping[str, float]:
     """Parameters that one device holds: ``blocks`` and ``outside`` of them.
 
     Each matrix is divided by fsdp along the width and by tensor along heads, MLP or vocabulary,
@@ -186,10 +186,10 @@ def stored_params(arch: Architecture, layout: Layout) -> Mapping[str, float]:
     for name, matrix in block_matrices(arch, layout).items():
         count = matrix.copies * (per_expert if name in ("up", "down") else 1.0)
         total += count * matrix.inputs * matrix.outputs / matrix.parts / fsdp
-    counts = arch.counts()
+    total_params = counts(arch).params
     matrices = arch.attention_params + arch.experts * arch.expert_params
     head = arch.vocab * arch.width * (1 if arch.tied else 2)
-    small = counts.params - arch.layers * matrices - head  # norms, biases, positions, routers
+    small = total_params - arch.layers * matrices - head  # norms, biases, positions, routers
     vocab = layout.tensor if arch.vocab % layout.tensor == 0 else 1
     return {
         "blocks": arch.layers * total,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from scalax.hardware.chips import Chip
 from scalax.hardware.layout import Layout, block_matrices, stored_params
 from scalax.hardware.names import Recompute
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape
 
 CHUNK = 2**23
 """Most logits of a sequence at a time, as `scalax.models.cross_entropy` cuts them."""
@@ -60,7 +60,9 @@ class Kept:
     scores: float  # of plain attention, at the precision of activations; 0 with a flash kernel
 
 
-def kept_arrays(arch: Architecture, layout: Layout, batch: int, itemsize: int, flash: bool) -> Kept:
+def kept_arrays(
+    arch: TransformerShape, layout: Layout, batch: int, itemsize: int, flash: bool
+) -> Kept:
     """The arrays of a block, each once.
 
     Args:
@@ -83,7 +85,7 @@ def kept_arrays(arch: Architecture, layout: Layout, batch: int, itemsize: int, f
     )
 
 
-def uses_flash(arch: Architecture, chip: Chip) -> bool:
+def uses_flash(arch: TransformerShape, chip: Chip) -> bool:
     """Whether `scalax.models.attention` takes a kernel that never holds the scores."""
     if chip.compile_name is not None:
         return arch.seq_len % 128 == 0 and arch.head_dim % 128 == 0
@@ -91,7 +93,7 @@ def uses_flash(arch: Architecture, chip: Chip) -> bool:
 
 
 def step_bytes(
-    arch: Architecture,
+    arch: TransformerShape,
     layout: Layout,
     batch: int,
     *,
@@ -137,7 +139,7 @@ def step_bytes(
     return Bytes(whole, 2 * whole, gradients, round(peak) - gradients)
 
 
-def _head_bytes(arch: Architecture, layout: Layout, batch: int, itemsize: int) -> float:
+def _head_bytes(arch: TransformerShape, layout: Layout, batch: int, itemsize: int) -> float:
     """While the loss is computed: a chunk's logits, their derivative, the head's gradient."""
     examples = math.ceil(batch / layout.batch_parts)
     tensor = layout.tensor if arch.vocab % layout.tensor == 0 else 1

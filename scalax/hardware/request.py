@@ -13,15 +13,15 @@ from scalax.hardware.names import Recompute
 from scalax.hardware.search import best_step
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import Step
-from scalax.shapes.architecture import Architecture, architecture
 from scalax.shapes.base import DataSpec, Feature
+from scalax.shapes.transformer import TransformerShape
 
 VOCAB = 32_000
 """Of a model that is described by its size alone."""
 
 
 def ask(
-    arch: Architecture,
+    arch: TransformerShape,
     chips: str,
     *,
     mesh: str | None = None,
@@ -66,7 +66,7 @@ class Model:
         shape: That family's own shape of it.
     """
 
-    architecture: Architecture
+    architecture: TransformerShape
     family: Any = None
     shape: Any = None
 
@@ -75,7 +75,7 @@ def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Mod
     """The model that a family makes of a size.
 
     A family whose shapes are no `TransformerShape` is simulated where it has a method
-    ``architecture`` from its shape to an `Architecture`.
+    ``architecture`` from its shape to a `TransformerShape`.
 
     Args:
         family: Its name.
@@ -87,7 +87,6 @@ def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Mod
         ScalaxError: No such family, or no such size of it, or it is none that is simulated.
     """
     from scalax import registry
-    from scalax.shapes.transformer import TransformerShape
 
     if not 1 <= params < math.inf:
         raise ScalaxError(
@@ -95,15 +94,17 @@ def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Mod
         )
     found = registry.get("model", family)
     shape = found.shape(params, {}, tokens_of(vocab, seq_len))
-    described = architecture if isinstance(shape, TransformerShape) else None
-    described = getattr(found, "architecture", described)
-    if described is None:
+    if hasattr(found, "architecture"):
+        described = found.architecture(shape)
+    elif isinstance(shape, TransformerShape):
+        described = shape
+    else:
         raise ScalaxError(
             f"the family {family!r} does not say of what blocks it is made",
             where="--family",
             fix="give it a method architecture(shape), or write --family transformer",
         )
-    return Model(described(shape), found, shape)
+    return Model(described, found, shape)
 
 
 def tokens_of(vocab: int, seq_len: int) -> DataSpec:

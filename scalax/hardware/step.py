@@ -20,7 +20,7 @@ from scalax.hardware.memory import Bytes, kept_arrays, step_bytes, uses_flash
 from scalax.hardware.names import Recompute
 from scalax.hardware.network import Axis, place
 from scalax.hardware.slices import Slice
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape, attended_keys, counts, train_flops
 
 Bound = Literal["compute", "memory", "network"]
 
@@ -70,7 +70,7 @@ class Step:
 
     slice: Slice
     layout: Layout
-    architecture: Architecture
+    architecture: TransformerShape
     batch: int
     precision: str
     recompute: Recompute
@@ -98,7 +98,7 @@ class Step:
     @property
     def utilisation(self) -> float:
         """Model FLOPs (attention counted causal) over the dense peak at that precision."""
-        flops = self.architecture.flops_per_token("causal") * self.tokens
+        flops = train_flops(self.architecture) * self.tokens
         peak = self.slice.chip.peak_flops(self.precision) * self.slice.chips
         return flops / self.seconds / peak
 
@@ -129,7 +129,7 @@ class Step:
             "chips": self.slice.name,
             "num_chips": self.slice.chips,
             "mesh": self.layout.to_json(),
-            "params": self.architecture.counts().params,
+            "params": counts(self.architecture).params,
             "tokens_per_step": self.tokens,
             "seq_len": self.architecture.seq_len,
             "precision": self.precision,
@@ -152,7 +152,7 @@ class Step:
 
 
 def simulate_step(
-    arch: Architecture,
+    arch: TransformerShape,
     slice_: Slice,
     layout: Layout,
     batch: int,
@@ -186,7 +186,7 @@ def simulate_step(
 
 
 def cost(
-    arch: Architecture,
+    arch: TransformerShape,
     slice_: Slice,
     layout: Layout,
     batch: int,
@@ -227,7 +227,7 @@ def cost(
 class _Work:
     """Times of one device's share, in seconds."""
 
-    arch: Architecture
+    arch: TransformerShape
     chip: Chip
     layout: Layout
     batch: int
@@ -296,8 +296,8 @@ class _Work:
         """
         arch = self.arch
         heads = arch.heads / (self.layout.tensor if arch.heads % self.layout.tensor == 0 else 1)
-        full = arch.attended("full")
-        keys = min(arch.attended("causal") + BLOCK / 2, full) if self.flash else full
+        full = attended_keys(arch, "full")
+        keys = min(attended_keys(arch, "causal") + BLOCK / 2, full) if self.flash else full
         flops = 4 * self.tokens * heads * arch.head_dim * keys
         filled = min(1.0, arch.head_dim / self.chip.mxu)
         precision = "f32" if self.precision == "f32" else "bf16"
@@ -311,7 +311,7 @@ class _Work:
         """Elements of softmaxes that no kernel of attention holds."""
         arch, tensor = self.arch, self.layout.tensor
         heads = arch.heads / (tensor if arch.heads % tensor == 0 else 1)
-        scores = 0.0 if self.flash else arch.layers * heads * arch.attended("full")
+        scores = 0.0 if self.flash else arch.layers * heads * attended_keys(arch, "full")
         return self.tokens * (scores + arch.vocab / (tensor if arch.vocab % tensor == 0 else 1))
 
     def traffic(self) -> float:
@@ -347,7 +347,7 @@ def _filled(size: float, tile: int) -> float:
 
 
 def _collectives(
-    arch: Architecture, layout: Layout, slice_: Slice, work: _Work, recompute: Recompute
+    arch: TransformerShape, layout: Layout, slice_: Slice, work: _Work, recompute: Recompute
 ) -> tuple[float, float, float]:
     """Seconds of collectives: beside the work, between matrix products, and across slices.
 

@@ -10,6 +10,7 @@ from scalax.errors import ScalaxError
 from scalax.hardware.request import VOCAB, Model, of_size, tokens_of
 from scalax.hardware.step import MARGIN, Step
 from scalax.shapes.presets import preset, read_shape
+from scalax.shapes.transformer import counts
 
 if TYPE_CHECKING:
     from scalax.simulate.compile_step import Compiled
@@ -60,7 +61,7 @@ def describe(
         assert params is not None
         return of_size(family, params, seq_len or _SEQ_LEN, vocab or VOCAB)
     found = found if vocab is None else replace(found, vocab=vocab)
-    shape = found.trained()
+    shape = found if found.variant is None else None
     return Model(found, registry.get("model", "transformer") if shape else None, shape)
 
 
@@ -130,7 +131,7 @@ def lines(step: Step, compiled: Compiled | None) -> list[str]:
     price = step.usd_per_billion_tokens
     unit = "device" if step.slice.chip.cores == 2 else "chip"
     told = [
-        f"model         {step.architecture.counts().params:.4g} parameters, "
+        f"model         {counts(step.architecture).params:.4g} parameters, "
         f"sequences of {step.architecture.seq_len}",
         f"chips         {step.slice.name}: {step.slice.chips} x {step.slice.chip.title}",
         f"mesh          {step.layout}, {step.batch} sequences = {step.tokens:,} tokens a step, "
