@@ -38,6 +38,8 @@ class Mixture(Law):
         shares: Sequence[float],
     ) -> None:
         self.laws = list(laws)
+        # A class attribute of other laws; an ensemble reads what its members read.
+        vars(self)["columns"] = tuple(dict.fromkeys(name for law in laws for name in law.columns))
         self.given = [dict(each) for each in coefficients]
         self.shares = np.asarray(shares, dtype=float)
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.files import place, write_json
 from scalax.laws.base import ComputeRule, Law
 from scalax.laws.published import get_published
+from scalax.laws.resolve import resolve_law
 from scalax.predict.answers import Allocation, Prediction
 from scalax.predict.columns import assumptions, given_columns, positive, query_columns
 from scalax.predict.ensemble_law import NAME as ENSEMBLE
@@ -87,12 +87,17 @@ class Fit:
         """The law form itself; for an ensemble, its members as one."""
         if self.law == ENSEMBLE:
             return Mixture(
-                [registry.get("law", member["law"]) for member in self.members],
+                [resolve_law(member["law"]) for member in self.members],
                 [member["coefficients"] for member in self.members],
                 [member["share"] for member in self.members],
             )
-        form: Law = registry.get("law", self.law)
-        return form
+        return resolve_law(self.law)
+
+    def with_form(self, law: Law) -> Fit:
+        """Returns the same fit with its law form given, which need not be registered then."""
+        fit = replace(self)
+        vars(fit)["form"] = law  # fills the cache of the property
+        return fit
 
     def loss(self, **columns: Any) -> Any:
         """The forecast loss.
@@ -245,9 +250,9 @@ class Fit:
     def _loss_interval(self, x: Mapping[str, Any], size: int) -> tuple[list[Any], list[Any]]:
         """From the errors of rollouts; without them, quantiles of resampled laws, each with a
         residual drawn from the fit's own."""
-        if self.error is not None and "flops" in x:
+        if self.error is not None and self.error.column in x:
             loss, outside = self.loss(**x), self._outside(x)
-            ends = self.error.interval(loss, x["flops"], self._spread(x), outside)
+            ends = self.error.interval(loss, x[self.error.column], self._spread(x), outside)
             low, high = (np.broadcast_to(end, (size,)).tolist() for end in ends)
             return low, high
         if not self.samples or not self.residuals:

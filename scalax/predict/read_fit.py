@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.files import read_bytes
-from scalax.laws.base import ComputeRule, Law
+from scalax.laws.base import ComputeRule
+from scalax.laws.resolve import saved_law
 from scalax.predict.ensemble_law import NAME as ENSEMBLE
 from scalax.predict.fit_result import FORMAT, Fit
 from scalax.predict.forecast_error import ForecastError
@@ -78,7 +78,7 @@ def fit_from_json(found: Any, *, where: str) -> Fit:
 
 
 def _coefficients(law: str, given: Mapping[str, float] | None, where: str) -> dict[str, float]:
-    form: Law = registry.get("law", law)
+    form = saved_law(law, where)
     wanted = {c.name: c for c in form.coefficients}
     if given is None or set(given) != set(wanted):
         raise ScalaxError(f"expected coefficients {', '.join(wanted)}", where=where)

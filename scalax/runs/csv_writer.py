@@ -1,4 +1,4 @@
-"""Writes a runs table as CSV, whole or not at all."""
+"""Writes a runs table as CSV, atomically."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scalax.files import write_text
 
 
 def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Replaces a runs table.
+    """Writes a runs table; an existing file is replaced only once the new one is complete.
 
     Args:
         path: The CSV file.
-        rows: One mapping a run; columns are all keys, in the order first met.
+        rows: One mapping per run. Columns are all keys, in order of first appearance.
 
     Raises:
-        ScalaxError: It cannot be written; what stood there is untouched.
+        ScalaxError: The file cannot be written; an existing one is unchanged.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
@@ -31,5 +31,5 @@ def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """Floats in full, so that reading gives them back to the bit."""
+    """Writes floats in full precision, so that reading restores every bit."""
     return repr(value) if isinstance(value, float) else value

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scalax.errors import ScalaxError
 from scalax.files import read_bytes
+from scalax.fit.settings import FitSettings
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
 from scalax.sweep.recipe import Positive, RecipeSection
@@ -149,16 +150,6 @@ OF_A_SWEEP = ("checkpoint_seconds", "writers", "keep_checkpoints", "hang_seconds
 """Keys of [train] that all runs of a sweep share; the others may differ by run."""
 
 
-class FitSection(Settings):
-    """``[fit]``: the law and how it is fitted."""
-
-    law: str = "chinchilla"
-    metric: str = "loss"
-    weights: Literal["flat", "compute", "flops"] = "flat"
-    delta: Positive = 1e-3
-    bootstrap: Annotated[int, Field(ge=0)] = 1000
-
-
 class Check(Settings):
     """``[check]``: larger runs, trained after the fit, to test its forecast."""
 
@@ -191,7 +182,7 @@ class Experiment(Settings):
     sweep: Annotated[Grid | IsoFlop | Listed, Field(discriminator="kind")]
     recipe: RecipeSection = RecipeSection()
     train: Train = Train()
-    fit: FitSection = FitSection()
+    fit: FitSettings = FitSettings()
     check: Check | None = None
 
     @model_validator(mode="after")

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from scalax.errors import ScalaxError
 from scalax.files import write_json
-from scalax.fit.estimate import FitSettings, fit_table
+from scalax.fit.estimate import fit_table, rows_of
 from scalax.fit.hyperparameters import Tuning
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
 from scalax.report.outcome_text import compute_spent
-from scalax.runs.clean import best_per_point, clean
-from scalax.runs.read import read_runs
 from scalax.sweep.execution_plan import Schedule
 from scalax.sweep.expand import Plan, RunPlan, row
 from scalax.sweep.experiment import Experiment
@@ -107,7 +105,7 @@ def finish(
         executor.ended()  # a kill may have come between a result and its row
         fit, notes = _fit(folder, experiment)
         transfers = executor.family.transfers_rate(plan.fitted[0].spec.shape)
-        tuning, told = tune_sweep(folder, plan, metric=experiment.fit.metric, transfers=transfers)
+        tuning, told = tune_sweep(folder, plan, settings=experiment.fit, transfers=transfers)
         notes = [*notes, *told]
         check = _forecast(folder, fit, plan)
     train_all(executor, schedule.checks)
@@ -137,19 +135,8 @@ def rows_so_far(executor: Executor, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _fit(folder: Path, experiment: Experiment) -> tuple[Fit | None, list[str]]:
-    asked = experiment.fit
-    settings = FitSettings(
-        law=asked.law,
-        metric=asked.metric,
-        weights=asked.weights,
-        delta=asked.delta,
-        bootstrap=asked.bootstrap,
-        seed=experiment.seed,
-        rollout=True,
-    )
     try:
-        runs = clean(read_runs(folder, metric=asked.metric), metric=asked.metric)
-        fit = fit_table(best_per_point(runs, asked.metric), settings)
+        fit = fit_table(rows_of(folder, experiment.fit), experiment.fit)
     except ScalaxError as error:  # the runs stand; only the law could not be had from them
         return None, [f"no law was fitted: {error}"]
     fit.save(folder / "fit.json")
