@@ -15,12 +15,15 @@ import numpy as np
 from scalax.errors import ScalaxError
 from scalax.fit.backtest import Rollout, roll_out
 from scalax.fit.calibration import ALONE_SCALE, PRIOR_SCALE, calibrated
+from scalax.fit.constraints import constrain
 from scalax.fit.cost import Cost
-from scalax.fit.ensemble import Member, fit_members
+from scalax.fit.ensemble import Member
 from scalax.fit.keywords import takes_settings
+from scalax.fit.objective import Objective
 from scalax.fit.prepare import prepare_runs
-from scalax.fit.rows import WEIGHTS, budget_column
+from scalax.fit.rows import WEIGHTS, budget_column, row_weights
 from scalax.fit.settings import ObjectiveSettings
+from scalax.fit.solve import solve
 from scalax.laws.base import Law
 from scalax.laws.resolve import LawLike, resolve_law
 from scalax.runs.read import SCALE_COLUMNS
@@ -140,15 +143,12 @@ def compare(runs: Table, laws: Sequence[LawLike] | None = None, **settings: Any)
             where=table.source,
             fix="give runs at three budgets or more",
         )
-    thetas = backtest.thetas[backtest.count]
-    if len(backtest.label) < len(table):  # backtests used a sample; the estimate uses every row
-        thetas = _on_every_row(table, backtest.members, chosen.metric, cost, along)
     scores = [
         replace(
             score(single_member(backtest, k), prior_scale=ALONE_SCALE),
-            coefficients=coefficients_of(member.law, theta),
+            coefficients=_estimate(table, member, chosen.metric, cost),
         )
-        for k, (member, theta) in enumerate(zip(backtest.members, thetas, strict=True))
+        for k, member in enumerate(backtest.members)
     ]
     return sorted(scores, key=lambda s: s.interval_score)
 
@@ -228,12 +228,10 @@ def score(backtest: Rollout, *, prior_scale: float = PRIOR_SCALE) -> Score:
     )
 
 
-def _on_every_row(
-    runs: Runs, members: list[Member], metric: str, cost: Cost, along: str
-) -> list[np.ndarray]:
-    """Returns theta of each member fitted to all rows, each [coefficients]."""
-    names = {along, *(name for member in members for name in member.law.columns)}
-    columns = {name: np.asarray(runs[name], float) for name in names}
-    columns.setdefault("flops", runs["flops"] if "flops" in runs else runs[along])
-    thetas = fit_members(members, columns, np.log(runs[metric]), cost=cost, held_back=False)
-    return [np.zeros(0) if theta is None else theta for theta in thetas]
+def _estimate(runs: Runs, member: Member, metric: str, cost: Cost) -> dict[str, float] | None:
+    """Returns the coefficients on all rows, exactly as `scalax.fit` estimates them."""
+    columns = {name: np.asarray(runs[name], float) for name in member.law.columns}
+    objective = Objective(member.law, columns, np.log(runs[metric]), cost)
+    weights = row_weights(runs, member.weights)
+    solution = solve(objective, weights, constrain(member.law, {}, (), {}))
+    return None if solution is None else coefficients_of(member.law, solution.theta)

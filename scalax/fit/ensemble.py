@@ -17,7 +17,6 @@ from scalax.fit.cost import Cost
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective, Prior
 from scalax.fit.rows import weigh
-from scalax.fit.solve import solve
 from scalax.fit.starts import grid_starts
 from scalax.laws.base import Coefficient, Law
 
@@ -97,14 +96,12 @@ def fit_members(
         log_measured: Logarithm of the measured metric, [rows].
         cost: Of a log residual.
         held: What the fit may move, where all members are of one law.
-        held_back: Whether the priors apply. Without them each member is fitted exactly as
-            `scalax.fit.estimate.fit` fits it.
+        held_back: Whether the priors apply. Without them the objective is that of
+            `scalax.fit.estimate.fit`.
 
     Returns:
         Theta [coefficients] of each member; None where its law is not finite on the rows.
     """
-    if not held_back:
-        return [_solved(member, columns, log_measured, cost, held) for member in members]
     found: dict[int, np.ndarray | None] = {}
     for law in {id(m.law): m.law for m in members}.values():
         mine = [k for k, m in enumerate(members) if m.law is law]
@@ -114,7 +111,7 @@ def fit_members(
             log_measured,
             cost,
             limits=held.limits if held else {},
-            prior=forecast_prior(law, log_measured, cost.delta),
+            prior=forecast_prior(law, log_measured, cost.delta) if held_back else None,
         )
         free = held or constrain(law, {}, (), {})
         weights = [weigh(columns["flops"], members[k].weights) for k in mine]
@@ -136,23 +133,6 @@ def fit_members(
             best = at[np.argmin(solved.value[at])] if at.size else None
             found[k] = None if best is None else free.expand(solved.theta[best][None])[0]
     return [found[k] for k in range(len(members))]
-
-
-def _solved(
-    member: Member,
-    columns: Mapping[str, np.ndarray],
-    log_measured: np.ndarray,
-    cost: Cost,
-    constraints: Constraints | None,
-) -> np.ndarray | None:
-    """Returns theta without priors, [coefficients]; None where the loss is not finite."""
-    law, limits = member.law, constraints.limits if constraints else {}
-    objective = Objective(
-        law, {name: columns[name] for name in law.columns}, log_measured, cost, limits=limits
-    )
-    weights = weigh(columns["flops"], member.weights)
-    solution = solve(objective, weights, constraints or constrain(law, {}, (), {}))
-    return None if solution is None else solution.theta
 
 
 def log_forecast(law: Law, theta: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -68,6 +68,7 @@ def test_compare_ranks_the_true_form_first():
     best = scores[0].to_json()
     assert set(best) == {
         "law", "weights", "mean_error", "median_error", "coverage", "interval_score", "cutoffs",
+        "coefficients",
     }  # fmt: skip
 
 
