@@ -15,7 +15,6 @@ import numpy as np
 
 from scalax.laws.base import Array
 from scalax.predict.columns import assumptions, positive
-from scalax.predict.ensemble_law import Mixture
 from scalax.predict.fit_result import Fit
 
 _DECADES = 12.0
@@ -131,11 +130,11 @@ def _interval(
 ) -> tuple[float | None, float | None, list[str]]:
     """The ends of the multiplier's interval, None where unknown, and what they stand for."""
     for name, fit in (("A", a), ("B", b)):
-        if fit.error is None and not fit.samples:
+        if fit.error is None and not len(fit.samples):
             return None, None, [f"no interval: {name} has neither samples nor errors of rollouts"]
     if a.error is None and b.error is None:
         count = min(len(a.samples), len(b.samples), _MOST_SAMPLES)
-        drawn_a, drawn_b = _drawn(a, count), _drawn(b, count)
+        drawn_a, drawn_b = a.sampled_coefficients(count), b.sampled_coefficients(count)
         # Two fits by one seed resample the same rows: a shuffle keeps their draws apart.
         order = np.random.default_rng(0).permutation(count)
         drawn_b = {name: column[order] for name, column in drawn_b.items()}
@@ -163,11 +162,9 @@ def _interval(
 def _half_width(fit: Fit, flops: float) -> float:
     """Half the interval of the log of a frontier's loss."""
     if fit.error is not None:
-        spread = 0.0
-        if isinstance(fit.form, Mixture):
-            spread = float(fit.form.spread(_frontier(fit, {}, flops)))
+        spread = float(fit.loss_spread(_frontier(fit, fit.coefficients or {}, flops)))
         return float(fit.error.quantile * fit.error.scale(flops, spread))
-    drawn = _drawn(fit, min(len(fit.samples), _MOST_SAMPLES))
+    drawn = fit.sampled_coefficients(_MOST_SAMPLES)
     tail = (1 - fit.level) / 2
     low, high = np.nanquantile(np.log(frontier_loss(fit, drawn, flops)), [tail, 1 - tail])
     return float(high - low) / 2
@@ -183,11 +180,6 @@ def _multiplier(a: Fit, c: Mapping[str, Array], target: Array, flops: float) -> 
         above = frontier_loss(a, c, flops * np.exp(middle)) > target
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return np.where(reached, np.exp((low + high) / 2), np.inf)
-
-
-def _drawn(fit: Fit, count: int) -> dict[str, np.ndarray]:
-    rows = np.asarray(fit.samples, dtype=float)[:count]
-    return dict(zip((c.name for c in fit.form.coefficients), rows.T, strict=True))
 
 
 def _finite(value: float | None) -> float | None:

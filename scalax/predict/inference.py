@@ -75,8 +75,8 @@ def allocate_with_inference(
     if not all(math.isfinite(float(v)) for v in best.values()):
         raise ScalaxError(_unreachable(fit, flops, target_loss), where="allocate")
     intervals: dict[str, list[float] | None] = dict.fromkeys(("params", "tokens", "loss"))
-    if fit.samples:
-        rows = np.asarray(fit.samples, dtype=float)
+    if len(fit.samples):
+        rows = fit.samples
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_SAMPLES)).astype(int)]
         names = [c.name for c in fit.form.coefficients]
         found = problem.solve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalax.predict.answers import Allocation
+from scalax.predict.ensemble_law import EnsembleMember
 from scalax.report.allocation_text import allocation_lines, members_by_form
 from scalax.report.hyperparameter_text import tuning_lines
 
@@ -19,7 +20,9 @@ def outcome_lines(outcome: dict[str, Any], allocation: Allocation | None, unit: 
         else:
             named = ", ".join(
                 f"{share:.0%} {law} ({weights} weights{f', {count} draws' if count > 1 else ''})"
-                for law, weights, share, count in members_by_form(fit["members"])
+                for law, weights, share, count in members_by_form(
+                    EnsembleMember(**m) for m in fit["members"]
+                )
             )
         lines.append(f"law {fit['law']}: {named} ({fit['rows']} runs)")
     lines += [check_line(check, unit) for check in outcome["check"]]
