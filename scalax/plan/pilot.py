@@ -83,7 +83,7 @@ class Pilot:
                     "params": run.counts.params,
                     "tokens": run.spec.units,
                     "flops": run.flops,
-                    "trunk": run.trunk,
+                    "trunk": run.trunk_name,
                 }
                 for run in self.plan.fitted
             ],

@@ -1,4 +1,4 @@
-"""Draws the figures of a sweep as PNG: loss curves, loss against compute, forecast against measured.
+"""Draws the figures of a sweep as PNG: loss curves, loss by compute, and the tested forecast.
 
 The figures show the files of the sweep's folder and its outcome.
 """

@@ -64,5 +64,7 @@ def _setting_path(key: str) -> list[str]:
     raise ScalaxError(
         "unknown setting",
         where=f"sweep.axes.{key}",
-        fix=suggest(key, ["seed", *Train.model_fields]) + "; settings of the family are model.KEY",
+        fix=suggest(
+            key, ["seed", *Train.model_fields], otherwise="write model.KEY for a key of the family"
+        ),
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from scalax.distributed.stopping import Diverged
 from scalax.files import remove_tree
 from scalax.runs.schema import RunResult
 from scalax.sweep.context import SweepContext
@@ -25,7 +26,6 @@ from scalax.train.profile import Profile
 from scalax.train.program import Program, TrainState
 from scalax.train.records import write_spec
 from scalax.train.settings import TrainSpec
-from scalax.train.stopping import Diverged
 
 
 @dataclass(frozen=True)

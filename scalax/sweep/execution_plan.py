@@ -100,8 +100,9 @@ def _make(plan: Plan, choose: ChooseSize) -> dict[str, Any]:
             units.append({"groups": names, "why": "no other run has its shape"})
             continue
         choice = choose(groups)
-        for first in range(0, len(names), choice.size):
-            units.append({"groups": names[first : first + choice.size], "why": choice.reason})
+        starts = range(0, len(names), choice.size)
+        parts = [names[first : first + choice.size] for first in starts]
+        units += [{"groups": part, "why": choice.reason} for part in parts]
         if choice.speeds:
             speeds = {str(size): speed for size, speed in choice.speeds.items()}
             measured.append({"groups": names, "units_per_second": speeds})

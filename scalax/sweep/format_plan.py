@@ -37,9 +37,9 @@ def plan_summary(plan: Plan) -> str:
         f"about {duration(seconds)} of training on this machine" if seconds else "time unknown here"
     )
     return (
-        f"{len(plan.fitted)} runs and {len(plan.check_runs)} to check, {spent:.3g} FLOPs{saved}, {time}; "
-        f"data {plan.data.name}, {plan.data.train_examples * plan.data.units_per_example:,} "
-        f"distinct {plan.data.unit}"
+        f"{len(plan.fitted)} runs and {len(plan.check_runs)} to check, "
+        f"{spent:.3g} FLOPs{saved}, {time}; data {plan.data.name}, "
+        f"{plan.data.train_examples * plan.data.units_per_example:,} distinct {plan.data.unit}"
     )
 
 
@@ -55,7 +55,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "tokens": run.spec.units,
                 "flops": run.flops,
                 "flops_spent": run.flops_spent,
-                "trunk": run.trunk.name if run.trunk else None,
+                "trunk": run.trunk_name,
                 "steps": run.spec.steps,
             }
             for run in plan.runs

@@ -15,11 +15,11 @@ from typing import Any
 
 import jax
 
+from scalax.distributed.stopping import Stopped
 from scalax.sweep.execute import Executor
 from scalax.sweep.plan import Group
 from scalax.sweep.programs import choose_mesh
 from scalax.train.measure import peak
-from scalax.train.stopping import Stopped
 
 SECONDS = 1.0
 """Seconds between looks at the results of other jobs."""

@@ -58,6 +58,11 @@ class Run:
     trunk: Trunk | None
     axes: Mapping[str, Any]
 
+    @property
+    def trunk_name(self) -> str | None:
+        """Name of the trunk, or None."""
+        return self.trunk.name if self.trunk else None
+
     def row(self, data: DataSpec) -> RunRow:
         """Returns the run's row of runs.csv before the run is trained."""
         spec = self.spec
@@ -74,7 +79,7 @@ class Run:
             flops_6nd=ComputeRule().flops(self.counts.params, spec.units),
             flops_spent=self.flops_spent,
             unique_tokens=min(spec.units, data.train_examples * data.units_per_example),
-            trunk=self.trunk.name if self.trunk else None,
+            trunk=self.trunk_name,
             seed=spec.seed,
             learning_rate=spec.recipe.learning_rate,
             batch_tokens=spec.units_per_step,
@@ -110,7 +115,7 @@ class Group:
     @property
     def member_names(self) -> list[str]:
         """For each member, the name of its trunk, or of its single run."""
-        return [runs[0].trunk.name if runs[0].trunk else runs[0].name for runs in self.members]
+        return [runs[0].trunk_name or runs[0].name for runs in self.members]
 
     @property
     def runs(self) -> list[Run]:
