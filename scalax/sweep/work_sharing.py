@@ -18,7 +18,7 @@ from scalax.distributed.folder_lock import Hold, Leases
 from scalax.distributed.hosts import Hosts
 from scalax.distributed.lease import Lease
 from scalax.distributed.stopping import Stopped
-from scalax.sweep.execution_plan import Unit
+from scalax.sweep.plan import Group
 
 SECONDS = 1.0
 """Between tries to begin while another job does, or may."""
@@ -78,9 +78,9 @@ class Alone:
                 raise Stopped
             time.sleep(SECONDS)
 
-    def claim(self, unit: Unit) -> AbstractContextManager[object] | None:
-        """Claims a unit until the context is left; None where another job has it."""
-        del unit
+    def claim(self, group: Group) -> AbstractContextManager[object] | None:
+        """Claims a group until the context is left; None where another job has it."""
+        del group
         return nullcontext()
 
     def ending(self) -> AbstractContextManager[str | None]:
@@ -128,9 +128,9 @@ class Sharing(Alone):
             self._reported = self._hosts.agree(self._report.is_file())
             yield
 
-    def claim(self, unit: Unit) -> AbstractContextManager[object] | None:
+    def claim(self, group: Group) -> AbstractContextManager[object] | None:
         """As `Alone.claim`."""
-        return self.take(f"unit-{unit.name}")
+        return self.take(f"unit-{group.name}")
 
     @contextmanager
     def ending(self) -> Iterator[str | None]:
