@@ -93,9 +93,9 @@ class Trial:
         program = self.program(spec, members)
         step = _Stepper(program, spec, self.data)
         first = step.seconds(1)
-        count = self.hosts.agree(max(2, round(SECONDS / max(step.seconds(2) / 2, 1e-6))))
+        count = self.hosts.broadcast(max(2, round(SECONDS / max(step.seconds(2) / 2, 1e-6))))
         each = min(step.seconds(count) for _ in range(TURNS)) / count
-        found: list[float] = self.hosts.agree([first, each])
+        found: list[float] = self.hosts.broadcast([first, each])
         return found[0], found[1]
 
 

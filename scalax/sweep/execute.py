@@ -90,7 +90,7 @@ class Executor:
     def finished(self, unit: Unit) -> bool:
         """Whether all runs of a unit have their results."""
         done = all(self.result(run) is not None for row in unit.rows for run in row)
-        return bool(self.hosts.agree(done))
+        return bool(self.hosts.broadcast(done))
 
     def execute(self, unit: Unit, devices: list[Any] | None = None) -> None:
         """Trains the runs of a unit that are not done; several units may train at once.
@@ -213,7 +213,7 @@ class Executor:
         for k, member in enumerate(job.members):
             if not member.over:
                 folder = member.folder / "checkpoints"
-                if self.hosts.agree(folder.is_dir()):
+                if self.hosts.broadcast(folder.is_dir()):
                     self.hosts.on_first(partial(remove_tree, folder))
                 own = Checkpoints(folder, hosts=self.hosts)
                 own.save(
@@ -276,7 +276,7 @@ class Executor:
         for name, spec in specs.items():
             record = {"name": name, **spec.to_json()}
             self.hosts.on_first(partial(write_spec, self._place(name), record))
-        over = self.hosts.agree([self._read(self._place(name)) is not None for name in specs])
+        over = self.hosts.broadcast([self._read(self._place(name)) is not None for name in specs])
         members = [
             Member(spec, self._place(name), out)
             for (name, spec), out in zip(specs.items(), over, strict=True)

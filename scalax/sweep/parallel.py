@@ -154,6 +154,6 @@ class _Session:
             self._error = error
 
     def _look_again(self) -> None:
-        if self._executor.hosts.stop_asked(self._executor.stop()):
+        if self._executor.hosts.stop_requested(self._executor.stop()):
             raise Stopped
         time.sleep(SECONDS)

@@ -30,7 +30,7 @@ from scalax.sweep.expand import Plan, expand, row
 from scalax.sweep.experiment import Experiment, read_experiment
 from scalax.sweep.finish import Outcome, finish, rows_so_far
 from scalax.sweep.progress import Quiet, Reporter
-from scalax.sweep.work_sharing import Alone, Sharing
+from scalax.sweep.work_sharing import ExclusiveJob, WorkSharing
 from scalax.train.profile import Profile
 from scalax.train.writers import check_writers
 
@@ -169,7 +169,7 @@ def run_prepared(
     from scalax.devices import prepare as prepare_devices
 
     prepare_devices()
-    from scalax.distributed.hosts import joined
+    from scalax.distributed.hosts import join_hosts
     from scalax.train.compile_cache import keep_compiled
     from scalax.train.expected import check_devices
 
@@ -177,17 +177,17 @@ def run_prepared(
     profile.check(max(run.spec.steps for run in prepared.plan.runs))
 
     folder = as_path(out) if out is not None else Path("out") / prepared.experiment.name
-    with joined(cluster) as hosts:
+    with join_hosts(cluster) as hosts:
         keep_compiled(compile_cache)
-        hosts.same("the experiment", _digest(prepared, folder))
+        hosts.require_equal("the experiment", _digest(prepared, folder))
         specs = [run.spec for run in prepared.plan.runs]
         parts = [spec.recipe.batch // spec.accumulate for spec in specs]
-        hosts.each(lambda: check_devices(specs[0].mesh, parts))
+        hosts.on_every(lambda: check_devices(specs[0].mesh, parts))
         told = reporter if hosts.first else Quiet()
         if share_seconds is None:
-            jobs = Alone(folder, hosts, told.note)
+            jobs = ExclusiveJob(folder, hosts, told.note)
         else:
-            jobs = Sharing(folder, hosts, told.note, share_seconds)
+            jobs = WorkSharing(folder, hosts, told.note, share_seconds)
         with jobs:
             return _run_steps(prepared, folder, hosts, told, stop, profile, jobs)
 
@@ -199,7 +199,7 @@ def _run_steps(
     reporter: Reporter,
     stop: Callable[[], bool],
     profile: Profile,
-    jobs: Alone,
+    jobs: ExclusiveJob,
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
     from scalax.data.pipeline import load_ahead
@@ -229,13 +229,13 @@ def _run_steps(
         if experiment.train.hang_seconds == "none"
         else experiment.train.hang_seconds,
     )
-    with jobs.beginning(stop):
+    with jobs.starting(stop):
         hosts.on_first(lambda: _write_resolved(folder, experiment))
-        hosts.sees(folder / "experiment.toml")
+        hosts.require_shared_file(folder / "experiment.toml")
         reporter.start(plan)
         schedule = _schedule(experiment, plan, executor, reporter)
     train_all(executor, schedule.fitted, jobs.claim)
-    with jobs.ending() as other:
+    with jobs.finishing() as other:
         if other is None:
             return finish(executor, plan, experiment, schedule, reporter)
         reporter.note(f"the end is left to {other}: the fit, the check runs and the report")
