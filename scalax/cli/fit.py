@@ -161,12 +161,12 @@ def _tuning(runs: str, out: str | None, as_json: bool, settings: dict[str, Any])
     if as_json:
         print_json(record)
         return
-    for line in tuning_lines(record, "tokens"):
+    for line in tuning_lines(found, "tokens"):
         click.echo(line)
     click.echo()
-    table(["law", "number", "estimate", f"{found.level:.0%} interval"], law_rows(record))
+    table(["law", "number", "estimate", f"{found.level:.0%} interval"], law_rows(found))
     click.echo()
-    table(*optimum_rows(record, "tokens"))
+    table(*optimum_rows(found, "tokens"))
 
 
 def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) -> None:

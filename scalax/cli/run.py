@@ -120,7 +120,7 @@ def run(
     if as_json:
         print_json(outcome.to_json())
         return
-    for line in outcome_lines(outcome.to_json(), outcome.allocation, plan.data.unit):
+    for line in outcome_lines(outcome):
         click.echo(line)
 
 

@@ -29,7 +29,8 @@ from scalax.predict.fit_result import Fit, published_fit
 from scalax.predict.published_law import PublishedLaw
 from scalax.predict.read_fit import read_fit
 from scalax.runs.table import Runs
-from scalax.sweep.expand import Plan, expand
+from scalax.sweep.expand import expand
+from scalax.sweep.plan import Plan
 
 PRIOR = "prior"
 LEVEL = 0.9
@@ -82,7 +83,7 @@ class Pilot:
                     "params": run.counts.params,
                     "tokens": run.spec.units,
                     "flops": run.flops,
-                    "trunk": run.trunk,
+                    "trunk": run.trunk_name,
                 }
                 for run in self.plan.fitted
             ],

@@ -265,8 +265,7 @@ def _usual_rows(
 
 def _designed(path: str | Path) -> list[dict[str, Any]]:
     """The rows that an experiment states, before they are measured."""
-    from scalax.sweep.expand import row
     from scalax.sweep.run import prepare
 
     prepared = prepare(path)
-    return [row(run, prepared.plan.data) for run in prepared.plan.runs]
+    return [run.row(prepared.plan.data).to_dict() for run in prepared.plan.runs]

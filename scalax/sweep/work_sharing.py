@@ -1,7 +1,7 @@
-"""Decides which job trains which unit of a sweep: one exclusive job, or several with leases.
+"""Decides which job trains which group of a sweep: one exclusive job, or several with leases.
 
-A sharing job holds one lease for each unit that it trains and one while it ends the sweep. When a
-job dies, its leases expire and another job resumes its units from their last checkpoints.
+A sharing job holds one lease for each group that it trains and one while it ends the sweep. When a
+job dies, its leases expire and another job resumes its groups from their last checkpoints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scalax.distributed.folder_lock import FolderLock
 from scalax.distributed.hosts import Hosts
 from scalax.distributed.lease import Lease
 from scalax.distributed.stopping import Stopped
-from scalax.sweep.execution_plan import Unit
+from scalax.sweep.plan import Group
 
 POLL_SECONDS = 1.0
 """Time between attempts to start while another job starts or may be alive."""
@@ -63,9 +63,9 @@ class ExclusiveJob:
         self._wait(self._describe_sharing_job, stop)
         yield
 
-    def claim(self, unit: Unit) -> AbstractContextManager[object] | None:
-        """Claims a unit until the context exits. Returns None if another job has claimed it."""
-        del unit
+    def claim(self, group: Group) -> AbstractContextManager[object] | None:
+        """Claims a group until the context exits. Returns None if another job has claimed it."""
+        del group
         return nullcontext()
 
     def finishing(self) -> AbstractContextManager[str | None]:
@@ -115,13 +115,13 @@ class ExclusiveJob:
 
 
 class WorkSharing(ExclusiveJob):
-    """A job that trains the units of a folder that no other job has claimed.
+    """A job that trains the groups of a folder that no other job has claimed.
 
     Args:
         folder: Folder of the sweep.
         hosts: Processes of this job. Process 0 acquires the leases.
         notify: As in `ExclusiveJob`.
-        seconds: Time without a sign of a job after which others take over its units.
+        seconds: Time without a sign of a job after which others take over its groups.
     """
 
     def __init__(
@@ -146,9 +146,9 @@ class WorkSharing(ExclusiveJob):
             self._had_report = self._has_report()
             yield
 
-    def claim(self, unit: Unit) -> AbstractContextManager[object] | None:
-        """Claims a unit until the context exits. Returns None if another job has claimed it."""
-        return self._acquire(f"unit-{unit.name}")
+    def claim(self, group: Group) -> AbstractContextManager[object] | None:
+        """Claims a group until the context exits. Returns None if another job has claimed it."""
+        return self._acquire(f"unit-{group.name}")
 
     @contextmanager
     def finishing(self) -> Iterator[str | None]:
