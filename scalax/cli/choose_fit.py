@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from scalax.errors import ScalaxError
-from scalax.predict.fit_result import Fit
-from scalax.predict.protocol import ScalingLaw
+from scalax.predict.protocol import LossLaw, ScalingLaw
 from scalax.predict.published_law import published_fit
 from scalax.predict.read_fit import read_fit
 
@@ -51,7 +50,7 @@ def law_or_file(law: str) -> ScalingLaw:
     return read_fit(law) if law.endswith(".json") else published_fit(law)
 
 
-def loss_law(found: ScalingLaw) -> Fit:
+def loss_law(found: ScalingLaw) -> LossLaw:
     """The law of the loss in what was chosen.
 
     Raises:

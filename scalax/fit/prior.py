@@ -17,7 +17,7 @@ from scalax.errors import ScalaxError
 from scalax.laws.base import ComputeRule
 from scalax.laws.published import published
 from scalax.predict.fit_result import Fit
-from scalax.predict.protocol import ScalingLaw
+from scalax.predict.protocol import LossLaw, ScalingLaw
 from scalax.predict.published_law import published_fit
 
 LEVEL, SLOPE, SHARE, SPLIT, RATIO, BEND = range(6)
@@ -201,7 +201,7 @@ def coordinates(law: ScalingLaw, anchor: float) -> np.ndarray:
     return found
 
 
-def _best_sizes(loss: Fit, budget: float) -> list[float]:
+def _best_sizes(loss: LossLaw, budget: float) -> list[float]:
     params, _ = loss.form.allocate(loss.coefficients or {}, budget, loss.compute)
     return [math.log(loss.compute.coefficient) + loss.compute.exponent * math.log(float(params))]
 
@@ -264,7 +264,7 @@ def believed(law: ScalingLaw, anchor: float) -> Belief:
     return Belief(anchor, mean, covariance)
 
 
-def _singles(fit: Fit) -> list[Fit]:
+def _singles(fit: LossLaw) -> list[Fit]:
     """The laws whose spread is the fit's uncertainty."""
     if fit.members:
         return [Fit(m.law, m.coefficients, compute=fit.compute) for m in fit.members]

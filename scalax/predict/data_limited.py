@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from scalax.laws.base import ComputeRule
 from scalax.predict.answers import Allocation
 from scalax.predict.columns import positive
+from scalax.predict.protocol import ScalingLaw
 from scalax.predict.recommend import recommend
-
-if TYPE_CHECKING:
-    from scalax.predict.protocol import ScalingLaw
 
 
 def allocate_limited(

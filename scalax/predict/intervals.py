@@ -6,15 +6,13 @@ It never evaluates the coefficients' estimate itself, except through the fit tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from scalax.array_types import Float
 from scalax.predict.extrapolation import distance_outside
-
-if TYPE_CHECKING:
-    from scalax.predict.fit_result import Fit
+from scalax.predict.protocol import LossLaw
 
 Intervals = dict[str, list[float] | None]
 """``[low, high]`` of params, tokens and loss; None where unknown."""
@@ -22,7 +20,7 @@ Intervals = dict[str, list[float] | None]
 NO_INTERVALS = ("params", "tokens", "loss")
 
 
-def loss_intervals(fit: Fit, x: Mapping[str, Any], size: int) -> tuple[list[Any], list[Any]]:
+def loss_intervals(fit: LossLaw, x: Mapping[str, Any], size: int) -> tuple[list[Any], list[Any]]:
     """Returns the low and high ends for a new measurement at each point.
 
     They come from the errors of backtests; without them, from quantiles of resampled laws, each
@@ -55,7 +53,12 @@ def loss_intervals(fit: Fit, x: Mapping[str, Any], size: int) -> tuple[list[Any]
 
 
 def split_intervals(
-    fit: Fit, flops: float, params: float, tokens: float, loss: float, extra: Mapping[str, float]
+    fit: LossLaw,
+    flops: float,
+    params: float,
+    tokens: float,
+    loss: float,
+    extra: Mapping[str, float],
 ) -> Intervals:
     """Returns the intervals of an allocation.
 
@@ -82,7 +85,9 @@ def split_intervals(
     }
 
 
-def _from_errors(fit: Fit, flops: float, params: float, tokens: float, loss: float) -> Intervals:
+def _from_errors(
+    fit: LossLaw, flops: float, params: float, tokens: float, loss: float
+) -> Intervals:
     """Intervals from the errors of backtests; those of N* and D* mirror each other."""
     assert fit.error is not None
     x = {"params": params, "tokens": tokens}
