@@ -112,16 +112,15 @@ def _hyperparameters(runs: str, out: str | None, as_json: bool, settings: dict[s
     if out:
         result.save(out)
     warn(result.notes)
-    record = result.to_json()
     if as_json:
-        print_json(record)
+        print_json(result.to_json())
         return
-    for line in tuning_lines(record, "tokens"):
+    for line in tuning_lines(result, "tokens"):
         click.echo(line)
     click.echo()
-    table(["law", "number", "estimate", f"{result.level:.0%} interval"], law_rows(record))
+    table(["law", "number", "estimate", f"{result.level:.0%} interval"], law_rows(result))
     click.echo()
-    table(*optimum_rows(record, "tokens"))
+    table(*optimum_rows(result, "tokens"))
 
 
 def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) -> None:
@@ -176,10 +175,10 @@ def _show_members(result: Fit) -> None:
         ["share", "law", "weights", "coefficients"],
         (
             [
-                f"{m['share']:.1%}",
-                m["law"],
-                m["weights"],
-                ", ".join(f"{name} {value:.5g}" for name, value in m["coefficients"].items()),
+                f"{m.share:.1%}",
+                m.law,
+                m.weights,
+                ", ".join(f"{name} {value:.5g}" for name, value in m.coefficients.items()),
             ]
             for m in result.members[:_SHOWN]
         ),

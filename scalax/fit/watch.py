@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scalax.errors import ScalaxError
-from scalax.files import version
+from scalax.files import file_version
 from scalax.predict.fit_result import Fit
 from scalax.runs.read import table_file
 
@@ -26,7 +26,7 @@ def watch(path: str | Path, refit: Callable[[], Fit], every: float) -> Iterator[
     seen: tuple[str, int] | None = None
     while True:
         try:
-            now = version(table_file(path))
+            now = file_version(table_file(path))
         except OSError:
             now = ("", 0)
         if now != seen:

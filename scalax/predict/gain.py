@@ -15,8 +15,7 @@ import numpy as np
 
 from scalax.laws.base import Array
 from scalax.predict.columns import assumptions, positive
-from scalax.predict.ensemble_law import Mixture
-from scalax.predict.fit_result import Fit
+from scalax.predict.protocol import LossLaw
 
 _DECADES = 12.0
 _MOST_SAMPLES = 1000
@@ -54,7 +53,7 @@ class Gain:
         return asdict(self)
 
 
-def compute_multiplier(a: Fit, b: Fit, flops: float) -> Gain:
+def compute_multiplier(a: LossLaw, b: LossLaw, flops: float) -> Gain:
     """Returns the compute multiplier of B over A at a budget.
 
     Args:
@@ -95,7 +94,7 @@ def compute_multiplier(a: Fit, b: Fit, flops: float) -> Gain:
     )
 
 
-def frontier_loss(fit: Fit, c: Mapping[str, Array], flops: Array) -> Array:
+def frontier_loss(fit: LossLaw, c: Mapping[str, Array], flops: Array) -> Array:
     """Returns the least loss that a budget reaches under a law.
 
     Args:
@@ -109,7 +108,7 @@ def frontier_loss(fit: Fit, c: Mapping[str, Array], flops: Array) -> Array:
     return fit.form.loss(np, c, _frontier(fit, c, flops))
 
 
-def _frontier(fit: Fit, c: Mapping[str, Array], flops: Array) -> dict[str, Array]:
+def _frontier(fit: LossLaw, c: Mapping[str, Array], flops: Array) -> dict[str, Array]:
     """Returns the columns at the best split of a budget."""
     form = fit.form
     if form.columns == ("flops",):
@@ -119,15 +118,15 @@ def _frontier(fit: Fit, c: Mapping[str, Array], flops: Array) -> dict[str, Array
 
 
 def _interval(
-    a: Fit, b: Fit, flops: float, target: Array, multiplier: float
+    a: LossLaw, b: LossLaw, flops: float, target: Array, multiplier: float
 ) -> tuple[float | None, float | None, list[str]]:
     """Returns the ends of the interval, None where unknown, and notes on what they contain."""
     for name, fit in (("A", a), ("B", b)):
-        if fit.error is None and not fit.samples:
+        if fit.error is None and not len(fit.samples):
             return None, None, [f"no interval: {name} has neither bootstrap samples nor backtests"]
     if a.error is None and b.error is None:
         count = min(len(a.samples), len(b.samples), _MOST_SAMPLES)
-        drawn_a, drawn_b = _drawn(a, count), _drawn(b, count)
+        drawn_a, drawn_b = a.sampled_coefficients(count), b.sampled_coefficients(count)
         # Two fits with one seed resample the same rows; a shuffle makes their draws independent.
         order = np.random.default_rng(0).permutation(count)
         drawn_b = {name: column[order] for name, column in drawn_b.items()}
@@ -152,20 +151,18 @@ def _interval(
     return low, high, notes
 
 
-def _half_width(fit: Fit, flops: float) -> float:
+def _half_width(fit: LossLaw, flops: float) -> float:
     """Returns half the interval of the log loss on a fit's frontier."""
     if fit.error is not None:
-        spread = 0.0
-        if isinstance(fit.form, Mixture):
-            spread = float(fit.form.spread(_frontier(fit, {}, flops)))
+        spread = float(fit.loss_spread(_frontier(fit, fit.coefficients or {}, flops)))
         return float(fit.error.quantile * fit.error.scale(flops, spread))
-    drawn = _drawn(fit, min(len(fit.samples), _MOST_SAMPLES))
+    drawn = fit.sampled_coefficients(_MOST_SAMPLES)
     tail = (1 - fit.level) / 2
     low, high = np.nanquantile(np.log(frontier_loss(fit, drawn, flops)), [tail, 1 - tail])
     return float(high - low) / 2
 
 
-def _multiplier(a: Fit, c: Mapping[str, Array], target: Array, flops: float) -> Array:
+def _multiplier(a: LossLaw, c: Mapping[str, Array], target: Array, flops: float) -> Array:
     """Returns A's compute over ``flops`` where its frontier meets the target, by bisection."""
     span = _DECADES * math.log(10)
     low, high = np.full(np.shape(target), -span), np.full(np.shape(target), span)
@@ -175,11 +172,6 @@ def _multiplier(a: Fit, c: Mapping[str, Array], target: Array, flops: float) -> 
         above = frontier_loss(a, c, flops * np.exp(middle)) > target
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return np.where(reached, np.exp((low + high) / 2), np.inf)
-
-
-def _drawn(fit: Fit, count: int) -> dict[str, np.ndarray]:
-    rows = np.asarray(fit.samples, dtype=float)[:count]
-    return dict(zip((c.name for c in fit.form.coefficients), rows.T, strict=True))
 
 
 def _finite(value: float | None) -> float | None:

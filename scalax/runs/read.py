@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError
-from scalax.files import on_bucket, place, read_bytes
+from scalax.files import as_path, on_bucket, read_bytes
 from scalax.laws.base import ComputeRule
 from scalax.runs.table import Runs
 from scalax.runs.tabular import Table, runs_from_data_frame, runs_from_mapping
@@ -83,13 +83,13 @@ def read_table(table: Table) -> Runs:
 
 def table_file(path: str | os.PathLike[str]) -> Path:
     """Returns the file of a runs table: the path itself, or runs.csv in a sweep's folder."""
-    file = place(os.fspath(path))
+    file = as_path(os.fspath(path))
     return file / "runs.csv" if file.is_dir() else file
 
 
 def _read_file(path: str | os.PathLike[str]) -> Runs:
     where = os.fspath(path)
-    folder, file = place(where), table_file(path)
+    folder, file = as_path(where), table_file(path)
     if not file.is_file():
         problem = "no runs.csv in this folder" if folder.is_dir() else "no such file"
         raise ScalaxError(problem, where=where, fix=f"give {_EXPECTED}")

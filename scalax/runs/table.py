@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError, suggest
-
-NUMERIC = ("params", "tokens", "flops", "loss")
-"""The columns shown first."""
+from scalax.runs.schema import NUMERIC
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,9 @@ class Runs:
             raise ScalaxError(
                 f"no column {name!r}",
                 where=self.source,
-                fix=f"{suggest(name, self.columns)}; --columns {name}=THEIR_NAME maps one",
+                fix=suggest(
+                    name, self.columns, otherwise=f"map a column with --columns {name}=THEIR_NAME"
+                ),
             )
         return self.columns[name]
 
