@@ -35,7 +35,11 @@ Examples:
 )
 @click.option("--process-id", type=int, metavar="I", help="Index of this process, from 0.")
 @click.option("--num-processes", type=int, metavar="N", help="Number of processes.")
-@click.option("--profile", metavar="START:STOP", help="Profile these steps of the first run that has them.")
+@click.option(
+    "--profile",
+    metavar="START:STOP",
+    help="Profile these steps of the first run that has them.",
+)
 @click.option(
     "--compile-cache",
     metavar="DIR|gs://",
