@@ -226,10 +226,10 @@ def _show(found: Fit) -> None:
             ["share", "law", "weights", "coefficients"],
             (
                 [
-                    f"{m['share']:.1%}",
-                    m["law"],
-                    m["weights"],
-                    ", ".join(f"{name} {value:.5g}" for name, value in m["coefficients"].items()),
+                    f"{m.share:.1%}",
+                    m.law,
+                    m.weights,
+                    ", ".join(f"{name} {value:.5g}" for name, value in m.coefficients.items()),
                 ]
                 for m in found.members[:_SHOWN]
             ),

@@ -81,7 +81,7 @@ def run(
     among machines that are not connected, run it with --share on each of them.
     """
     from scalax.distributed import lease as leases
-    from scalax.distributed.cluster import cluster_of
+    from scalax.distributed.cluster import parse_cluster
     from scalax.distributed.stopping import Stopped
     from scalax.report.outcome_text import outcome_lines
     from scalax.sweep.format_plan import plan_json, plan_rows, plan_summary
@@ -92,7 +92,7 @@ def run(
     if lease_seconds is not None and not share:
         raise click.UsageError("--lease-seconds requires --share")
     steps_to_trace = None if profile is None else Profile.parse(profile)
-    cluster = cluster_of(coordinator, process_id, num_processes)
+    cluster = parse_cluster(coordinator, process_id, num_processes)
     prepared = prepare(experiment, overrides)
     plan = prepared.plan
     if dry_run:

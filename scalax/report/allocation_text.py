@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from scalax.predict.answers import Allocation
+from scalax.predict.ensemble_law import EnsembleMember
 
 
 def allocation_lines(answer: Allocation, unit: str = "tokens") -> list[str]:
@@ -36,16 +36,16 @@ def allocation_lines(answer: Allocation, unit: str = "tokens") -> list[str]:
     ]
 
 
-def members_by_form(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float, int]]:
+def members_by_form(members: Iterable[EnsembleMember]) -> list[tuple[str, str, float, int]]:
     """Groups the members of an ensemble by law and weights.
 
     Args:
-        members: Records with ``law``, ``weights`` and ``share``.
+        members: The members of the ensemble.
 
     Returns:
         For each pair of law and weights: the two names, the total share and the member count.
     """
     shares: dict[tuple[str, str], list[float]] = {}
     for member in members:
-        shares.setdefault((member["law"], member["weights"]), []).append(member["share"])
+        shares.setdefault((member.law, member.weights), []).append(member.share)
     return [(law, weights, sum(part), len(part)) for (law, weights), part in shares.items()]

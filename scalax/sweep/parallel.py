@@ -176,6 +176,6 @@ class _Scheduler:
 
     def _wait_for_others(self) -> None:
         context = self._executor.context
-        if context.hosts.stop_asked(context.stop()):
+        if context.hosts.stop_requested(context.stop()):
             raise Stopped
         time.sleep(SECONDS)
