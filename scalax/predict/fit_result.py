@@ -181,9 +181,9 @@ class Fit:
             n, d = self.form.allocate(drawn, budget, self.compute, *rest)
             at = self.form.loss(np, drawn, self.form.complete({**extra, "params": n, "tokens": d}))
             intervals = {
-                "params": self._quantiles(n),
-                "tokens": self._quantiles(d),
-                "loss": self._quantiles(at),
+                "params": self._quantiles(np.asarray(n)),
+                "tokens": self._quantiles(np.asarray(d)),
+                "loss": self._quantiles(np.asarray(at)),
             }
         notes = [*self.reach(budget, params, tokens), *assumptions(self.form, extra)]
         same = [name for name in ("params", "tokens") if self._constant(name)]

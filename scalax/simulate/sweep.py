@@ -245,7 +245,7 @@ def _usual_rows(
     law: Fit | PublishedLaw, seed: int, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     params, tokens = usual_design(law, rng)
-    flops = law.compute.flops(params, tokens)
+    flops = np.asarray(law.compute.flops(params, tokens))
     return [
         {
             "name": f"n{n:.6g}-d{d:.6g}",
