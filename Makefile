@@ -29,6 +29,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2
@@ -48,4 +49,4 @@ bench-simulator: $(INSTALLED)
 	@$(BIN)/python tools/bench_simulator.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache out
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache out

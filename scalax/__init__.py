@@ -129,7 +129,7 @@ _PUBLIC = {
     "transformer_shape": "scalax.shapes.transformer:shape_for",
 }
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # the only place: pyproject.toml reads it
 __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Allocation",
     "Attention",

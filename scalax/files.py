@@ -1,6 +1,6 @@
 """Writes files whole or not at all: what was there before stays until the new bytes are safe.
 
-A path may be of a bucket, gs://BUCKET/..., which `place` makes of an address.
+A path may be of a bucket, gs://BUCKET/..., which `as_path` makes of an address.
 """
 
 from __future__ import annotations
@@ -79,14 +79,14 @@ def on_bucket(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).startswith("gs://")
 
 
-def place(path: str | os.PathLike[str]) -> Path:
+def as_path(path: str | os.PathLike[str]) -> Path:
     """A path of this machine or of a bucket; `Path` itself would spoil the address of one.
 
     Raises:
         ScalaxError: It names no bucket; or as `bucket_files`.
 
     Example:
-        >>> place("out") / "sweep"
+        >>> as_path("out") / "sweep"
         PosixPath('out/sweep')
     """
     if not on_bucket(path):
@@ -111,10 +111,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     with contextlib.ExitStack() as refused:
         if on_bucket(path):
             refused.enter_context(bucket_errors(path, missing=False))
-        return place(path).read_bytes()
+        return as_path(path).read_bytes()
 
 
-def version(path: str | os.PathLike[str]) -> tuple[str, int]:
+def file_version(path: str | os.PathLike[str]) -> tuple[str, int]:
     """When a file was written, and its size in bytes: they tell whether it changed.
 
     Raises:

@@ -73,12 +73,12 @@ def run(
     """
     from scalax.distributed import lease as leases
     from scalax.distributed.cluster import cluster_of
+    from scalax.distributed.stopping import Stopped
     from scalax.report.outcome_text import outcome_lines
     from scalax.sweep.format_plan import plan_json, plan_rows, plan_summary
     from scalax.sweep.progress import Bars, Lines
     from scalax.sweep.run import prepare, run_prepared
     from scalax.train.profile import Profile
-    from scalax.train.stopping import Stopped
 
     if lease_seconds is not None and not share:
         raise click.UsageError("--lease-seconds is of --share: give both")

@@ -21,8 +21,8 @@ from scalax import errors
 from scalax.distributed import cluster as clusters
 from scalax.distributed.cluster import Cluster
 from scalax.distributed.heartbeat import Heartbeat, catch_abort, end, nothing
+from scalax.distributed.stopping import Stopped
 from scalax.errors import ScalaxError
-from scalax.train.stopping import Stopped
 
 _LONG = 10**9
 """Milliseconds: as long as it takes; the heartbeat ends a wait for a process that is no more."""
@@ -207,8 +207,8 @@ def joined(cluster: Cluster | None) -> Iterator[Hosts]:
     where = f"the coordinator {cluster.coordinator}" if cluster else "the coordinator"
     if cluster is not None and cluster.processes > 1:
         catch_abort(
-            f"{where}: not every process came within 300 s — start the same command on every "
-            "host, and see that each can reach the coordinator's port"
+            f"{where}: not every process came within 300 s. Fix: start the same command on every "
+            "host, and check that each can reach the coordinator's port"
         )
     if not clusters.initialize(cluster):
         yield Hosts()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scalax.errors import ScalaxError
-from scalax.files import place, version
+from scalax.files import as_path, file_version
 from scalax.predict.fit_result import Fit
 
 
@@ -22,12 +22,12 @@ def watch(path: str | Path, refit: Callable[[], Fit], every: float) -> Iterator[
         refit: Reads and fits it.
         every: Seconds between looks.
     """
-    file = place(path)
+    file = as_path(path)
     file = file / "runs.csv" if file.is_dir() else file
     seen: tuple[str, int] | None = None
     while True:
         try:
-            now = version(file)
+            now = file_version(file)
         except OSError:
             now = ("", 0)
         if now != seen:

@@ -81,7 +81,7 @@ class Chip(Settings):
             raise ScalaxError(
                 f"{self.title} has no {precision} products",
                 where="--precision",
-                fix=f"one of {', '.join(sorted(self.peak))}",
+                fix=f"write one of {', '.join(sorted(self.peak))}",
             )
         return rate * self.cores
 
@@ -119,7 +119,7 @@ class Chips:
             fix=(
                 "measure this machine first: scalax simulate calibrate"
                 if low == "cpu"
-                else suggest(low, self.by_name) + "; your own may be given with --chips-file"
+                else suggest(low, self.by_name, otherwise="describe it in a file for --chips-file")
             ),
         )
 

@@ -84,7 +84,9 @@ def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
     def refuse(message: str) -> None:
         near = ", ".join(map(str, itertools.islice(_suggestions(layout, slice_, arch), 4)))
         raise ScalaxError(
-            message, where=f"--mesh {layout}", fix=f"would work: {near or 'another slice'}"
+            message,
+            where=f"--mesh {layout}",
+            fix=f"write one of {near}" if near else "choose another slice",
         )
 
     if layout.devices != slice_.devices:

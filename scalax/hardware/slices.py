@@ -104,7 +104,9 @@ def parse_slice(text: str, chips: Chips) -> Slice:
         near = ", ".join(f"{kind}-{n * per_name}" for n in _near(chip, count / per_name))
         unit = "TensorCores, two a chip" if per_name == 2 else "chips"
         raise ScalaxError(
-            f"no {kind} slice has {count} {unit}", where=f"--chips {text}", fix=f"near: {near}"
+            f"no {kind} slice has {count} {unit}",
+            where=f"--chips {text}",
+            fix=f"write one of {near}",
         )
     if slices > 1 and chip.topology == "host":
         raise ScalaxError("one machine alone is simulated", where=f"--chips {text}", fix="cpu-1")

@@ -17,7 +17,7 @@ import numpy as np
 
 from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.files import place, write_json
+from scalax.files import as_path, write_json
 from scalax.laws.base import ComputeRule, Law
 from scalax.laws.published import get_published
 from scalax.predict.answers import Allocation, Prediction
@@ -209,7 +209,7 @@ class Fit:
 
     def save(self, path: str | Path) -> None:
         """Writes fit.json, whole or not at all."""
-        write_json(place(path), self.to_json())
+        write_json(as_path(path), self.to_json())
 
     def _spread(self, x: Mapping[str, Any]) -> Any:
         """How far the members of an ensemble stand apart, in log units; 0 for a law alone."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError
-from scalax.files import on_bucket, place, read_bytes
+from scalax.files import as_path, on_bucket, read_bytes
 from scalax.laws.base import ComputeRule
 from scalax.runs.table import Runs
 
@@ -51,7 +51,7 @@ def read_runs(
 
 def read_table(path: str | Path) -> Runs:
     """Reads any table as it stands, unchecked; errors as `read_runs`."""
-    file = place(path)
+    file = as_path(path)
     if file.is_dir():
         file = file / "runs.csv"
         if not file.is_file():

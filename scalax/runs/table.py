@@ -63,7 +63,9 @@ class Runs:
             raise ScalaxError(
                 f"no column {name!r}",
                 where=self.source,
-                fix=f"{suggest(name, self.columns)}; --columns {name}=THEIR_NAME maps one",
+                fix=suggest(
+                    name, self.columns, otherwise=f"map a column with --columns {name}=THEIR_NAME"
+                ),
             )
         return self.columns[name]
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from scalax.data.base import OpenDataset
 from scalax.distributed.hosts import Hosts
+from scalax.distributed.stopping import Diverged
 from scalax.files import remove_tree, write_json
 from scalax.models.base import ModelFamily
 from scalax.sweep.execution_plan import Unit
@@ -29,7 +30,6 @@ from scalax.train.profile import Profile
 from scalax.train.program import Program, TrainState
 from scalax.train.records import write_spec
 from scalax.train.settings import TrainSpec
-from scalax.train.stopping import Diverged
 
 _RESULT = "result.json"
 

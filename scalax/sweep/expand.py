@@ -162,7 +162,9 @@ def _axis_path(key: str) -> list[str]:
     raise ScalaxError(
         "unknown setting",
         where=f"sweep.axes.{key}",
-        fix=suggest(key, ["seed", *Train.model_fields]) + "; a family's own is model.KEY",
+        fix=suggest(
+            key, ["seed", *Train.model_fields], otherwise="write model.KEY for a key of the family"
+        ),
     )
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import jax
 
+from scalax.distributed.stopping import Stopped
 from scalax.sweep.execute import Executor
 from scalax.sweep.execution_plan import Unit
 from scalax.train.measure import peak
-from scalax.train.stopping import Stopped
 
 SECONDS = 1.0
 """Between looks at what other machines have done."""

@@ -20,7 +20,7 @@ from scalax.data.base import OpenDataset
 from scalax.data.open import open_dataset
 from scalax.distributed.cluster import Cluster
 from scalax.errors import ScalaxError, suggest
-from scalax.files import flatten, place, write_text
+from scalax.files import as_path, flatten, write_text
 from scalax.fit.estimate import FitSettings, demand_finite
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
@@ -176,7 +176,7 @@ def run_prepared(
     profile = profile or Profile()
     profile.check(max(run.spec.steps for run in prepared.plan.runs))
 
-    folder = place(out) if out is not None else Path("out") / prepared.experiment.name
+    folder = as_path(out) if out is not None else Path("out") / prepared.experiment.name
     with joined(cluster) as hosts:
         keep_compiled(compile_cache)
         hosts.same("the experiment", _digest(prepared, folder))

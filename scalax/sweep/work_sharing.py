@@ -17,8 +17,8 @@ from scalax.distributed import lease as leases
 from scalax.distributed.folder_lock import Hold, Leases
 from scalax.distributed.hosts import Hosts
 from scalax.distributed.lease import Lease
+from scalax.distributed.stopping import Stopped
 from scalax.sweep.execution_plan import Unit
-from scalax.train.stopping import Stopped
 
 SECONDS = 1.0
 """Between tries to begin while another job does, or may."""

@@ -21,6 +21,7 @@ import numpy as np
 from scalax.data.base import Example, OpenDataset
 from scalax.data.pipeline import Ahead, eval_batches, train_batches
 from scalax.distributed.hosts import Hosts
+from scalax.distributed.stopping import Diverged, Stopped
 from scalax.distributed.watchdog import Watchdog
 from scalax.files import write_json
 from scalax.train.checkpoint import Checkpoints
@@ -30,7 +31,6 @@ from scalax.train.program import Program, TrainState
 from scalax.train.records import Line, Metrics, Observer, Progress, Shown, Timing, close_all
 from scalax.train.schedule import Schedule, schedule_values
 from scalax.train.settings import TrainSpec
-from scalax.train.stopping import Diverged, Stopped
 from scalax.train.writers import open_writer
 
 IN_FLIGHT = 2

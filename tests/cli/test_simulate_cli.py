@@ -56,7 +56,7 @@ def test_simulating_needs_no_jax() -> None:
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["--params", "1e9", "--chips", "v5e-17"], "near: "),
+        (["--params", "1e9", "--chips", "v5e-17"], "Fix: write one of v5e-4, v5e-8"),
         (["--params", "1e9", "--preset", "llama-2-7b", "--chips", "v5e-16"], "one of --params"),
         (["--preset", "llama2-7b", "--chips", "v5e-16"], "did you mean 'llama-2-7b'"),
         (["--preset", "mixtral-8x7b", "--chips", "v5e-16", "--compile"], "simulated only"),

@@ -18,12 +18,12 @@ import pytest
 import scalax as sx
 import scalax.distributed.lease as leases
 from scalax.distributed.folder_lock import Hold
+from scalax.distributed.stopping import Stopped
 from scalax.errors import JobError
-from scalax.files import bucket_files, place, write_text
+from scalax.files import as_path, bucket_files, write_text
 from scalax.sweep.run import run_experiment
 from scalax.train.checkpoint import Checkpoints
 from scalax.train.records import LineFile, read_lines
-from scalax.train.stopping import Stopped
 from tests.conftest import Command
 
 SETTINGS = ["sweep={kind='list', runs=[{params=9000, tokens=8000}]}", "train.schedule='constant'"]
@@ -46,7 +46,7 @@ def test_a_sweep_stopped_and_resumed_in_a_bucket_leaves_what_it_leaves_on_a_disk
         assert files.cat_file(f"{there}/{file}") == (here / file).read_bytes()
     (metrics,) = (file.relative_to(here) for file in here.rglob("metrics.jsonl"))
     assert files.cat_file(f"{there}/{metrics.as_posix()}") == (here / metrics).read_bytes()
-    assert len(list(place(f"{there}/{metrics.parent.as_posix()}/checkpoints").iterdir())) == 2
+    assert len(list(as_path(f"{there}/{metrics.parent.as_posix()}/checkpoints").iterdir())) == 2
     assert files.cat_file(f"{there}/report.html").startswith(b"<!doctype html>")
     assert files.cat_file(f"{there}/figures/loss_curves.png").startswith(b"\x89PNG")
     np.testing.assert_array_equal(sx.read_runs(there)["loss"], sx.read_runs(here)["loss"])
@@ -54,9 +54,9 @@ def test_a_sweep_stopped_and_resumed_in_a_bucket_leaves_what_it_leaves_on_a_disk
 
 HOLD = """
 import sys, time
-from scalax.files import place
+from scalax.files import as_path
 from scalax.distributed.folder_lock import Hold
-with Hold(place(sys.argv[1]), seconds=3) as hold:
+with Hold(as_path(sys.argv[1]), seconds=3) as hold:
     hold.take()
     print("taken", flush=True)
     time.sleep(60)
@@ -76,7 +76,7 @@ def test_a_second_job_is_told_who_holds_a_folder_of_a_disk(tmp_path: Path) -> No
 
 
 def test_a_second_job_sees_that_the_holder_of_a_bucket_lives(bucket: str, tmp_path: Path) -> None:
-    folder = place(f"{bucket}/{tmp_path.name}")
+    folder = as_path(f"{bucket}/{tmp_path.name}")
     with Hold(folder, seconds=2) as first, Hold(folder) as second:
         assert first.take() is None
         told = second.take()
@@ -108,7 +108,7 @@ def test_a_job_waits_for_one_that_was_killed_and_takes_its_bucket_over(
 
 
 def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(bucket: str, tmp_path: Path) -> None:
-    folder = place(f"{bucket}/{tmp_path.name}/checkpoints")
+    folder = as_path(f"{bucket}/{tmp_path.name}/checkpoints")
     states = {step: {"values": jnp.arange(4096.0) + step} for step in (1, 2)}
     checkpoints = Checkpoints(folder)
     for step, state in states.items():
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(bucket: str, tmp_path: 
 
 
 def test_lines_in_a_bucket_last_once_they_are_kept(bucket: str, tmp_path: Path) -> None:
-    path = place(f"{bucket}/{tmp_path.name}/metrics.jsonl")
+    path = as_path(f"{bucket}/{tmp_path.name}/metrics.jsonl")
     lines = LineFile(path)
     lines.append({"step": 1})
     assert read_lines(path) == []
@@ -145,19 +145,19 @@ def test_lines_in_a_bucket_last_once_they_are_kept(bucket: str, tmp_path: Path) 
 def test_a_bucket_that_is_not_there_is_an_error_of_the_job(bucket: str) -> None:
     assert bucket
     with pytest.raises(JobError, match=r"gs://scalax-none/x: no such bucket"):
-        write_text(place("gs://scalax-none/x"), json.dumps({}))
+        write_text(as_path("gs://scalax-none/x"), json.dumps({}))
 
 
 def test_without_its_package_a_bucket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(sx.ScalaxError, match=r"gs://b/sweep: .* pip install gcsfs"):
-        place("gs://b/sweep")
+        as_path("gs://b/sweep")
 
 
 @pytest.mark.parametrize("path", ["gs://", "gs:///"])
 def test_an_address_without_a_bucket_is_refused(path: str) -> None:
     with pytest.raises(sx.ScalaxError, match="write gs://BUCKET/FOLDER"):
-        place(path)
+        as_path(path)
 
 
 def test_a_lease_in_a_bucket_that_is_not_there_is_an_error_of_the_job(bucket: str) -> None:

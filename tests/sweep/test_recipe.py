@@ -83,7 +83,7 @@ def test_proportions_are_set_in_the_file(experiment: Path) -> None:
         (["recipe.learning_rate={coefficient=-1}"], r"recipe\.learning_rate.*greater than 0"),
         (["recipe.learning_rate={coefficient=5}"], r"recipe\.learning_rate: 5 is 5 at .* more"),
         (["recipe.weight_decay={coefficient=1, tokens=99}"], r"weight_decay\.tokens: expected"),
-        (["recipe.law='steplaw'"], r"unknown published law 'steplaw' — did you mean"),
+        (["recipe.law='steplaw'"], r"unknown published law 'steplaw'; did you mean"),
         (["recipe.law='missing.json'"], r"missing\.json: no such file"),
         (["model.parametrisation='mup'", RATE], r"recipe\.learning_rate: .* changes with size"),
         (

@@ -13,8 +13,8 @@ import pytest
 
 import scalax.distributed.lease as leases
 from scalax.distributed.hosts import Hosts
+from scalax.distributed.stopping import Stopped
 from scalax.sweep.work_sharing import Alone
-from scalax.train.stopping import Stopped
 
 SETTINGS = ["sweep.params=[9_000, 10_000, 12_000, 14_000]", "train.checkpoint_seconds=0.1"]
 

@@ -327,10 +327,10 @@ def test_the_commands_of_the_guide_are_taken(world: World) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"--slice": "v5e-250"}, "no v5e slice has 250 chips — v5e comes with 1, 4, 8, 16, 32"),
-        ({"--slice": "v5p-100"}, "no v5p slice has 100 TensorCores — v5p comes with 8, 16, 32"),
-        ({"--slice": "h100-8"}, "no TPU generation 'h100' — known: v4, v5e, v5p, v6e"),
-        ({"--slice": "0xv5e-16"}, "no TPU generation '0xv5e' — did you mean 'v5e'?"),
+        ({"--slice": "v5e-250"}, "no v5e slice has 250 chips. Fix: v5e comes with 1, 4, 8, 16, 32"),
+        ({"--slice": "v5p-100"}, "no v5p slice has 100 TensorCores. Fix: v5p comes with 8, 16, 32"),
+        ({"--slice": "h100-8"}, "no TPU generation 'h100'. Fix: write one of v4, v5e, v5p, v6e"),
+        ({"--slice": "0xv5e-16"}, "no TPU generation '0xv5e'; did you mean 'v5e'?"),
         ({"--slice": "v5e"}, "expected GENERATION-COUNT, got 'v5e'"),
         ({"--out": "out/mine"}, "--out: expected gs://BUCKET/FOLDER, got 'out/mine'"),
         ({"--out": "gs://bucket"}, "--out: expected gs://BUCKET/FOLDER"),

@@ -116,7 +116,9 @@ def test_a_voice_that_is_not_there_says_so() -> None:
 
 def test_what_cannot_be_said_says_so() -> None:
     words = [espeak.Utterance("en", word, 175, 50, 50) for word in ("yes", "...", "no")]
-    with pytest.raises(sx.ScalaxError, match=r"says nothing for '\.\.\.' — give words in English"):
+    with pytest.raises(
+        sx.ScalaxError, match=r"says nothing for '\.\.\.'\. Fix: give words in English"
+    ):
         list(espeak.speak(words))
 
 

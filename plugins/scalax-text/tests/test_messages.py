@@ -112,9 +112,9 @@ def test_long_pairs_are_left_out_whole() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"packages": ["no-such-thing"]}, "not installed — pip install no-such-thing"),
+        ({"packages": ["no-such-thing"]}, "not installed. Fix: pip install no-such-thing"),
         ({"packages": ["polib"]}, "no translated message in polib"),
-        ({**HUMANIZE, "locales": ["de_DE", "xx"]}, "no message in xx — choose among ar, "),
+        ({**HUMANIZE, "locales": ["de_DE", "xx"]}, "no message in xx. Fix: choose among ar, "),
         ({**HUMANIZE, "min_messages": 10_000}, "no locale has 10000 messages"),
         ({**HUMANIZE, "seq_len": 2}, "is short enough"),
         ({"column": "text"}, r"data\.column: unknown key"),

@@ -96,14 +96,14 @@ def test_sums_leave_out_what_the_mask_leaves_out(family) -> None:
 @pytest.mark.parametrize(
     ("family", "params", "options", "data", "says"),
     [
-        (CONVNET, 5000, {}, MNIST, "the smallest has 8,600 — ask for 8600 or more"),
+        (CONVNET, 5000, {}, MNIST, "the smallest has 8,600. Fix: ask for 8600 or more"),
         (CONVNET, 8600, {"depth": 3}, MNIST, "model.depth: unknown key"),
         (CONVNET, 8600, {}, images(3, 28), "images of 3 x 28 are too small"),
         (RESNET, 500, {}, DIGITS, "no ResNet .* about 500 parameters: the nearest has"),
         (RESNET, 1e6, {"width": 8, "blocks": 1}, DIGITS, "or leave out width or blocks"),
         (RESNET, 1e5, {"blocks": [1, 2]}, DIGITS, r"model.blocks: .*write \[1, 1, 1\], or 1"),
         (RESNET, 1e5, {"block": "wide"}, DIGITS, "model.block: expected 'basic' or 'bottleneck'"),
-        (VIT, 1e5, {"patch": 3}, DIGITS, "8 x 8 do not divide into patches of 3 x 3 — write 4"),
+        (VIT, 1e5, {"patch": 3}, DIGITS, "8 x 8 do not divide into patches of 3 x 3. Fix: write 4"),
         (VIT, 2000, {}, images(32, 32, 3), "no ViT .* about 2,000 parameters: the nearest has"),
         (VIT, 1e5, {"width": 30}, DIGITS, "a width of 30 is not made up of heads"),
         (VIT, 1e5, {"pool": "max"}, DIGITS, "model.pool: expected 'mean' or 'token'"),
