@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from scalax.laws.base import Coefficient as Coefficient
     from scalax.laws.base import ComputeRule as ComputeRule
     from scalax.laws.base import Law as Law
+    from scalax.laws.formula import law as law
+    from scalax.laws.power_law import Exponent as Exponent
+    from scalax.laws.power_law import PowerLaw as PowerLaw
+    from scalax.laws.power_law import PowerSum as PowerSum
+    from scalax.laws.power_law import Term as Term
     from scalax.models.base import ModelFamily as ModelFamily
     from scalax.models.compute import Compute as Compute
     from scalax.models.compute import constrain as constrain
@@ -82,6 +87,7 @@ _PUBLIC = {
     "DataSpec": "scalax.shapes.base:DataSpec",
     "Dataset": "scalax.data.base:Dataset",
     "Example": "scalax.data.base:Example",
+    "Exponent": "scalax.laws.power_law:Exponent",
     "Feature": "scalax.shapes.base:Feature",
     "Fit": "scalax.predict.fit_result:Fit",
     "FixedShape": "scalax.shapes.transformer:Fixed",
@@ -91,6 +97,8 @@ _PUBLIC = {
     "ModelFamily": "scalax.models.base:ModelFamily",
     "OpenDataset": "scalax.data.base:OpenDataset",
     "Pilot": "scalax.plan.pilot:Pilot",
+    "PowerLaw": "scalax.laws.power_law:PowerLaw",
+    "PowerSum": "scalax.laws.power_law:PowerSum",
     "Prediction": "scalax.predict.answers:Prediction",
     "PublishedLaw": "scalax.predict.published_law:PublishedLaw",
     "RMSNorm": "scalax.models.decoder:RMSNorm",
@@ -100,6 +108,7 @@ _PUBLIC = {
     "Settings": "scalax.schema:Settings",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
+    "Term": "scalax.laws.power_law:Term",
     "TransformerShape": "scalax.shapes.transformer:TransformerShape",
     "Trial": "scalax.shapes.base:Trial",
     "Troubles": "scalax.simulate.sweep:Troubles",
@@ -112,6 +121,7 @@ _PUBLIC = {
     "fit": "scalax.fit.estimate:fit",
     "gain": "scalax.predict.gain:gain",
     "label_sums": "scalax.models.label_sums:label_sums",
+    "law": "scalax.laws.formula:law",
     "load_plugin": "scalax.registry:load_file",
     "open_tfds": "scalax.data.tfds:open_builder",
     "parse_settings": "scalax.schema:parse",
@@ -140,6 +150,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "DataSpec",
     "Dataset",
     "Example",
+    "Exponent",
     "Feature",
     "Fit",
     "FixedShape",
@@ -149,6 +160,8 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "ModelFamily",
     "OpenDataset",
     "Pilot",
+    "PowerLaw",
+    "PowerSum",
     "Prediction",
     "PublishedLaw",
     "RMSNorm",
@@ -158,6 +171,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Settings",
     "Source",
     "Split",
+    "Term",
     "TransformerShape",
     "Trial",
     "Troubles",
@@ -171,6 +185,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "fit",
     "gain",
     "label_sums",
+    "law",
     "load_plugin",
     "open_tfds",
     "parse_settings",

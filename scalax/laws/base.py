@@ -84,6 +84,8 @@ class Law(abc.ABC):
             flops. Checks and synthetic sweeps draw from it.
         falls_with: The columns in which the loss never rises; None for all columns.
         interface: The version of this interface that the law was written for; 1 by default.
+        reference: What `scalax.laws.resolve.resolve_law` turns back into the law, for files: its
+            name, or ``NAME = FORMULA`` for a law from a formula. Empty for the name.
     """
 
     interface: ClassVar[int] = 1
@@ -97,6 +99,7 @@ class Law(abc.ABC):
     assumed: ClassVar[Mapping[str, tuple[str, Callable[[Mapping[str, Array]], Array]]]] = {}
     typical: ClassVar[Mapping[str, tuple[float, float]]] = {}
     falls_with: ClassVar[tuple[str, ...] | None] = None
+    reference: ClassVar[str] = ""
 
     @abc.abstractmethod
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
