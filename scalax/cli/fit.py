@@ -161,12 +161,12 @@ def _tuning(runs: str, out: str | None, as_json: bool, settings: dict[str, Any])
     if as_json:
         print_json(record)
         return
-    for line in tuning_lines(record, "tokens"):
+    for line in tuning_lines(found, "tokens"):
         click.echo(line)
     click.echo()
-    table(["law", "number", "estimate", f"{found.level:.0%} interval"], law_rows(record))
+    table(["law", "number", "estimate", f"{found.level:.0%} interval"], law_rows(found))
     click.echo()
-    table(*optimum_rows(record, "tokens"))
+    table(*optimum_rows(found, "tokens"))
 
 
 def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) -> None:
@@ -226,10 +226,10 @@ def _show(found: Fit) -> None:
             ["share", "law", "weights", "coefficients"],
             (
                 [
-                    f"{m['share']:.1%}",
-                    m["law"],
-                    m["weights"],
-                    ", ".join(f"{name} {value:.5g}" for name, value in m["coefficients"].items()),
+                    f"{m.share:.1%}",
+                    m.law,
+                    m.weights,
+                    ", ".join(f"{name} {value:.5g}" for name, value in m.coefficients.items()),
                 ]
                 for m in found.members[:_SHOWN]
             ),

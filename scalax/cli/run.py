@@ -72,7 +72,7 @@ def run(
     other divide the runs of one folder.
     """
     from scalax.distributed import lease as leases
-    from scalax.distributed.cluster import cluster_of
+    from scalax.distributed.cluster import parse_cluster
     from scalax.distributed.stopping import Stopped
     from scalax.report.outcome_text import outcome_lines
     from scalax.sweep.format_plan import plan_json, plan_rows, plan_summary
@@ -83,7 +83,7 @@ def run(
     if lease_seconds is not None and not share:
         raise click.UsageError("--lease-seconds is of --share: give both")
     asked_profile = None if profile is None else Profile.parse(profile)
-    cluster = cluster_of(coordinator, process_id, num_processes)
+    cluster = parse_cluster(coordinator, process_id, num_processes)
     prepared = prepare(experiment, overrides)
     plan = prepared.plan
     if dry_run:
@@ -120,7 +120,7 @@ def run(
     if as_json:
         print_json(outcome.to_json())
         return
-    for line in outcome_lines(outcome.to_json(), outcome.allocation, plan.data.unit):
+    for line in outcome_lines(outcome):
         click.echo(line)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
 from scalax.fit.rows import compute_rule, evenly, ranges, weigh
 from scalax.laws.base import ComputeRule, Law
-from scalax.predict.ensemble_law import NAME
+from scalax.predict.ensemble_law import NAME, EnsembleMember
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
 from scalax.runs.diagnostics import in_bits
@@ -80,27 +80,22 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     cautions += _cautions(runs, objectives[0], thetas[0], weights[0])
     if settings.metric == "loss":
         notes += in_bits(runs, residuals)
-    listed: list[dict[str, Any]] = [
-        {
-            "law": member.law.name,
-            "weights": member.weights,
-            "share": float(part),
-            "coefficients": named(member.law, theta),
-        }
+    listed = [
+        EnsembleMember(member.law.name, member.weights, float(part), named(member.law, theta))
         for member, part, theta in zip(members, parts, thetas, strict=True)
     ]
     one = listed[0] if len(listed) == 1 else None
     rule = compute_rule(runs)
     return Fit(
-        law=one["law"] if one else NAME,
-        coefficients=one["coefficients"] if one else None,
+        law=one.law if one else NAME,
+        coefficients=one.coefficients if one else None,
         objective=float(objectives[0].value(thetas[0][None], weights[0])[0]) if one else None,
         rows=len(runs),
         seconds=time.perf_counter() - started,
         level=settings.level,
         compute=rule,
         ranges=ranges(runs),
-        residuals=evenly(np.sort(residuals)).tolist(),
+        residuals=evenly(np.sort(residuals)),
         settings=asdict(settings),
         source=runs.source,
         notes=[*notes, *cautions],

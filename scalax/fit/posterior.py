@@ -40,6 +40,7 @@ from scalax.fit.prior import (
 )
 from scalax.fit.rows import compute_rule, evenly, ranges
 from scalax.predict.ensemble_law import NAME as ENSEMBLE
+from scalax.predict.ensemble_law import EnsembleMember
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
 from scalax.runs.diagnostics import in_bits
@@ -354,13 +355,13 @@ def fit_posterior(runs: Runs, settings: FitSettings) -> Fit:
         level=settings.level,
         compute=rule,
         ranges=ranges(runs),
-        residuals=evenly(np.sort(residuals)).tolist(),
+        residuals=evenly(np.sort(residuals)),
         settings=asdict(settings),
         source=runs.source,
         notes=notes,
         members=[
-            {"law": "joint", "weights": "flat", "share": 1 / len(listed), "coefficients": each}
-            for each in listed
+            EnsembleMember("joint", "flat", 1 / len(listed), coefficients_k)
+            for coefficients_k in listed
         ],
         error=ForecastError(reach, deviation, form, 1.5, 1.0, quantile),
         split_error=ForecastError(reach, 0.0, SPLIT_FORM * form, 1.5, 1.0, quantile),

@@ -15,8 +15,7 @@ import numpy as np
 
 from scalax.laws.base import Array
 from scalax.predict.columns import assumptions, positive
-from scalax.predict.ensemble_law import Mixture
-from scalax.predict.fit_result import Fit
+from scalax.predict.protocol import LossLaw
 
 _DECADES = 12.0
 _MOST_SAMPLES = 1000
@@ -55,7 +54,7 @@ class Gain:
         return asdict(self)
 
 
-def gain(a: Fit, b: Fit, flops: float) -> Gain:
+def gain(a: LossLaw, b: LossLaw, flops: float) -> Gain:
     """The compute multiplier of B over A at a budget.
 
     Args:
@@ -71,6 +70,7 @@ def gain(a: Fit, b: Fit, flops: float) -> Gain:
         ScalaxError: The budget is not positive, or a law has no loss at a budget.
 
     Example:
+        >>> from scalax.predict.fit_result import Fit
         >>> same = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.3, "beta": 0.3}
         >>> other = {**same, "A": 400 * 2**0.15, "B": 400 * 2**0.15}
         >>> found = gain(Fit("chinchilla", other), Fit("chinchilla", same), 1e21)
@@ -103,7 +103,7 @@ def gain(a: Fit, b: Fit, flops: float) -> Gain:
     )
 
 
-def frontier_loss(fit: Fit, c: Mapping[str, Array], flops: Array) -> Array:
+def frontier_loss(fit: LossLaw, c: Mapping[str, Array], flops: Array) -> Array:
     """The least loss that a budget reaches under a law.
 
     Args:
@@ -117,7 +117,7 @@ def frontier_loss(fit: Fit, c: Mapping[str, Array], flops: Array) -> Array:
     return fit.form.loss(np, c, _frontier(fit, c, flops))
 
 
-def _frontier(fit: Fit, c: Mapping[str, Array], flops: Array) -> dict[str, Array]:
+def _frontier(fit: LossLaw, c: Mapping[str, Array], flops: Array) -> dict[str, Array]:
     """The columns at the best split of a budget."""
     form = fit.form
     if form.columns == ("flops",):
@@ -127,15 +127,15 @@ def _frontier(fit: Fit, c: Mapping[str, Array], flops: Array) -> dict[str, Array
 
 
 def _interval(
-    a: Fit, b: Fit, flops: float, target: Array, found: float
+    a: LossLaw, b: LossLaw, flops: float, target: Array, found: float
 ) -> tuple[float | None, float | None, list[str]]:
     """The ends of the multiplier's interval, None where unknown, and what they stand for."""
     for name, fit in (("A", a), ("B", b)):
-        if fit.error is None and not fit.samples:
+        if fit.error is None and not len(fit.samples):
             return None, None, [f"no interval: {name} has neither samples nor errors of rollouts"]
     if a.error is None and b.error is None:
         count = min(len(a.samples), len(b.samples), _MOST_SAMPLES)
-        drawn_a, drawn_b = _drawn(a, count), _drawn(b, count)
+        drawn_a, drawn_b = a.sampled_coefficients(count), b.sampled_coefficients(count)
         # Two fits by one seed resample the same rows: a shuffle keeps their draws apart.
         order = np.random.default_rng(0).permutation(count)
         drawn_b = {name: column[order] for name, column in drawn_b.items()}
@@ -160,20 +160,18 @@ def _interval(
     return low, high, notes
 
 
-def _half_width(fit: Fit, flops: float) -> float:
+def _half_width(fit: LossLaw, flops: float) -> float:
     """Half the interval of the log of a frontier's loss."""
     if fit.error is not None:
-        spread = 0.0
-        if isinstance(fit.form, Mixture):
-            spread = float(fit.form.spread(_frontier(fit, {}, flops)))
+        spread = float(fit.loss_spread(_frontier(fit, fit.coefficients or {}, flops)))
         return float(fit.error.quantile * fit.error.scale(flops, spread))
-    drawn = _drawn(fit, min(len(fit.samples), _MOST_SAMPLES))
+    drawn = fit.sampled_coefficients(_MOST_SAMPLES)
     tail = (1 - fit.level) / 2
     low, high = np.nanquantile(np.log(frontier_loss(fit, drawn, flops)), [tail, 1 - tail])
     return float(high - low) / 2
 
 
-def _multiplier(a: Fit, c: Mapping[str, Array], target: Array, flops: float) -> Array:
+def _multiplier(a: LossLaw, c: Mapping[str, Array], target: Array, flops: float) -> Array:
     """A's compute over ``flops`` where its frontier meets the target, by bisection."""
     span = _DECADES * math.log(10)
     low, high = np.full(np.shape(target), -span), np.full(np.shape(target), span)
@@ -183,11 +181,6 @@ def _multiplier(a: Fit, c: Mapping[str, Array], target: Array, flops: float) -> 
         above = frontier_loss(a, c, flops * np.exp(middle)) > target
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return np.where(reached, np.exp((low + high) / 2), np.inf)
-
-
-def _drawn(fit: Fit, count: int) -> dict[str, np.ndarray]:
-    rows = np.asarray(fit.samples, dtype=float)[:count]
-    return dict(zip((c.name for c in fit.form.coefficients), rows.T, strict=True))
 
 
 def _finite(value: float | None) -> float | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from scalax.predict.answers import Allocation
+from scalax.predict.ensemble_law import EnsembleMember
 
 
 def allocation_lines(answer: Allocation, unit: str = "tokens") -> list[str]:
@@ -36,9 +36,9 @@ def allocation_lines(answer: Allocation, unit: str = "tokens") -> list[str]:
     ]
 
 
-def members_by_form(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float, int]]:
+def members_by_form(members: Iterable[EnsembleMember]) -> list[tuple[str, str, float, int]]:
     """The members of an ensemble by law and weights: their share of it, and how many they are."""
     found: dict[tuple[str, str], list[float]] = {}
     for member in members:
-        found.setdefault((member["law"], member["weights"]), []).append(member["share"])
+        found.setdefault((member.law, member.weights), []).append(member.share)
     return [(law, weights, sum(some), len(some)) for (law, weights), some in found.items()]

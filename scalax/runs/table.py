@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError, suggest
-
-NUMERIC = ("params", "tokens", "flops", "loss")
-"""The columns that every runs table has."""
+from scalax.runs.schema import NUMERIC
 
 
 @dataclass(frozen=True)

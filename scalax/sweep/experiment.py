@@ -13,6 +13,7 @@ from scalax.errors import ScalaxError
 from scalax.files import read_bytes
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
+from scalax.sweep.overrides import apply_override
 from scalax.sweep.recipe import Positive, RecipeSection
 
 Positives = Annotated[list[Positive], Field(min_length=1)]
@@ -145,7 +146,7 @@ class Train(Settings):
         return self
 
 
-OF_A_SWEEP = ("checkpoint_seconds", "writers", "keep_checkpoints", "hang_seconds", "ensemble")
+SHARED_SETTINGS = ("checkpoint_seconds", "writers", "keep_checkpoints", "hang_seconds", "ensemble")
 """Keys of [train] that all runs of a sweep share; the others may differ by run."""
 
 
@@ -232,46 +233,9 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         raise ScalaxError(f"not a TOML file: {error}", where=str(path)) from None
     values.setdefault("name", Path(path).stem)
     for override in overrides:
-        _override(values, override)
+        apply_override(values, override)
     _one_of_each(values, str(path))
     return parse(Experiment, values, where=str(path))
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    path = _key_path(key)
-    if not equals or not path:
-        raise ScalaxError(
-            f"expected section.key=value, got {override!r}",
-            where="--set",
-            fix="write --set sweep.params=[20000,40000]",
-        )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        raise ScalaxError(
-            f"expected a TOML value, got {text!r}",
-            where=f"--set {key}",
-            fix=f"write --set '{key}=\"{text}\"' for text",
-        ) from None
-    for part in path[:-1]:
-        values = values.setdefault(part, {})
-        if not isinstance(values, dict):
-            raise ScalaxError(f"{part} is not a section", where=f"--set {key}")
-    values[path[-1]] = value
-
-
-def _key_path(key: str) -> list[str]:
-    """The parts of a dotted TOML key, quoted ones whole; none where it is no key."""
-    try:
-        found: Any = tomllib.loads(f"{key} = true")
-    except tomllib.TOMLDecodeError:
-        return []
-    path = []
-    while isinstance(found, dict) and len(found) == 1:
-        ((part, found),) = found.items()
-        path.append(part)
-    return path if found is True else []
 
 
 def _one_of_each(values: Mapping[str, Any], where: str) -> None:

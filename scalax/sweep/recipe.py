@@ -71,7 +71,7 @@ class RecipeSection(Settings):
 
 
 @dataclass(frozen=True)
-class Chooser:
+class RecipeChooser:
     """Chooses what runs are trained with: by [train], else by [recipe], else by the family.
 
     Attributes:

@@ -95,8 +95,8 @@ def test_an_ensemble_survives_the_file(tmp_path):
     assert found.coefficients is None
     assert found.intervals is None
     assert found.objective is None
-    assert sum(m["share"] for m in found.members) == pytest.approx(1)
-    assert set(found.members[0]) == {"law", "weights", "share", "coefficients"}
+    assert sum(m.share for m in found.members) == pytest.approx(1)
+    assert list(found.to_json()["members"][0]) == ["law", "weights", "share", "coefficients"]
     assert any("chose" in note for note in found.notes)
     found.save(tmp_path / "fit.json")
     again = read_fit(tmp_path / "fit.json")
@@ -181,6 +181,6 @@ def test_one_winning_law_has_the_objective_of_its_coefficients(monkeypatch):
     residual = np.log(law.loss(np, found.coefficients, runs.columns)) - measured
     size = np.abs(residual)  # Huber's cost, written out
     cost = np.where(size < 1e-3, residual**2 / 2, 1e-3 * (size - 5e-4))
-    power = {"flat": 0.0, "compute": 0.5, "flops": 1.0}[found.members[0]["weights"]]
+    power = {"flat": 0.0, "compute": 0.5, "flops": 1.0}[found.members[0].weights]
     weights = runs["flops"] ** power
     assert found.objective == pytest.approx(np.sum(weights / weights.mean() * cost), rel=1e-9)

@@ -15,7 +15,7 @@ from scalax.fit.posterior import trunks_of
 from scalax.fit.prior import coefficients, coordinates, log_loss, moved, prior
 from scalax.laws.base import ComputeRule
 from scalax.laws.published import published
-from scalax.predict.fit_result import published_fit
+from scalax.predict.published_law import published_fit
 from scalax.predict.read_fit import read_fit
 from scalax.runs.table import Runs
 from scalax.simulate.sweep import Troubles, synthetic_table
