@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scalax.errors import ScalaxError as ScalaxError
     from scalax.fit.compare import compare as compare
     from scalax.fit.estimate import fit as fit
+    from scalax.fit.gain import gain as gain
     from scalax.folders import cache_folder as cache_folder
     from scalax.laws.base import Coefficient as Coefficient
     from scalax.laws.base import ComputeRule as ComputeRule
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from scalax.predict.answers import Allocation as Allocation
     from scalax.predict.answers import Prediction as Prediction
     from scalax.predict.fit_result import Fit as Fit
-    from scalax.predict.gain import gain as gain
     from scalax.predict.inference import allocate_with_inference as allocate_with_inference
     from scalax.predict.published_law import PublishedLaw as PublishedLaw
     from scalax.predict.published_law import published_fit as published
@@ -119,7 +119,7 @@ _PUBLIC = {
     "compare": "scalax.fit.compare:compare",
     "constrain": "scalax.models.compute:constrain",
     "fit": "scalax.fit.estimate:fit",
-    "gain": "scalax.predict.gain:gain",
+    "gain": "scalax.fit.gain:gain",
     "label_sums": "scalax.models.label_sums:label_sums",
     "law": "scalax.laws.formula:law",
     "load_plugin": "scalax.registry:load_file",

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from scalax import registry
 from scalax.laws.base import Array, Coefficient, ComputeRule, Law
+from scalax.laws.resolve import resolve_law
 
 NAME = "ensemble"
 
@@ -50,7 +50,9 @@ class EnsembleLaw(Law):
 
     def __init__(self, members: Sequence[EnsembleMember]) -> None:
         self.members = list(members)
-        self.laws: list[Law] = [registry.get("law", member.law) for member in members]
+        self.laws: list[Law] = [resolve_law(member.law) for member in members]
+        # A class attribute of other laws; an ensemble reads what its members read.
+        vars(self)["columns"] = tuple(dict.fromkeys(n for law in self.laws for n in law.columns))
         self.shares = np.asarray([member.share for member in members], dtype=float)
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:

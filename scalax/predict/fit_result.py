@@ -9,17 +9,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scalax import registry
 from scalax.array_types import Float
 from scalax.errors import ScalaxError
 from scalax.files import as_path, write_json
 from scalax.laws.base import ComputeRule, Law
+from scalax.laws.resolve import resolve_law
 from scalax.predict.answers import Allocation, Prediction
 from scalax.predict.columns import assumptions, given_columns, positive, query_columns
 from scalax.predict.data_limited import frontier
@@ -105,8 +105,13 @@ class Fit:
         """The law form; for an ensemble, its members as one law."""
         if self.ensemble is not None:
             return self.ensemble
-        form: Law = registry.get("law", self.law)
-        return form
+        return resolve_law(self.law)
+
+    def with_form(self, law: Law) -> Fit:
+        """Returns the same fit with its law form given, which need not be registered then."""
+        fit = replace(self)
+        vars(fit)["form"] = law  # fills the cache of the property
+        return fit
 
     @property
     def loss_law(self) -> Fit:

@@ -34,9 +34,9 @@ def loss_intervals(fit: LossLaw, x: Mapping[str, Any], size: int) -> tuple[list[
     Returns:
         Two lists of one number a point; None where the fit carries neither.
     """
-    if fit.error is not None and "flops" in x:
+    if fit.error is not None and fit.error.column in x:
         loss, outside = fit.loss(**x), distance_outside(fit.ranges, x)
-        ends = fit.error.interval(loss, x["flops"], fit.loss_spread(x), outside)
+        ends = fit.error.interval(loss, x[fit.error.column], fit.loss_spread(x), outside)
         low, high = (np.broadcast_to(end, (size,)).tolist() for end in ends)
         return low, high
     if not len(fit.samples) or not len(fit.residuals):

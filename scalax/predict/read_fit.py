@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.files import read_bytes
-from scalax.laws.base import ComputeRule, Law
+from scalax.laws.base import ComputeRule
+from scalax.laws.resolve import saved_law
 from scalax.predict.ensemble_law import NAME as ENSEMBLE
 from scalax.predict.ensemble_law import EnsembleMember
 from scalax.predict.fit_result import FORMAT, Fit
@@ -88,7 +88,7 @@ def fit_from_json(content: Any, *, where: str) -> Fit:
 
 
 def _coefficients(law: str, given: Mapping[str, float] | None, where: str) -> dict[str, float]:
-    form: Law = registry.get("law", law)
+    form = saved_law(law, where)
     expected = {c.name: c for c in form.coefficients}
     if given is None or set(given) != set(expected):
         raise ScalaxError(f"expected coefficients {', '.join(expected)}", where=where)

@@ -68,6 +68,7 @@ def test_compare_ranks_the_true_form_first():
     best = scores[0].to_json()
     assert set(best) == {
         "law", "weights", "mean_error", "median_error", "coverage", "interval_score", "cutoffs",
+        "coefficients",
     }  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def test_a_damaged_ensemble_is_refused(tmp_path):
 
 def test_intervals_grow_with_distance_and_with_the_level():
     runs = isoflops(noise=0.004)
-    found = fit(runs, rollout=True)
+    found = fit(runs, "chinchilla")
     widths = []
     for times in (1, 10, 1000):
         flops = times * runs["flops"].max()
@@ -137,8 +138,8 @@ def test_intervals_grow_with_distance_and_with_the_level():
         assert low < answer.tokens < high
         widths.append((point.high - point.low) / point.loss)
     assert widths == sorted(widths)
-    wide = fit(runs, rollout=True, level=0.99).predict(params=1e9, tokens=2e10)
-    tight = fit(runs, rollout=True, level=0.5).predict(params=1e9, tokens=2e10)
+    wide = fit(runs, "chinchilla", level=0.99).predict(params=1e9, tokens=2e10)
+    tight = fit(runs, "chinchilla", level=0.5).predict(params=1e9, tokens=2e10)
     assert wide.low < tight.low < tight.high < wide.high
 
 

@@ -115,7 +115,7 @@ def test_the_command_writes_a_fit_that_answers(scalax: Command, tmp_path: Path) 
 
 
 def test_what_is_of_one_law_is_refused() -> None:
-    with pytest.raises(ScalaxError, match="posterior weighs several"):
+    with pytest.raises(ScalaxError, match="posterior fits several"):
         fit(table(), "posterior", fixed={"E": 1.7})
     with pytest.raises(ScalaxError, match="usable rows"):
         fit(table().where(np.arange(2)), "posterior")
