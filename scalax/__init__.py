@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from scalax.laws.base import Coefficient as Coefficient
     from scalax.laws.base import ComputeRule as ComputeRule
     from scalax.laws.base import Law as Law
+    from scalax.laws.formula import law as law
+    from scalax.laws.power_law import Exponent as Exponent
+    from scalax.laws.power_law import PowerLaw as PowerLaw
+    from scalax.laws.power_law import PowerSum as PowerSum
+    from scalax.laws.power_law import Term as Term
     from scalax.models.base import ModelFamily as ModelFamily
     from scalax.models.compute import Compute as Compute
     from scalax.models.compute import constrain as constrain
@@ -85,6 +90,7 @@ _PUBLIC = {
     "DataSpec": "scalax.shapes.base:DataSpec",
     "Dataset": "scalax.data.base:Dataset",
     "Example": "scalax.data.base:Example",
+    "Exponent": "scalax.laws.power_law:Exponent",
     "Feature": "scalax.shapes.base:Feature",
     "Fit": "scalax.predict.fit_result:Fit",
     "FixedShape": "scalax.shapes.transformer_search:Fixed",
@@ -94,6 +100,8 @@ _PUBLIC = {
     "ModelFamily": "scalax.models.base:ModelFamily",
     "OpenDataset": "scalax.data.base:OpenDataset",
     "Pilot": "scalax.plan.pilot:Pilot",
+    "PowerLaw": "scalax.laws.power_law:PowerLaw",
+    "PowerSum": "scalax.laws.power_law:PowerSum",
     "Prediction": "scalax.predict.answers:Prediction",
     "PublishedLaw": "scalax.predict.published_law:PublishedLaw",
     "RMSNorm": "scalax.models.decoder:RMSNorm",
@@ -103,6 +111,7 @@ _PUBLIC = {
     "Settings": "scalax.schema:Settings",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
+    "Term": "scalax.laws.power_law:Term",
     "TransformerShape": "scalax.shapes.transformer:TransformerShape",
     "TransformerVariant": "scalax.shapes.transformer:TransformerVariant",
     "Trial": "scalax.shapes.base:Trial",
@@ -117,6 +126,7 @@ _PUBLIC = {
     "forward_flops": "scalax.shapes.transformer:forward_flops",
     "gain": "scalax.fit.gain:gain",
     "label_sums": "scalax.models.label_sums:label_sums",
+    "law": "scalax.laws.formula:law",
     "load_plugin": "scalax.registry:load_file",
     "nearest_shape": "scalax.shapes.nearest:nearest_shape",
     "open_tfds": "scalax.data.tfds:open_builder",
@@ -149,6 +159,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "DataSpec",
     "Dataset",
     "Example",
+    "Exponent",
     "Feature",
     "Fit",
     "FixedShape",
@@ -158,6 +169,8 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "ModelFamily",
     "OpenDataset",
     "Pilot",
+    "PowerLaw",
+    "PowerSum",
     "Prediction",
     "PublishedLaw",
     "RMSNorm",
@@ -167,6 +180,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Settings",
     "Source",
     "Split",
+    "Term",
     "TransformerShape",
     "TransformerVariant",
     "Trial",
@@ -182,6 +196,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "forward_flops",
     "gain",
     "label_sums",
+    "law",
     "load_plugin",
     "nearest_shape",
     "open_tfds",
