@@ -18,7 +18,7 @@ from scalax.data.open import open_dataset
 from scalax.distributed.cluster import Cluster
 from scalax.errors import ScalaxError, suggest
 from scalax.files import as_path, flatten, write_text
-from scalax.fit.estimate import FitSettings, demand_finite
+from scalax.fit.estimate import require_finite
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
 from scalax.report.outcome import Outcome
@@ -79,7 +79,6 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
     experiment = read_experiment(path, overrides)
     family: ModelFamily = registry.get("model", experiment.model.family)
     check_writers(experiment.train.writers)
-    FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
     data = open_dataset(name, experiment.data.options)
     plan = expand(experiment, family, data.spec)
@@ -107,7 +106,7 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
             where="fit.law",
             fix="choose a law of params, tokens or flops",
         )
-    demand_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
+    require_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
 
 
 def run_experiment(
