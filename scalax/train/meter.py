@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import jax
 import psutil
@@ -74,7 +74,7 @@ class SessionTiming:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> Self:
+    def from_json(cls, line: Mapping[str, Any]) -> SessionTiming:
         """Reads a line of timing.jsonl."""
         return cls(**{field.name: line[field.name] for field in fields(cls) if field.name in line})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 import jax
 import numpy as np
@@ -28,7 +27,7 @@ class MetricsReporter:
         self._divergence_limit = 2 * math.log(max(2, job.data.spec.classes))
         self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> MetricsReporter:
         return self
 
     def __exit__(self, *_: object) -> None:
