@@ -63,7 +63,13 @@ def test_auto_takes_as_many_devices_as_divide(
 @pytest.mark.parametrize(
     ("asked", "batch", "devices", "processes", "told"),
     [
-        ({"data": "auto", "fsdp": "auto"}, 8, range(8), 1, "at most one auto axis, got data and fsdp"),
+        (
+            {"data": "auto", "fsdp": "auto"},
+            8,
+            range(8),
+            1,
+            "at most one auto axis, got data and fsdp",
+        ),
         ({"rows": 2}, 8, range(8), 1, "unknown axis"),
         ({"fsdp": 16}, 16, range(8), 1, "needs 16 devices, and 8 are there"),
         ({"fsdp": "auto", "tensor": 16}, 16, range(8), 1, "needs 16 devices, and 8 are there"),
