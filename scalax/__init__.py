@@ -68,8 +68,8 @@ if TYPE_CHECKING:
     from scalax.shapes.transformer import counts as transformer_counts
     from scalax.shapes.transformer import forward_flops_per_token as transformer_flops
     from scalax.shapes.transformer import shape_for as transformer_shape
-    from scalax.simulate.sweep import Troubles as Troubles
     from scalax.simulate.sweep import synthetic_table as synthetic_runs
+    from scalax.simulate.troubles import Troubles as Troubles
     from scalax.sweep.run import run_experiment as run
 
 _PUBLIC = {
@@ -102,7 +102,7 @@ _PUBLIC = {
     "Split": "scalax.data.base:Split",
     "TransformerShape": "scalax.shapes.transformer:TransformerShape",
     "Trial": "scalax.shapes.base:Trial",
-    "Troubles": "scalax.simulate.sweep:Troubles",
+    "Troubles": "scalax.simulate.troubles:Troubles",
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
     "cache_folder": "scalax.folders:cache_folder",
