@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalax.budget.data_limited import allocate_limited
 from scalax.errors import ScalaxError
 from scalax.hardware.chips import read_chips
 from scalax.hardware.request import model_of_size
@@ -22,8 +21,8 @@ from scalax.hardware.slices import Slice, parse_slice
 from scalax.hardware.step import Step
 from scalax.predict.answers import Allocation
 from scalax.predict.columns import positive
-from scalax.predict.fit_result import Fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.data_limited import allocate_limited
+from scalax.predict.protocol import ScalingLaw
 
 LOST = 0.05
 """Share of wall time lost to failures and restarts, where none is given."""
@@ -118,7 +117,7 @@ class HardwareAllocation(Allocation):
 
 
 def allocate_on(
-    found: Fit | PublishedLaw,
+    found: ScalingLaw,
     run: Run,
     *,
     flops: float | None = None,

@@ -104,7 +104,8 @@ def _solve_linear(objective: Objective, points: np.ndarray, weights: np.ndarray)
         values = np.maximum(solved, 1e-3) / scale[..., 0]
         flat = {name: value[:, 0] for name, value in given.items()}
         with np.errstate(all="ignore"):
-            amounts = law.untangle(flat, {c.name: values[:, k] for k, c in enumerate(linear)})
+            solution = {c.name: values[:, k] for k, c in enumerate(linear)}
+            amounts = {k: np.asarray(v) for k, v in law.untangle(flat, solution).items()}
     theta = np.empty((batch, len(law.coefficients)))
     for k, c in enumerate(law.coefficients):
         value = amounts[c.name] if c.role == "linear" else given[c.name][:, 0]

@@ -24,8 +24,7 @@ from scalax.hardware.layout import Layout
 from scalax.hardware.slices import Slice
 from scalax.hardware.step import cost
 from scalax.schema import parse
-from scalax.shapes.architecture import architecture
-from scalax.shapes.transformer import shape_for
+from scalax.shapes.transformer_search import shape_for
 from scalax.simulate.measure_device import TimedStep, measure_rates, time_steps
 
 _SMALL = ((2e5, 256, 128, 16), (1e6, 256, 128, 32), (4e6, 256, 256, 16), (6e5, 512, 64, 64),
@@ -133,7 +132,7 @@ def simulated_seconds(
     slice_ = Slice(name, name, chip, (devices // chip.cores,))
     return [
         cost(
-            architecture(step.shape),
+            step.shape,
             slice_,
             Layout(data=math.gcd(devices, step.batch)),
             step.batch,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scalax.laws.base import ComputeRule
-from scalax.predict.fit_result import Fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.protocol import ScalingLaw
 
 # The default design: isoFLOPs as in published studies.
 _BUDGETS, _APART = 5, 10**0.5
@@ -39,9 +38,7 @@ def isoflops(
     return params.ravel(), np.asarray(tokens).ravel()
 
 
-def usual_design(
-    law: Fit | PublishedLaw, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def usual_design(law: ScalingLaw, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns five isoFLOPs of seven sizes, half a decade apart and off centre as in practice.
 
     The centres differ from the law's best sizes by a factor whose logarithm has a standard
@@ -51,7 +48,7 @@ def usual_design(
     Returns:
         params and tokens, [35].
     """
-    fit = law.demand_loss() if isinstance(law, PublishedLaw) else law
+    fit = law.require_loss()
     largest = fit.ranges.get("flops", [0, _FIRST * _APART ** (_BUDGETS - 1)])[1]
     budgets = largest / _APART ** np.arange(_BUDGETS - 1, -1, -1)
     best = np.asarray([law.allocate(float(budget)).params for budget in budgets])

@@ -12,15 +12,14 @@ import numpy as np
 
 from scalax.errors import ScalaxError
 from scalax.fit.form_error import trunk_numbers
-from scalax.predict.fit_result import Fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.protocol import ScalingLaw
 from scalax.runs.table import Runs
 from scalax.simulate.designs import usual_design
 from scalax.simulate.troubles import Drift, Troubles, add_troubles
 
 
 def synthetic_runs(
-    law: Fit | PublishedLaw,
+    law: ScalingLaw,
     troubles: Troubles | None = None,
     *,
     design: str | Path | None = None,
@@ -41,7 +40,7 @@ def synthetic_runs(
         ScalaxError: The law has no loss of params and tokens, or the design is invalid.
     """
     troubles = troubles or Troubles()
-    fit = law.demand_loss() if isinstance(law, PublishedLaw) else law
+    fit = law.require_loss()
     rng = np.random.default_rng(seed)
     rows = _design_rows(design) if design is not None else _usual_rows(law, seed, rng)
     columns = {
@@ -66,7 +65,7 @@ def synthetic_runs(
 
 
 def synthetic_table(
-    law: Fit | PublishedLaw,
+    law: ScalingLaw,
     troubles: Troubles | None = None,
     *,
     design: str | Path | None = None,
@@ -75,7 +74,7 @@ def synthetic_table(
     """Returns a table of synthetic runs, ready to fit; for the arguments see `synthetic_runs`.
 
     Example:
-        >>> from scalax.predict.fit_result import published_fit
+        >>> from scalax.predict.published_law import published_fit
         >>> runs = synthetic_table(published_fit("hoffmann2022"), Troubles(noise=0.002))
         >>> len(runs), "trunk" in runs
         (35, True)
@@ -85,11 +84,9 @@ def synthetic_table(
     return Runs.from_columns(columns, source="synthetic runs")
 
 
-def _usual_rows(
-    law: Fit | PublishedLaw, seed: int, rng: np.random.Generator
-) -> list[dict[str, Any]]:
+def _usual_rows(law: ScalingLaw, seed: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     params, tokens = usual_design(law, rng)
-    flops = law.compute.flops(params, tokens)
+    flops = np.asarray(law.compute.flops(params, tokens))
     return [
         {
             "name": f"n{n:.6g}-d{d:.6g}",

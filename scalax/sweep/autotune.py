@@ -95,9 +95,9 @@ class Autotuner:
         """Returns the seconds of the first step, which compiles, and of each later step."""
         steps = _Stepper(self.programs.get(spec, ensemble), spec, self.data)
         first = steps.seconds(1)
-        count = self.hosts.agree(max(2, round(SECONDS / max(steps.seconds(2) / 2, 1e-6))))
+        count = self.hosts.broadcast(max(2, round(SECONDS / max(steps.seconds(2) / 2, 1e-6))))
         later = min(steps.seconds(count) for _ in range(REPEATS)) / count
-        agreed: list[float] = self.hosts.agree([first, later])
+        agreed: list[float] = self.hosts.broadcast([first, later])
         return agreed[0], agreed[1]
 
 

@@ -45,7 +45,7 @@ class Executor:
 
     def finished(self, group: Group) -> bool:
         """Returns whether all runs of a group have results; the same on every process."""
-        return bool(self.context.hosts.agree(self.results.has_all(group)))
+        return bool(self.context.hosts.broadcast(self.results.has_all(group)))
 
     def execute(self, group: Group, devices: Sequence[Any] | None = None) -> None:
         """Trains the runs of a group that have no result; several groups may train at once.
@@ -142,7 +142,7 @@ class Executor:
         for k, member in enumerate(job.members):
             if not member.over:
                 folder = member.folder / "checkpoints"
-                if hosts.agree(folder.is_dir()):
+                if hosts.broadcast(folder.is_dir()):
                     hosts.on_first(partial(remove_tree, folder))
                 checkpoints = Checkpoints(folder, hosts=hosts)
                 steps = job.spec.steps
@@ -201,7 +201,7 @@ class Executor:
         for name, spec in specs.items():
             record = {"name": name, **spec.to_json()}
             hosts.on_first(partial(write_spec, context.run_folder(name), record))
-        over = hosts.agree([self.results.get(name) is not None for name in specs])
+        over = hosts.broadcast([self.results.get(name) is not None for name in specs])
         members = [
             Member(spec, context.run_folder(name), out)
             for (name, spec), out in zip(specs.items(), over, strict=True)

@@ -11,12 +11,10 @@ from pathlib import Path
 
 from scalax.errors import ScalaxError
 from scalax.files import write_json
-from scalax.fit.estimate import FitSettings, fit_table
+from scalax.fit.estimate import fit_table, rows_of
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
 from scalax.report.outcome import ForecastCheck, Outcome
-from scalax.runs.clean import best_per_point, clean
-from scalax.runs.read import read_runs
 from scalax.sweep.execute import Executor
 from scalax.sweep.execution_plan import ExecutionPlan
 from scalax.sweep.experiment import Experiment
@@ -56,7 +54,7 @@ def finish(
     results.write_table()
     fit, notes = _fit(folder, experiment)
     transfers = context.family.transfers_rate(plan.fitted[0].spec.shape)
-    tuning, more = fit_hyperparameters(folder, plan, metric=metric, transfers=transfers)
+    tuning, more = fit_hyperparameters(folder, plan, settings=experiment.fit, transfers=transfers)
     notes = [*notes, *more]
     _write_forecasts(folder, fit, plan)
     train_groups(executor, execution.checks)
@@ -83,19 +81,8 @@ def finish(
 
 def _fit(folder: Path, experiment: Experiment) -> tuple[Fit | None, list[str]]:
     """Returns the law fitted to the runs table, and notes; None and why if none can be fitted."""
-    section = experiment.fit
-    settings = FitSettings(
-        law=section.law,
-        metric=section.metric,
-        weights=section.weights,
-        delta=section.delta,
-        bootstrap=section.bootstrap,
-        seed=experiment.seed,
-        rollout=True,
-    )
     try:
-        runs = clean(read_runs(folder, metric=section.metric), metric=section.metric)
-        fit = fit_table(best_per_point(runs, section.metric), settings)
+        fit = fit_table(rows_of(folder, experiment.fit), experiment.fit)
     except ScalaxError as error:  # the runs are still valid
         return None, [f"no law was fitted: {error}"]
     fit.save(folder / "fit.json")

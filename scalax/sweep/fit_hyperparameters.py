@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalax.errors import ScalaxError
+from scalax.fit.estimate import rows_of
 from scalax.fit.hyperparameters import Tuning, of_the_best, tune, varied
-from scalax.runs.clean import clean
-from scalax.runs.read import read_runs
+from scalax.fit.settings import FitSettings
 from scalax.sweep.plan import Plan
 
 FILE = "hyperparameters.json"
@@ -16,14 +16,14 @@ _TUNED = {"learning_rate", "batch", "seed"}
 
 
 def fit_hyperparameters(
-    folder: Path, plan: Plan, *, metric: str, transfers: bool
+    folder: Path, plan: Plan, *, settings: FitSettings, transfers: bool
 ) -> tuple[Tuning | None, list[str]]:
     """Fits the laws of what the sweep varied, and writes hyperparameters.json.
 
     Args:
         folder: The sweep's folder, with its runs.csv.
         plan: Its runs.
-        metric: The metric to minimise.
+        settings: The ``[fit]`` section: which rows to use, and which metric to minimise.
         transfers: Whether the parametrisation carries the learning rate across sizes, so that its
             law depends on tokens only.
 
@@ -31,14 +31,14 @@ def fit_hyperparameters(
         The laws, or None if neither was varied or no law can be fitted; and notes.
     """
     try:
-        runs = clean(read_runs(folder, metric=metric), metric=metric)
+        runs = rows_of(folder, settings, every_setting=True)
         if not varied(runs):
             return None, []
         axes = {axis for run in plan.fitted for axis in run.axes}
         earlier = len(runs.notes)
-        runs = of_the_best(runs, sorted(axes - _TUNED), metric)
+        runs = of_the_best(runs, sorted(axes - _TUNED), settings.metric)
         rate_of = ("tokens",) if transfers else ("params", "tokens")
-        tuning = tune(runs, metric, rate_of=rate_of)
+        tuning = tune(runs, settings.metric, rate_of=rate_of)
     except ScalaxError as error:  # the runs are still valid
         return None, [f"no law of learning rate or batch: {error}"]
     tuning.save(folder / FILE)

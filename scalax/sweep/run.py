@@ -18,7 +18,7 @@ from scalax.data.open import open_dataset
 from scalax.distributed.cluster import Cluster
 from scalax.errors import ScalaxError, suggest
 from scalax.files import as_path, flatten, write_text
-from scalax.fit.estimate import FitSettings, demand_finite
+from scalax.fit.estimate import require_finite
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
 from scalax.report.outcome import Outcome
@@ -27,7 +27,7 @@ from scalax.sweep.expand import expand
 from scalax.sweep.experiment import Experiment, read_experiment
 from scalax.sweep.plan import Plan
 from scalax.sweep.progress import Quiet, Reporter
-from scalax.sweep.work_sharing import Alone, Sharing
+from scalax.sweep.work_sharing import ExclusiveJob, WorkSharing
 from scalax.train.profile import Profile
 from scalax.train.writers import check_writers
 
@@ -79,7 +79,6 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
     experiment = read_experiment(path, overrides)
     family: ModelFamily = registry.get("model", experiment.model.family)
     check_writers(experiment.train.writers)
-    FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
     data = open_dataset(name, experiment.data.options)
     plan = expand(experiment, family, data.spec)
@@ -107,7 +106,7 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
             where="fit.law",
             fix="choose a law of params, tokens or flops",
         )
-    demand_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
+    require_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
 
 
 def run_experiment(
@@ -172,7 +171,7 @@ def run_prepared(
     from scalax.devices import prepare as prepare_devices
 
     prepare_devices()
-    from scalax.distributed.hosts import joined
+    from scalax.distributed.hosts import join_hosts
     from scalax.train.compile_cache import keep_compiled
     from scalax.train.expected import check_devices
 
@@ -180,17 +179,17 @@ def run_prepared(
     profile.check(max(run.spec.steps for run in prepared.plan.runs))
 
     folder = as_path(out) if out is not None else Path("out") / prepared.experiment.name
-    with joined(cluster) as hosts:
+    with join_hosts(cluster) as hosts:
         keep_compiled(compile_cache)
-        hosts.same("the experiment", _digest(prepared, folder))
+        hosts.require_equal("the experiment", _digest(prepared, folder))
         specs = [run.spec for run in prepared.plan.runs]
         parts = [spec.recipe.batch // spec.accumulate for spec in specs]
-        hosts.each(lambda: check_devices(specs[0].mesh, parts))
+        hosts.on_every(lambda: check_devices(specs[0].mesh, parts))
         reporter = reporter if hosts.first else Quiet()
         if share_seconds is None:
-            job = Alone(folder, hosts, reporter.note)
+            job = ExclusiveJob(folder, hosts, reporter.note)
         else:
-            job = Sharing(folder, hosts, reporter.note, share_seconds)
+            job = WorkSharing(folder, hosts, reporter.note, share_seconds)
         with job:
             return _train_and_finish(prepared, folder, hosts, reporter, stop, profile, job)
 
@@ -202,7 +201,7 @@ def _train_and_finish(
     reporter: Reporter,
     stop: Callable[[], bool],
     profile: Profile,
-    job: Alone,
+    job: ExclusiveJob,
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0."""
     from scalax.data.pipeline import load_ahead
@@ -231,12 +230,12 @@ def _train_and_finish(
         profile=profile,
         hosts=hosts,
     )
-    results = Results(folder, plan, hosts, shared=isinstance(job, Sharing))
+    results = Results(folder, plan, hosts, shared=isinstance(job, WorkSharing))
     programs = Programs(prepared.family)
     executor = Executor(context, results, programs)
-    with job.beginning(stop):
+    with job.starting(stop):
         hosts.on_first(lambda: _write_resolved(folder, experiment))
-        hosts.sees(folder / "experiment.toml")
+        hosts.require_shared_file(folder / "experiment.toml")
         results.load()
         reporter.start(plan)
         autotuner = Autotuner(
@@ -244,7 +243,7 @@ def _train_and_finish(
         )
         execution = read_or_make(folder, plan, autotuner.choose, hosts)
     train_groups(executor, execution.fitted, job.claim)
-    with job.ending() as other:
+    with job.finishing() as other:
         if other is None:
             return finish(executor, plan, experiment, execution)
         reporter.note(f"{other} ends the sweep: the fit, the check runs and the report")

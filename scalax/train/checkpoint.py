@@ -164,7 +164,7 @@ class Checkpoints:
             except Exception as error:  # whatever damage raises, an earlier one may be whole
                 told = str(error).splitlines()
                 wrong = f"{type(error).__name__}: {told[0] if told else ''}"
-            wrong = self._hosts.any_wrong(wrong)  # all go back, or none
+            wrong = self._hosts.first_problem(wrong)  # all go back, or none
             if wrong is None:
                 state: Tree = jax.tree.unflatten(jax.tree.structure(abstract), leaves)
                 return state
