@@ -26,8 +26,8 @@ from scalax.models.compute import Recompute  # noqa: E402
 from scalax.models.transformer import Transformer  # noqa: E402
 from scalax.shapes.base import Recipe  # noqa: E402
 from scalax.shapes.transformer_search import shape_for  # noqa: E402
-from scalax.train.measure import peak  # noqa: E402
 from scalax.train.mesh import make_mesh  # noqa: E402
+from scalax.train.performance import peak_flops_per_second  # noqa: E402
 from scalax.train.program import Program  # noqa: E402
 from scalax.train.schedule import SCHEDULE  # noqa: E402
 
@@ -124,7 +124,7 @@ def _measure(
     steps(3)  # compiles, and warms up
     seconds = min(steps(STEPS) for _ in range(3))
     rate = family.flops_per_unit(shape) * batch * length / seconds
-    possible, _ = peak(there[0].device_kind, len(there), precision)
+    possible, _ = peak_flops_per_second(there[0].device_kind, len(there), precision)
     return Reached(batch, recompute, seconds, rate, rate / possible if possible else None)
 
 
