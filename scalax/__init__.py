@@ -81,8 +81,8 @@ if TYPE_CHECKING:
     from scalax.shapes.transformer import train_flops as train_flops
     from scalax.shapes.transformer_search import Fixed as FixedShape
     from scalax.shapes.transformer_search import shape_for as transformer_shape
-    from scalax.simulate.sweep import Troubles as Troubles
     from scalax.simulate.sweep import synthetic_table as synthetic_runs
+    from scalax.simulate.troubles import Troubles as Troubles
     from scalax.sweep.run import run_experiment as run
 
 _PUBLIC = {
@@ -121,7 +121,7 @@ _PUBLIC = {
     "TransformerShape": "scalax.shapes.transformer:TransformerShape",
     "TransformerVariant": "scalax.shapes.transformer:TransformerVariant",
     "Trial": "scalax.shapes.base:Trial",
-    "Troubles": "scalax.simulate.sweep:Troubles",
+    "Troubles": "scalax.simulate.troubles:Troubles",
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
     "arrays": "scalax.data.arrays:arrays",

@@ -122,7 +122,7 @@ def allocate_with_inference(
         training_flops=training,
         inference_flops=serving,
     )
-    return recommend(answer)
+    return recommend(answer, fit.trained_by)
 
 
 def _unreachable(fit: LossLaw, flops: float | None, target_loss: float | None) -> str:
