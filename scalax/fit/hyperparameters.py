@@ -17,7 +17,7 @@ import numpy as np
 
 from scalax.errors import ScalaxError
 from scalax.files import write_json
-from scalax.laws.hyperparameters import PowerProduct
+from scalax.laws.power_product import PowerProduct
 from scalax.runs.table import Runs
 
 TUNED = ("learning_rate", "batch_tokens")
