@@ -125,16 +125,6 @@ def law(
     return made
 
 
-def is_formula(text: str) -> bool:
-    """Whether a law's name is a formula: it has an operator, a parenthesis or an equals sign.
-
-    Example:
-        >>> is_formula("E + A/N**alpha"), is_formula("broken-power")
-        (True, False)
-    """
-    return re.fullmatch(r"[\w.]+(-[\w.]+)*(:[\w./-]*)?", text.strip()) is None
-
-
 def law_from_text(text: str) -> Law:
     """Makes a law from ``FORMULA`` or ``NAME = FORMULA``, as `Law.reference` writes it.
 

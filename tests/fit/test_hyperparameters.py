@@ -126,11 +126,14 @@ def test_the_command_writes_laws_that_a_recipe_reads(scalax: Command, tmp_path: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "holds no laws"),
-        ("[1]", "holds no laws"),
-        ('{"learning_rate": {"params": -0.5}}', "holds no laws"),
-        ('{"learning_rate": {"coefficient": -1}}', "holds no laws of usable numbers"),
-        ('{"learning_rate": {"coefficient": 1, "tokens": 1e9}}', "holds no laws of usable numbers"),
+        ("{}", "contains no laws"),
+        ("[1]", "contains no laws"),
+        ('{"learning_rate": {"params": -0.5}}', "contains no laws"),
+        ('{"learning_rate": {"coefficient": -1}}', "contains no laws with valid numbers"),
+        (
+            '{"learning_rate": {"coefficient": 1, "tokens": 1e9}}',
+            "contains no laws with valid numbers",
+        ),
     ],
 )
 def test_a_file_without_laws_is_one_error(tmp_path: Path, text: str, message: str) -> None:
@@ -140,5 +143,5 @@ def test_a_file_without_laws_is_one_error(tmp_path: Path, text: str, message: st
         read_law(str(file))
     with pytest.raises(ScalaxError, match="no such file"):
         read_law(str(tmp_path / "missing.json"))
-    with pytest.raises(ScalaxError, match=r"says nothing of learning rate.*steplaw2025"):
+    with pytest.raises(ScalaxError, match=r"has no law of learning rate.*steplaw2025"):
         read_law("hoffmann2022")

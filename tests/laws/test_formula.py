@@ -9,8 +9,9 @@ import scalax as sx
 from scalax import registry
 from scalax.conform.law import check_law
 from scalax.laws.base import ComputeRule
-from scalax.laws.formula import is_formula, law_from_text
+from scalax.laws.formula import law_from_text
 from scalax.laws.power_law import PowerLaw
+from scalax.laws.resolve import is_formula
 from scalax.laws.typical_values import draw_columns, draw_truth
 
 POWER = "E + A/N**alpha"
