@@ -18,10 +18,10 @@ _NUMBERS = ("coefficient", "params", "tokens", "flops")
 
 
 def steplaw(params: float, tokens: float) -> tuple[float, float]:
-    """Step Law: Li et al. 2025 (arXiv:2503.04715), of dense language models with AdamW.
+    """Returns Step Law for dense language models with AdamW: Li et al. 2025 (arXiv:2503.04715).
 
     Args:
-        params: Model parameters without the vocabulary's.
+        params: Model parameters without the vocabulary.
         tokens: Training tokens.
 
     Returns:
@@ -36,7 +36,7 @@ def steplaw(params: float, tokens: float) -> tuple[float, float]:
 
 
 def deepseek(flops: float) -> tuple[float, float]:
-    """DeepSeek LLM 2024 (arXiv:2401.02954), equation 1: of compute alone.
+    """Returns the law of compute of DeepSeek LLM 2024 (arXiv:2401.02954), equation 1.
 
     Args:
         flops: Training compute without embeddings, in FLOPs.
@@ -53,7 +53,7 @@ def deepseek(flops: float) -> tuple[float, float]:
 
 
 def porian(params: float) -> tuple[float, float]:
-    """Porian et al. 2024 (arXiv:2406.19146): of params alone, near 20 tokens a parameter.
+    """Returns the law of params of Porian et al. 2024 (arXiv:2406.19146), for D / N near 20.
 
     Args:
         params: Model parameters, the output head included.
@@ -70,17 +70,17 @@ def porian(params: float) -> tuple[float, float]:
 
 
 def read_law(name: str) -> dict[str, PowerProduct]:
-    """The laws of a published entry, or of a JSON file.
+    """Reads the laws of a published entry or of a JSON file.
 
     Args:
         name: A published law with hyperparameters, or a path that ends in .json: an object with
             ``learning_rate``, ``batch_tokens`` or both, each with ``coefficient`` and exponents.
 
     Returns:
-        One or two laws by name.
+        One or two laws, by quantity.
 
     Raises:
-        ScalaxError: No such law or file, or it holds none.
+        ScalaxError: The law or file does not exist, or contains no such law.
 
     Example:
         >>> read_law("steplaw2025")["batch_tokens"].equation
@@ -92,7 +92,7 @@ def read_law(name: str) -> dict[str, PowerProduct]:
     if law is None:
         known = [key for key, entry in published().items() if entry.hyperparameters]
         raise ScalaxError(
-            f"{name} says nothing of learning rate and batch", fix=f"give {', '.join(known)}"
+            f"{name} has no law of learning rate and batch", fix=f"give {', '.join(known)}"
         )
     return {"learning_rate": law.learning_rate, "batch_tokens": law.batch_tokens}
 
@@ -110,18 +110,18 @@ def _read_json(path: Path) -> dict[str, PowerProduct]:
     except FileNotFoundError:
         raise ScalaxError("no such file", where=str(path), fix=fix) from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ScalaxError(f"holds no laws: {error}", where=str(path), fix=fix) from None
+        raise ScalaxError(f"contains no laws: {error}", where=str(path), fix=fix) from None
     usable = (
         0 < law.coefficient < math.inf and all(abs(getattr(law, v)) <= 10 for v in _NUMBERS[1:])
         for law in found.values()
     )
     if not found or not all(usable):
-        raise ScalaxError("holds no laws of usable numbers", where=str(path), fix=fix)
+        raise ScalaxError("contains no laws with valid numbers", where=str(path), fix=fix)
     return found
 
 
 def _law(name: str) -> HyperparameterLaw:
     law = get_published(name).hyperparameters
     if law is None:
-        raise LookupError(f"{name} holds no hyperparameters")
+        raise LookupError(f"{name} has no hyperparameters")
     return law

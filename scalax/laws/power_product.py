@@ -13,7 +13,7 @@ class PowerProduct:
     """coefficient * params^a * tokens^b * flops^c.
 
     Attributes:
-        coefficient: The coefficient.
+        coefficient: The quantity where all variables are 1.
         params: Exponent of the parameters.
         tokens: Exponent of the training tokens.
         flops: Exponent of the training compute.
@@ -29,7 +29,7 @@ class PowerProduct:
     flops: float = 0.0
 
     def __call__(self, *, params: Array, tokens: Array, flops: Array) -> Array:
-        """Returns the value of the law."""
+        """Returns the quantity."""
         return self.coefficient * params**self.params * tokens**self.tokens * flops**self.flops
 
     @property
@@ -41,12 +41,12 @@ class PowerProduct:
 
 @dataclass(frozen=True)
 class HyperparameterLaw:
-    """Laws of the learning rate and the batch size from one source.
+    """A paper's laws of learning rate and batch size.
 
     Attributes:
         learning_rate: The peak learning rate.
         batch_tokens: The batch size, in tokens.
-        ranges: Smallest and largest params, tokens or flops of the runs behind the law.
+        ranges: Least and greatest params, tokens or flops of the runs behind it.
         learning_rate_max: Upper limit of the learning rate.
     """
 
@@ -62,7 +62,7 @@ class HyperparameterLaw:
         return rate, float(self.batch_tokens(**at))
 
     def outside(self, params: float, tokens: float, flops: float) -> float:
-        """Returns the largest factor by which a variable is outside the runs; 1 if none is."""
+        """Returns the largest factor by which a point is outside the runs; 1 inside them."""
         at = {"params": params, "tokens": tokens, "flops": flops}
         return max(
             (max(low / at[k], at[k] / high, 1.0) for k, (low, high) in self.ranges.items()),
@@ -78,11 +78,11 @@ class HyperparameterLaw:
     @property
     def coefficients(self) -> dict[str, float]:
         """The numbers by name."""
-        numbers = {}
+        values = {}
         for name in ("learning_rate", "batch_tokens"):
             product: PowerProduct = getattr(self, name)
-            numbers[f"{name}_coefficient"] = product.coefficient
+            values[f"{name}_coefficient"] = product.coefficient
             for variable in ("params", "tokens", "flops"):
                 if exponent := getattr(product, variable):
-                    numbers[f"{name}_{variable}_exponent"] = exponent
-        return numbers
+                    values[f"{name}_{variable}_exponent"] = exponent
+        return values
