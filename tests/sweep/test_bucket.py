@@ -56,7 +56,7 @@ HOLD = """
 import sys, time
 from scalax.files import as_path
 from scalax.distributed.folder_lock import FolderLock
-with FolderLock(as_path(sys.argv[1]), seconds=3) as lock:
+with FolderLock(as_path(sys.argv[1]), seconds=10) as lock:
     lock.try_acquire()
     print("acquired", flush=True)
     time.sleep(60)
