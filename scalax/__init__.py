@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scalax.errors import ScalaxError as ScalaxError
     from scalax.fit.compare import compare as compare
     from scalax.fit.estimate import fit as fit
+    from scalax.fit.gain import gain as gain
     from scalax.folders import cache_folder as cache_folder
     from scalax.laws.base import Coefficient as Coefficient
     from scalax.laws.base import ComputeRule as ComputeRule
@@ -46,10 +47,9 @@ if TYPE_CHECKING:
     from scalax.predict.answers import Allocation as Allocation
     from scalax.predict.answers import Prediction as Prediction
     from scalax.predict.fit_result import Fit as Fit
-    from scalax.predict.fit_result import published_fit as published
-    from scalax.predict.gain import gain as gain
     from scalax.predict.inference import allocate_with_inference as allocate_with_inference
     from scalax.predict.published_law import PublishedLaw as PublishedLaw
+    from scalax.predict.published_law import published_fit as published
     from scalax.predict.read_fit import read_fit as read_fit
     from scalax.predict.two_step import TwoStep as TwoStep
     from scalax.registry import load_file as load_plugin
@@ -110,13 +110,13 @@ _PUBLIC = {
     "compare": "scalax.fit.compare:compare",
     "constrain": "scalax.models.compute:constrain",
     "fit": "scalax.fit.estimate:fit",
-    "gain": "scalax.predict.gain:gain",
+    "gain": "scalax.fit.gain:gain",
     "label_sums": "scalax.models.label_sums:label_sums",
     "load_plugin": "scalax.registry:load_file",
     "open_tfds": "scalax.data.tfds:open_builder",
     "parse_settings": "scalax.schema:parse",
     "plan": "scalax.plan.pilot:plan_pilot",
-    "published": "scalax.predict.fit_result:published_fit",
+    "published": "scalax.predict.published_law:published_fit",
     "read_fit": "scalax.predict.read_fit:read_fit",
     "read_runs": "scalax.runs.read:read_runs",
     "register": "scalax.registry:register",
@@ -129,7 +129,7 @@ _PUBLIC = {
     "transformer_shape": "scalax.shapes.transformer:shape_for",
 }
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # the only place: pyproject.toml reads it
 __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Allocation",
     "Attention",

@@ -95,6 +95,7 @@ batch = 8
 eval_tokens = 2048
 
 [fit]
+law = "chinchilla"
 bootstrap = 20
 
 [check]

@@ -76,9 +76,9 @@ def best_of(count: int, function: Callable[[], Any]) -> float:
 def hoffmann_rows(runs: Runs) -> list[dict[str, Any]]:
     """The single fit, the fit with its bootstrap, and the whole cold command."""
     each, _ = reference(runs, TIMED)
-    found = fit(runs)
-    single = best_of(20, lambda: fit(runs))
-    drawn = best_of(3, lambda: fit(runs, bootstrap=BOOTSTRAPS))
+    found = fit(runs, "chinchilla", backtest=False)
+    single = best_of(20, lambda: fit(runs, "chinchilla", backtest=False))
+    drawn = best_of(3, lambda: fit(runs, "chinchilla", backtest=False, bootstrap=BOOTSTRAPS))
     command = [
         sys.executable, "-m", "scalax", "fit", str(DATA), "--drop-worst", "5", "--bootstrap",
         str(BOOTSTRAPS), "--columns", "params=Model Size,flops=Training FLOP", "--json",
@@ -109,7 +109,7 @@ def million_rows() -> list[dict[str, Any]]:
     loss = registry.get("law", "chinchilla").loss(np, truth, x)
     runs = Runs.from_columns({**x, "loss": loss})
     began = time.perf_counter()
-    found = fit(runs).coefficients
+    found = fit(runs, "chinchilla", backtest=False).coefficients
     seconds = time.perf_counter() - began
     assert found is not None
     miss = max(abs(found[k] / v - 1) for k, v in truth.items())

@@ -55,7 +55,7 @@ def measure(runs: Runs, hide: int, law: str) -> dict[str, float] | None:
     if label.max() - hide < 1 or np.sum(~hidden) < 5:
         return None
     standard = law != "auto"
-    found = fit(runs.where(~hidden), law, bootstrap=500 if standard else 0)
+    found = fit(runs.where(~hidden), law, bootstrap=500 if standard else 0, backtest=not standard)
     answers = found.predict(params=runs["params"][hidden], tokens=runs["tokens"][hidden])
     measured = runs["loss"][hidden]
     loss, low, high = (

@@ -30,7 +30,8 @@ from scalax.errors import ScalaxError
 from scalax.fit.classical import classical_split
 from scalax.fit.estimate import fit
 from scalax.fit.form_error import trunk_numbers
-from scalax.fit.outliers import tidy
+from scalax.fit.outliers import drop_outliers
+from scalax.fit.settings import SEVERAL_LAWS
 from scalax.plan.pilot import plan_pilot
 from scalax.runs.table import Runs
 from scalax.simulate.sweep import Drift, Troubles, spoil
@@ -154,7 +155,7 @@ def by_fit(law: str) -> Callable[[Runs, float], Answer]:
     """The answer of `scalax fit --law LAW`."""
 
     def answer(runs: Runs, target: float) -> Answer:
-        found = fit(runs, law).allocate(target)
+        found = fit(runs, law, backtest=law in SEVERAL_LAWS).allocate(target)
         assert found.loss is not None
         return found.params, found.loss
 
@@ -178,7 +179,7 @@ def by_parabolas(runs: Runs, target: float) -> Answer:
         minima["loss"].append(math.exp(np.polyval(curve, math.log(best))))
     if len(minima["flops"]) >= 3:
         size = {"params": minima["flops"], "tokens": minima["flops"]}
-        line = fit(Runs.from_columns({**size, **minima}), "power-flops")
+        line = fit(Runs.from_columns({**size, **minima}), "power-flops", backtest=False)
         loss = float(line.loss(flops=target))
     return params, loss
 
@@ -198,7 +199,7 @@ def errors(task: tuple[int, str, str, bool]) -> tuple[float, float]:
     study = make_study(number)
     runs = study.measured(PLANS[study.budget][design])
     if cleaned:
-        runs = tidy(runs, "loss")
+        runs = drop_outliers(runs, "loss")
     params, loss = study.answer()
     found = ESTIMATORS[estimator](runs, BEYOND * study.budget)
     return abs(math.log(found[0] / params)), abs(math.log(found[1] / loss))

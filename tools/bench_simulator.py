@@ -28,7 +28,7 @@ from bench_row import row  # noqa: E402
 
 from scalax import registry  # noqa: E402  (the tests' readers lie in the root)
 from scalax.hardware.chips import read_chips  # noqa: E402
-from scalax.hardware.request import Model  # noqa: E402
+from scalax.hardware.request import SimulatedModel  # noqa: E402
 from scalax.shapes.transformer import shape_for  # noqa: E402
 from tests.published_tpu import memory_cases, published_rows, simulated  # noqa: E402
 
@@ -64,7 +64,7 @@ def speeds() -> list[dict[str, Any]]:
 
 def memory(compile_anew: bool) -> list[dict[str, Any]]:
     """Bytes per device against the TPU's compiler."""
-    from scalax.simulate.step import compile_it
+    from scalax.simulate.step import compile_simulated
 
     errors, wrong = [], 0
     cases = memory_cases()
@@ -72,8 +72,8 @@ def memory(compile_anew: bool) -> list[dict[str, Any]]:
         step = simulated(case)
         if compile_anew:
             arch = case["architecture"]
-            model = Model(arch, registry.get("model", "transformer"), arch.trained())
-            compiled = compile_it(model, step)
+            model = SimulatedModel(arch, registry.get("model", "transformer"), arch.trained())
+            compiled = compile_simulated(model, step)
             size, fits = compiled.bytes_per_device, compiled.fits
         else:
             size, fits = int(case["compiled_bytes"]), case["fits"] == "true"

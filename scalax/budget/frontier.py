@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from scalax.budget.data_limited import allocate_limited
 from scalax.budget.hardware import Run, allocate_on
 from scalax.errors import ScalaxError
 from scalax.predict.answers import Allocation
-from scalax.predict.fit_result import Fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.data_limited import allocate_limited
+from scalax.predict.protocol import ScalingLaw
 
 Unit = Literal["flops", "days", "usd"]
 
 
 def frontier(
-    found: Fit | PublishedLaw,
+    found: ScalingLaw,
     budgets: list[float],
     unit: Unit = "flops",
     *,

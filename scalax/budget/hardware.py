@@ -13,17 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalax.budget.data_limited import allocate_limited
 from scalax.errors import ScalaxError
 from scalax.hardware.chips import read_chips
-from scalax.hardware.request import of_size
+from scalax.hardware.request import model_of_size
 from scalax.hardware.search import best_step
 from scalax.hardware.slices import Slice, parse_slice
 from scalax.hardware.step import Step
 from scalax.predict.answers import Allocation
 from scalax.predict.columns import positive
-from scalax.predict.fit_result import Fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.data_limited import allocate_limited
+from scalax.predict.protocol import ScalingLaw
 
 LOST = 0.05
 """Share of wall time lost to failures and restarts, where none is given."""
@@ -69,7 +68,7 @@ class Run:
 
     def step(self, params: float, batch_tokens: float | None) -> Step:
         """The fastest step at a size, at about a batch where one is advised and can be run."""
-        arch = of_size(self.family, params, self.seq_len).architecture
+        arch = model_of_size(self.family, params, self.seq_len).architecture
         if batch_tokens is not None:
             sequences = 2 ** max(0, round(math.log2(batch_tokens / self.seq_len)))
             try:
@@ -118,7 +117,7 @@ class HardwareAllocation(Allocation):
 
 
 def allocate_on(
-    found: Fit | PublishedLaw,
+    found: ScalingLaw,
     run: Run,
     *,
     flops: float | None = None,

@@ -10,7 +10,6 @@ import click
 from scalax.cli.app import json_option, plugin_option, print_json, warn
 from scalax.cli.choose_fit import chosen, fit_options, given_option, loss_law
 from scalax.cli.choose_hardware import hardware_options
-from scalax.predict.published_law import PublishedLaw
 
 if TYPE_CHECKING:
     from scalax.budget.hardware import Run
@@ -64,7 +63,7 @@ def allocate(
     The budget is --flops, or what --chips do in --days or for --usd: then utilisation comes from
     the simulated training step of the best model, and the answer carries wall time and price.
     """
-    from scalax.budget.data_limited import allocate_limited
+    from scalax.predict.data_limited import allocate_limited
     from scalax.report.allocation_text import allocation_lines
 
     found, more = chosen(fit_file, law), []
@@ -84,7 +83,7 @@ def allocate(
             target_loss=target_loss,
             given=given,
         )
-        if isinstance(found, PublishedLaw) and found.entry.allocation is not None:
+        if found.has_split_rule:
             rule = (
                 f"the split is the least loss by {found.law}'s law of it, not the paper's own rule"
             )

@@ -1,4 +1,4 @@
-"""The `scalax` group: which commands there are, and the options they share."""
+"""The `scalax` command: its subcommands, and the options and output that they share."""
 
 from __future__ import annotations
 
@@ -12,40 +12,65 @@ import click
 from scalax import __version__
 from scalax.errors import ScalaxError
 
-# In the order of a study; each is imported only when it is named or listed.
+# In the order of a study: where a command is, and its line in `scalax --help` (60 characters).
 _COMMANDS = {
-    "run": "scalax.cli.run:run",
-    "fit": "scalax.cli.fit:fit",
-    "compare": "scalax.cli.compare:compare",
-    "predict": "scalax.cli.predict:predict",
-    "allocate": "scalax.cli.allocate:allocate",
-    "frontier": "scalax.cli.frontier:frontier",
-    "gain": "scalax.cli.gain:gain",
-    "simulate": "scalax.cli.simulate:simulate",
-    "plan": "scalax.cli.plan:plan",
-    "laws": "scalax.cli.laws:laws",
-    "plugins": "scalax.cli.plugins:plugins",
+    "run": ("scalax.cli.run:run", "Train a sweep, fit it and test its forecast."),
+    "fit": ("scalax.cli.fit:fit", "Fit a law to a table of runs, or to a sweep's folder."),
+    "compare": (
+        "scalax.cli.compare:compare",
+        "Rank laws by forecasts of hidden larger runs.",
+    ),
+    "predict": (
+        "scalax.cli.predict:predict",
+        "Forecast the loss at one or many points.",
+    ),
+    "allocate": (
+        "scalax.cli.allocate:allocate",
+        "Split a budget between params and tokens.",
+    ),
+    "frontier": ("scalax.cli.frontier:frontier", "Show the best split over a range of budgets."),
+    "gain": ("scalax.cli.gain:gain", "Compute the multiplier of recipe B over recipe A."),
+    "simulate": ("scalax.cli.simulate:simulate", "Simulate a sweep, or a step on other hardware."),
+    "plan": ("scalax.cli.plan:plan", "Choose pilot runs that sharpen a forecast."),
+    "laws": ("scalax.cli.laws:laws", "List the laws, or show one."),
+    "plugins": ("scalax.cli.plugins:plugins", "List, check or create plugins."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are each imported only when named or listed.
+    """A group that imports a command only when it is named or listed.
 
     Args:
-        targets: ``module:attribute`` of each command by name, in the order of its listing.
-        **settings: Those of `click.Group`.
+        targets: ``module:attribute`` by command name, in the order of the listing.
+        summaries: Lines of the listing by command name; without them, each command's own.
+        **settings: Settings of `click.Group`.
     """
 
-    def __init__(self, *, targets: Mapping[str, str], **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        targets: Mapping[str, str],
+        summaries: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
         self.targets = targets
+        self.summaries = summaries
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands; imports none of them where the summaries are given."""
+        if self.summaries is None:
+            super().format_commands(ctx, formatter)
+            return
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.summaries.items()))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order given."""
+        """Returns the names of the commands, in their order."""
         return list(self.targets)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Imports a command."""
+        """Imports and returns a command."""
         target = self.targets.get(name)
         if target is None:
             return None
@@ -56,7 +81,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggests the nearest name for one that is unknown."""
+        """Suggests the nearest name for an unknown command."""
         from scalax.errors import suggest
 
         if args and args[0] not in self.targets and not args[0].startswith("-"):
@@ -66,14 +91,18 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    targets=_COMMANDS,
+    targets={name: target for name, (target, _) in _COMMANDS.items()},
+    summaries={name: summary for name, (_, summary) in _COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with: scalax allocate --law hoffmann2022 --flops 1e24, "
-    "or: scalax run experiments/quickstart.toml",
+    epilog="""\b
+Examples:
+  scalax allocate --law hoffmann2022 --flops 1e24
+  scalax run experiments/quickstart.toml
+  scalax fit runs.csv --out fit.json""",
 )
 @click.version_option(__version__, prog_name="scalax")
 def cli() -> None:
-    """Scaling laws for machine learning: train sweeps, fit laws, split compute budgets."""
+    """Train sweeps, fit scaling laws, and split compute budgets."""
 
 
 def _load_plugins(_ctx: click.Context, _param: click.Parameter, value: Iterable[str]) -> None:
@@ -90,25 +119,28 @@ plugin_option = click.option(
     expose_value=False,
     is_eager=True,
     callback=_load_plugins,
-    help="A local file that registers laws, models or datasets; may be given again.",
+    help="A Python file that registers laws, models or datasets; repeatable.",
 )
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON value to standard output."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 
 
 def columns_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--columns ours=theirs,...``, given to the command as a dictionary."""
+    """Adds ``--columns OURS=THEIRS,...``, passed to the command as a dictionary."""
     return click.option(
         "--columns",
         default="",
         metavar="OURS=THEIRS,...",
-        callback=lambda ctx, param, value: _columns(value),
-        help='Their names for our columns, such as "params=Model Size,flops=Training FLOP".',
+        callback=lambda _ctx, _param, value: parse_columns(value),
+        help='Our column names and yours, such as "params=Model Size".',
     )(command)
 
 
-def _columns(text: str) -> dict[str, str]:
+def parse_columns(text: str) -> dict[str, str]:
+    """Returns the names in ``OURS=THEIRS,...`` as a dictionary.
+
+    Raises:
+        ScalaxError: A part is not of this form.
+    """
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     for ours, equals, theirs in pairs:
         if not (equals and ours.strip() and theirs.strip()):
@@ -121,25 +153,25 @@ def _columns(text: str) -> dict[str, str]:
 
 
 def say(text: str) -> None:
-    """Words for a person, on standard error."""
+    """Prints a message to standard error."""
     click.echo(text, err=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on standard output."""
+    """Prints one JSON value to standard output."""
     from scalax.files import to_json
 
     click.echo(to_json(value))
 
 
 def warn(notes: Iterable[str]) -> None:
-    """Notes of a fit or an allocation, on standard error."""
+    """Prints the notes of an answer to standard error."""
     for note in notes:
         say(f"note: {note}")
 
 
 def table(headers: list[str], rows: Iterable[Iterable[str]]) -> None:
-    """A plain aligned table on standard output."""
+    """Prints an aligned table to standard output."""
     lines = [headers, *map(list, rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(headers))]
     for line in lines:
@@ -148,5 +180,5 @@ def table(headers: list[str], rows: Iterable[Iterable[str]]) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether standard error is a terminal: bars are drawn only there."""
+    """Returns whether standard error is a terminal, where progress bars can be drawn."""
     return sys.stderr.isatty()

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from scalax.errors import ScalaxError
-from scalax.predict.fit_result import Fit, published_fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.protocol import LossLaw, ScalingLaw
+from scalax.predict.published_law import published_fit
 from scalax.predict.read_fit import read_fit
 
 
@@ -23,7 +23,7 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def chosen(fit_file: str | None, law: str | None) -> Fit | PublishedLaw:
+def chosen(fit_file: str | None, law: str | None) -> ScalingLaw:
     """The one law that the options name.
 
     Raises:
@@ -41,7 +41,7 @@ def chosen(fit_file: str | None, law: str | None) -> Fit | PublishedLaw:
     )
 
 
-def law_or_file(law: str) -> Fit | PublishedLaw:
+def law_or_file(law: str) -> ScalingLaw:
     """What one ``--law NAME|FIT.json`` names: a file where it ends in .json, else a published law.
 
     Raises:
@@ -50,13 +50,13 @@ def law_or_file(law: str) -> Fit | PublishedLaw:
     return read_fit(law) if law.endswith(".json") else published_fit(law)
 
 
-def loss_law(found: Fit | PublishedLaw) -> Fit:
+def loss_law(found: ScalingLaw) -> LossLaw:
     """The law of the loss in what was chosen.
 
     Raises:
         ScalaxError: It is a published law without one.
     """
-    return found.demand_loss() if isinstance(found, PublishedLaw) else found
+    return found.require_loss()
 
 
 def given_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""`scalax compare`: which law forecasts a sweep's own largest budgets best."""
+"""`scalax compare`: ranks laws by their forecasts of a table's largest budgets."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ from typing import Any
 
 import click
 
-from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table
+from scalax.cli.app import json_option, plugin_option, print_json, table
+from scalax.cli.settings_options import settings_options
+from scalax.fit.settings import ObjectiveSettings
 
 
 @click.command(
     epilog='Example: scalax compare runs.csv --laws chinchilla,joint --columns "flops=budget"'
 )
 @click.argument("runs", type=click.Path())
-@click.option("--laws", default="", metavar="A,B,...", help="Law forms; those of N and D if none.")
-@click.option("--metric", default="loss", show_default=True, help="The column to fit.")
-@columns_option
-@click.option("--drop-worst", default=0, metavar="K", help="Drop the K highest losses.")
-@click.option("--delta", default=1e-3, show_default=True, help="Huber's delta on the log residual.")
+@click.option(
+    "--laws",
+    default="",
+    metavar="A,B,...",
+    help="Laws to compare; by default chinchilla, joint and kaplan.",
+)
+@settings_options(ObjectiveSettings)
 @json_option
 @plugin_option
 def compare(runs: str, laws: str, as_json: bool, **settings: Any) -> None:
-    """Hide the largest budgets of RUNS step by step, and rank laws by their forecasts of them."""
+    """Rank laws by their forecasts of hidden larger runs.
+
+    The largest budgets of RUNS are hidden one after the other. Each law is fitted to the rest, as
+    scalax fit --law fits it, and scored on the hidden rows.
+    """
     from scalax.fit.compare import compare as rank
 
     names = [name.strip() for name in laws.split(",") if name.strip()]
@@ -30,7 +38,7 @@ def compare(runs: str, laws: str, as_json: bool, **settings: Any) -> None:
         print_json([score.to_json() for score in scores])
         return
     hidden = ", ".join(f"{budget:.3g}" for budget in scores[0].cutoffs)
-    click.echo(f"budgets hidden, each with all above it: {hidden} FLOPs")
+    click.echo(f"cutoffs, each hiding all budgets from it up: {hidden}")
     table(
         ["law", "weights", "mean error", "median error", "90% coverage", "interval score"],
         (

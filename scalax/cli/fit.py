@@ -1,4 +1,4 @@
-"""`scalax fit`: runs in, fit.json out."""
+"""`scalax fit`: from runs to a law, as text, JSON or fit.json."""
 
 from __future__ import annotations
 
@@ -8,81 +8,37 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from scalax.cli.app import columns_option, json_option, plugin_option, print_json, table, warn
+from scalax.cli.app import json_option, plugin_option, print_json, table, warn
+from scalax.cli.settings_options import flag_of, settings_options
 from scalax.errors import ScalaxError
+from scalax.fit.settings import FitSettings, RowSettings
 
 if TYPE_CHECKING:
     from scalax.predict.fit_result import Fit
     from scalax.runs.table import Runs
 
 _SHOWN = 12  # members of an ensemble
-_EXAMPLES = {
-    "--fix": "write --fix E=1.69",
-    "--tie": "write --tie alpha=beta",
-    "--bound": "write --bound E=1:2",
-}
-# By the name of the parameter: what only the fit of a law reads.
-_PARAMETRIC = {
-    "law": "--law",
-    "weights": "--weights",
-    "delta": "--delta",
-    "bootstrap": "--bootstrap",
-    "seed": "--seed",
-    "level": "--interval",
-    "cost": "--cost",
-    "watch": "--watch",
-    "fixed": "--fix",
-    "ties": "--tie",
-    "bounds": "--bound",
-    "out": "--out",
-}
+_OF_A_LAW = [*(set(FitSettings.model_fields) - set(RowSettings.model_fields)), "watch", "out"]
+"""Parameters that only the fit of a law uses."""
 
 
 @click.command(
-    epilog='Example: scalax fit losses.csv --columns "params=Model Size,flops=Training FLOP" '
-    "--out fit.json"
+    epilog="""\b
+Examples:
+  scalax fit runs.csv --out fit.json
+  scalax fit runs.csv --law chinchilla --bootstrap 1000
+  scalax fit losses.csv --columns "params=Model Size,flops=Training FLOP" """
 )
 @click.argument("runs", type=click.Path())
-@click.option(
-    "--law",
-    default="auto",
-    show_default=True,
-    help="The law form to fit; auto for what forecast the largest budgets of RUNS best; "
-    "posterior for published laws updated by RUNS, where they are few.",
-)
-@click.option("--metric", default="loss", show_default=True, help="The column to fit.")
-@columns_option
-@click.option("--drop-worst", default=0, metavar="K", help="Drop the K highest losses.")
-@click.option(
-    "--weights",
-    type=click.Choice(["flat", "compute", "flops"]),
-    default="flat",
-    show_default=True,
-    help="Rows alike, by the square root of flops, or by flops.",
-)
-@click.option("--delta", default=1e-3, show_default=True, help="Huber's delta on the log residual.")
-@click.option("--bootstrap", default=0, metavar="B", help="Resamples for intervals; 0 for none.")
-@click.option("--seed", default=0, show_default=True, help="Of the resampling.")
-@click.option("--interval", "level", default=0.9, show_default=True, help="Nominal coverage.")
-@click.option(
-    "--cost",
-    type=click.Choice(["huber", "l1", "l2", "student", "asymmetric"]),
-    default="huber",
-    show_default=True,
-    help="What a log residual costs.",
-)
+@settings_options(FitSettings, ["law", *(n for n in FitSettings.model_fields if n != "law")])
 @click.option(
     "--method",
     type=click.Choice(["parametric", "isoflop", "envelope", "hyperparameters"]),
     default="parametric",
     show_default=True,
-    help="The law; a classical route to N* for comparison; or laws of learning rate and batch.",
+    help="Fit a law; N* by a classical route, for comparison; or laws of learning rate and batch.",
 )
-@click.option("--watch", is_flag=True, help="Fit again whenever RUNS changes; Ctrl-C ends it.")
-@click.option("--clean", is_flag=True, help="Drop near-duplicates, off-centre points, outliers.")
-@click.option("--fix", "fixed", multiple=True, metavar="E=1.69", help="Hold a coefficient.")
-@click.option("--tie", "ties", multiple=True, metavar="alpha=beta", help="Keep two equal.")
-@click.option("--bound", "bounds", multiple=True, metavar="E=1:2", help="Keep one within bounds.")
+@click.option("--watch", is_flag=True, help="Fit again whenever RUNS changes; stop with Ctrl-C.")
 @click.option("--out", metavar="FILE", help="Write the fit here, for predict and allocate.")
 @json_option
 @plugin_option
@@ -91,157 +47,141 @@ def fit(
     ctx: click.Context,
     /,
     runs: str,
-    law: str,
     out: str | None,
     as_json: bool,
     method: str,
     watch: bool,
     **settings: Any,
 ) -> None:
-    """Fit a law to RUNS: a CSV, JSONL or Parquet file, or the folder of a sweep."""
+    """Fit a law to a table of runs, or to a sweep's folder.
+
+    RUNS is a CSV, JSONL or Parquet file, or the folder that scalax run wrote.
+    """
     from scalax.fit.estimate import fit as estimate
 
     if method != "parametric":
-        for name, flag in _PARAMETRIC.items():
-            if name == "out" and method == "hyperparameters":
-                continue
-            if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-                raise click.UsageError(
-                    f"{flag} means nothing to --method {method}: it fits no law; leave it out", ctx
-                )
+        _reject_options_of_a_law(ctx, method)
         if method == "hyperparameters":
-            _tuning(runs, out, as_json, settings)
-            return
-        _classical(runs, method, as_json, settings)
+            _hyperparameters(runs, out, as_json, settings)
+        else:
+            _classical(runs, method, as_json, settings)
         return
-    settings["fixed"] = dict(_pair(text, "--fix", _number) for text in settings["fixed"])
-    settings["ties"] = [_pair(text, "--tie", str) for text in settings["ties"]]
-    settings["bounds"] = dict(_pair(text, "--bound", _range) for text in settings["bounds"])
     if watch:
-        _watch(runs, lambda: estimate(runs, law, rollout=True, **settings), out, as_json)
+        _watch(runs, lambda: estimate(runs, **settings), out, as_json)
         return
-    found = estimate(runs, law, rollout=out is not None, **settings)
+    result = estimate(runs, **settings)
     if out:
-        found.save(out)
-    warn(found.notes)
+        result.save(out)
+    warn(result.notes)
     if as_json:
-        print_json(_record(found))
+        print_json(_record(result))
         return
-    _show(found)
+    _show(result)
 
 
-def _record(found: Fit) -> dict[str, Any]:
-    return {k: v for k, v in found.to_json().items() if k not in ("samples", "residuals")}
+def _reject_options_of_a_law(ctx: click.Context, method: str) -> None:
+    for name in _OF_A_LAW:
+        if name == "out" and method == "hyperparameters":
+            continue
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"{flag_of(name)} does not apply to --method {method}, which fits no law; "
+                "leave it out",
+                ctx,
+            )
 
 
-def _cleaned(runs: str, settings: dict[str, Any]) -> Runs:
-    from scalax.runs.clean import clean
-    from scalax.runs.read import read_runs
-
-    metric = settings["metric"]
-    found = read_runs(runs, settings["columns"], metric)
-    found = clean(found, metric=metric, drop_worst=settings["drop_worst"])
-    if settings["clean"]:
-        from scalax.fit.outliers import tidy
-
-        found = tidy(found, metric)
-    warn(found.notes)
-    return found
+def _record(result: Fit) -> dict[str, Any]:
+    return {k: v for k, v in result.to_json().items() if k not in ("samples", "residuals")}
 
 
-def _tuning(runs: str, out: str | None, as_json: bool, settings: dict[str, Any]) -> None:
+def _rows(runs: str, settings: dict[str, Any], *, every_setting: bool) -> Runs:
+    from scalax.fit.estimate import rows_of
+    from scalax.fit.settings import fit_settings
+
+    table = rows_of(runs, fit_settings(**settings), every_setting=every_setting)
+    warn(table.notes)
+    return table
+
+
+def _hyperparameters(runs: str, out: str | None, as_json: bool, settings: dict[str, Any]) -> None:
     from scalax.fit.hyperparameters import tune
     from scalax.report.hyperparameter_text import law_rows, optimum_rows, tuning_lines
 
-    found = tune(_cleaned(runs, settings), settings["metric"])
+    result = tune(_rows(runs, settings, every_setting=True), settings["metric"])
     if out:
-        found.save(out)
-    warn(found.notes)
-    record = found.to_json()
+        result.save(out)
+    warn(result.notes)
     if as_json:
-        print_json(record)
+        print_json(result.to_json())
         return
-    for line in tuning_lines(record, "tokens"):
+    for line in tuning_lines(result, "tokens"):
         click.echo(line)
     click.echo()
-    table(["law", "number", "estimate", f"{found.level:.0%} interval"], law_rows(record))
+    table(["law", "number", "estimate", f"{result.level:.0%} interval"], law_rows(result))
     click.echo()
-    table(*optimum_rows(record, "tokens"))
+    table(*optimum_rows(result, "tokens"))
 
 
 def _classical(runs: str, method: str, as_json: bool, settings: dict[str, Any]) -> None:
     from scalax.fit.classical import classical_split
 
-    found = classical_split(_cleaned(runs, settings), method, settings["metric"])
-    warn(found.notes)
+    rows = _rows(runs, settings, every_setting=False)
+    result = classical_split(rows, method, settings["metric"])
+    warn(result.notes)
     if as_json:
-        print_json(found.to_json())
+        print_json(result.to_json())
         return
     click.echo(
-        f"N* = {found.coefficient:.4g} C^{found.exponent:.4g}, D* ~ C^"
-        f"{found.tokens_exponent:.4g}, from {len(found.points)} minima"
+        f"N* = {result.coefficient:.4g} C^{result.exponent:.4g}, D* ~ C^"
+        f"{result.tokens_exponent:.4g}, from {len(result.points)} minima"
     )
 
 
 def _watch(runs: str, refit: Callable[[], Fit], out: str | None, as_json: bool) -> None:
-    from scalax.fit.watch import line, watch
+    from scalax.fit.watch import summary_line, watch
 
-    for found in watch(runs, refit, every=2.0):
-        if isinstance(found, ScalaxError):
-            click.echo(f"waiting: {found}", err=True)
+    for result in watch(runs, refit, every=2.0):
+        if isinstance(result, ScalaxError):
+            click.echo(f"waiting: {result}", err=True)
             continue
         if out:
-            found.save(out)
+            result.save(out)
         if as_json:
-            print_json(_record(found))
+            print_json(_record(result))
         else:
-            click.echo(line(found))
+            click.echo(summary_line(result))
 
 
-def _pair(text: str, option: str, read: Callable[[str], Any]) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    try:
-        if not (name.strip() and value.strip()):
-            raise ValueError
-        return name.strip(), read(value.strip())
-    except ValueError:
-        raise ScalaxError(f"cannot read {text!r}", where=option, fix=_EXAMPLES[option]) from None
-
-
-def _number(text: str) -> float:
-    return float(text)
-
-
-def _range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
-    return float(low), float(high)
-
-
-def _show(found: Fit) -> None:
-    click.echo(f"{found.law}: {found.form.equation}")
-    objective = "" if found.objective is None else f", objective {found.objective:.10g}"
-    click.echo(f"{found.rows} rows{objective}, compute {found.compute.name}")
-    if found.coefficients is None:
-        table(
-            ["share", "law", "weights", "coefficients"],
-            (
-                [
-                    f"{m['share']:.1%}",
-                    m["law"],
-                    m["weights"],
-                    ", ".join(f"{name} {value:.5g}" for name, value in m["coefficients"].items()),
-                ]
-                for m in found.members[:_SHOWN]
-            ),
-        )
-        if len(found.members) > _SHOWN:
-            click.echo(f"and {len(found.members) - _SHOWN} more: fit.json holds all")
+def _show(result: Fit) -> None:
+    click.echo(f"{result.law}: {result.form.equation}")
+    objective = "" if result.objective is None else f", objective {result.objective:.10g}"
+    click.echo(f"{result.rows} rows{objective}, compute {result.compute.name}")
+    if result.coefficients is None:
+        _show_members(result)
         return
-    rows = [[name, f"{value:.6g}"] for name, value in found.coefficients.items()]
-    if found.intervals is None:
+    rows = [[name, f"{value:.6g}"] for name, value in result.coefficients.items()]
+    if result.intervals is None:
         table(["coefficient", "estimate"], rows)
         return
     for row in rows:
-        low, high = found.intervals[row[0]]
+        low, high = result.intervals[row[0]]
         row.append(f"{low:.4g} to {high:.4g}")
-    table(["coefficient", "estimate", f"{found.level:.0%} interval"], rows)
+    table(["coefficient", "estimate", f"{result.level:.0%} interval"], rows)
+
+
+def _show_members(result: Fit) -> None:
+    table(
+        ["share", "law", "weights", "coefficients"],
+        (
+            [
+                f"{m.share:.1%}",
+                m.law,
+                m.weights,
+                ", ".join(f"{name} {value:.5g}" for name, value in m.coefficients.items()),
+            ]
+            for m in result.members[:_SHOWN]
+        ),
+    )
+    if len(result.members) > _SHOWN:
+        click.echo(f"and {len(result.members) - _SHOWN} more, all in fit.json (--out)")

@@ -1,73 +1,43 @@
-"""`scalax gain`: how many times the compute one recipe needs to match another."""
+"""`scalax gain`: the compute multiplier between two recipes."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from scalax.cli.app import columns_option, json_option, plugin_option, print_json, warn
-from scalax.predict.fit_result import Fit
-from scalax.predict.read_fit import read_fit
+from scalax.cli.app import json_option, plugin_option, print_json, warn
+from scalax.cli.settings_options import settings_options
+from scalax.fit.settings import FitSettings
+
+_SETTINGS = ("law", "metric", "columns", "drop_worst", "clean", "bootstrap", "seed")
 
 
 @click.command(epilog="Example: scalax gain old.csv new.csv --flops 1e22")
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path())
 @click.option("--flops", type=float, required=True, metavar="C", help="B's compute, in FLOPs.")
-@click.option(
-    "--law", default="chinchilla", show_default=True, help="The form to fit to runs tables."
-)
-@click.option("--metric", default="loss", show_default=True, help="The column to fit.")
-@columns_option
-@click.option(
-    "--bootstrap", default=200, show_default=True, metavar="N", help="Resamples of a runs table."
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling."
-)
+@settings_options(FitSettings, _SETTINGS, defaults={"law": "chinchilla", "bootstrap": 200})
 @json_option
 @plugin_option
-def gain(
-    a: str,
-    b: str,
-    flops: float,
-    law: str,
-    metric: str,
-    columns: dict[str, str],
-    bootstrap: int,
-    seed: int,
-    as_json: bool,
-) -> None:
-    """The compute multiplier of B over A: what A must spend to reach B's loss at C.
+def gain(a: str, b: str, flops: float, as_json: bool, **settings: Any) -> None:
+    """Compute the multiplier of recipe B over recipe A.
 
-    A and B are runs tables, folders of sweeps, or fit.json files, of one held-out data set.
+    The multiplier is the compute that A needs to match B's loss at --flops, over --flops. A and B
+    are runs tables, folders of sweeps, or fit.json files, of one held-out data set.
     """
-    import numpy as np
+    from scalax.fit.gain import gain as compare
 
-    from scalax.predict.gain import gain as compare
-
-    # A seed for each table: shared draws would cancel in the ratio.
-    seeds = np.random.SeedSequence(seed).generate_state(2).tolist()
-
-    def read(path: str, seed: int) -> Fit:
-        if path.endswith(".json"):
-            return read_fit(path)
-        from scalax.fit.estimate import fit
-
-        return fit(path, law, columns=columns, metric=metric, bootstrap=bootstrap, seed=seed)
-
-    found = compare(read(a, seeds[0]), read(b, seeds[1]), flops)
+    result = compare(a, b, flops, **settings)
     if as_json:
-        print_json(found.to_json())
+        print_json(result.to_json())
         return
-    if found.multiplier is None:
-        click.echo(f"A never reaches the loss of B, {found.loss:.5g}")
+    if result.multiplier is None:
+        click.echo(f"A never reaches the loss of B, {result.loss:.5g}")
     else:
-        span = "" if found.low is None else f"  ({found.low:.3g} to {_end(found.high)})"
-        click.echo(f"compute multiplier  {found.multiplier:.4g}{span}")
-        click.echo(f"loss of B           {found.loss:.5g} at {found.flops:.4g} FLOPs")
-        click.echo(f"loss of A there     {found.loss_a:.5g}; it needs {found.flops_needed:.4g}")
-    warn(found.notes)
-
-
-def _end(high: float | None) -> str:
-    return "no end" if high is None else f"{high:.3g}"
+        high = "no end" if result.high is None else f"{result.high:.3g}"
+        interval = "" if result.low is None else f"  ({result.low:.3g} to {high})"
+        click.echo(f"compute multiplier  {result.multiplier:.4g}{interval}")
+        click.echo(f"loss of B           {result.loss:.5g} at {result.flops:.4g} FLOPs")
+        click.echo(f"loss of A there     {result.loss_a:.5g}; it needs {result.flops_needed:.4g}")
+    warn(result.notes)

@@ -75,7 +75,7 @@ def plan(
                 f"{run.spec.units:,}",
                 f"{run.flops:.3g}",
                 f"{run.flops_spent:.3g}",
-                run.trunk or "",
+                run.trunk_name or "",
             ]
             for run in found.plan.fitted
         ),

@@ -1,4 +1,4 @@
-"""`scalax run`: an experiment, from its file to its report."""
+"""`scalax run`: trains the sweep of an experiment file, fits it and writes a report."""
 
 from __future__ import annotations
 
@@ -11,44 +11,52 @@ from scalax.cli.app import is_terminal, json_option, plugin_option, print_json, 
 
 
 @click.command(
-    epilog="Example: scalax run experiments/quickstart.toml --set sweep.params=[20000,40000]"
+    epilog="""\b
+Examples:
+  scalax run experiments/quickstart.toml
+  scalax run experiments/quickstart.toml --dry-run
+  scalax run experiments/quickstart.toml --set "sweep.params=[2e4, 4e4]"
+  scalax run experiments/quickstart.toml --set "train.precision='bf16'"
+"""
 )
 @click.argument("experiment", type=click.Path())
-@click.option("--out", metavar="DIR|gs://", help="Where results go; out/NAME by default.")
+@click.option("--out", metavar="DIR|gs://", help="Folder for the results; out/NAME by default.")
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
-    help="Change one setting, its value in TOML; may be given again.",
+    help="Change a setting; the value is TOML. Can be repeated.",
 )
 @click.option(
     "--coordinator",
     metavar="HOST:PORT",
-    help="On several hosts: a free port of process 0. Cloud TPU, GKE and SLURM need none of these.",
+    help="Address of process 0, for several hosts. Found automatically on Cloud TPU, GKE, SLURM.",
 )
-@click.option("--process-id", type=int, metavar="I", help="Which process this is, from 0.")
-@click.option("--num-processes", type=int, metavar="N", help="How many there are.")
+@click.option("--process-id", type=int, metavar="I", help="Index of this process, from 0.")
+@click.option("--num-processes", type=int, metavar="N", help="Number of processes.")
 @click.option(
-    "--profile", metavar="START:STOP", help="Trace these steps of the first run that has them."
+    "--profile",
+    metavar="START:STOP",
+    help="Profile these steps of the first run that has them.",
 )
 @click.option(
     "--compile-cache",
     metavar="DIR|gs://",
-    help="Where compiled steps are kept for the next start; scalax's cache by default.",
+    help="Folder of compiled programs, reused at the next start; scalax's cache by default.",
 )
 @click.option(
     "--share",
     is_flag=True,
-    help="Let other jobs started so, on any machines that see the folder, take runs from it too.",
+    help="Share the runs with other jobs that use the same folder and --share.",
 )
 @click.option(
     "--lease-seconds",
     type=click.FloatRange(min=1),
     metavar="S",
-    help="With --share: a job silent for so long is taken over; 60 by default.",
+    help="With --share: seconds after which a silent job is taken over; 60 by default.",
 )
-@click.option("--dry-run", is_flag=True, help="Check the file and print the plan; train nothing.")
+@click.option("--dry-run", is_flag=True, help="Check the file and print the plan without training.")
 @json_option
 @plugin_option
 def run(
@@ -65,14 +73,15 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Train the sweep that EXPERIMENT states, fit it, test the forecast, write a report.
+    """Train a sweep, fit a law, test its forecast and report.
 
-    Started again on the same folder it goes on where it stopped. On several hosts give the same
-    command on each: they train every run together. With --share, machines that know nothing of each
-    other divide the runs of one folder.
+    EXPERIMENT is a TOML file. Run the same command again to continue a sweep that was stopped.
+
+    To train each run on several hosts, run the same command on every host. To divide the runs
+    among machines that are not connected, run it with --share on each of them.
     """
     from scalax.distributed import lease as leases
-    from scalax.distributed.cluster import cluster_of
+    from scalax.distributed.cluster import parse_cluster
     from scalax.distributed.stopping import Stopped
     from scalax.report.outcome_text import outcome_lines
     from scalax.sweep.format_plan import plan_json, plan_rows, plan_summary
@@ -81,9 +90,9 @@ def run(
     from scalax.train.profile import Profile
 
     if lease_seconds is not None and not share:
-        raise click.UsageError("--lease-seconds is of --share: give both")
-    asked_profile = None if profile is None else Profile.parse(profile)
-    cluster = cluster_of(coordinator, process_id, num_processes)
+        raise click.UsageError("--lease-seconds requires --share")
+    steps_to_trace = None if profile is None else Profile.parse(profile)
+    cluster = parse_cluster(coordinator, process_id, num_processes)
     prepared = prepare(experiment, overrides)
     plan = prepared.plan
     if dry_run:
@@ -93,39 +102,40 @@ def run(
             table(*plan_rows(plan))
             click.echo(plan_summary(plan))
         return
-    asked: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda which, frame: _ask(asked, which))
+        signal.signal(number, lambda received, frame: _on_signal(signals, received))
     reporter = Bars() if is_terminal() else Lines()
     try:
         outcome = run_prepared(
             prepared,
             out,
             reporter=reporter,
-            stop=lambda: bool(asked),
+            stop=lambda: bool(signals),
             cluster=cluster,
-            profile=asked_profile,
+            profile=steps_to_trace,
             compile_cache=compile_cache,
             share_seconds=(lease_seconds or leases.SECONDS) if share else None,
         )
     except Stopped:
-        say(f"stopped and saved; the same command goes on: scalax run {experiment}")
-        sys.exit(128 + (asked[0] if asked else signal.SIGTERM))  # or another host was told
+        say(f"stopped and saved; continue with the same command: scalax run {experiment}")
+        # Without a signal here, another host received it.
+        sys.exit(128 + (signals[0] if signals else signal.SIGTERM))
     finally:
         if isinstance(reporter, Bars):
             reporter.close()
-    if outcome is None:  # process 0 tells, or the job that ended the sweep
+    if outcome is None:  # process 0, or the job that ends the sweep, prints the outcome
         return
     warn(outcome.notes)
     if as_json:
         print_json(outcome.to_json())
         return
-    for line in outcome_lines(outcome.to_json(), outcome.allocation, plan.data.unit):
+    for line in outcome_lines(outcome):
         click.echo(line)
 
 
-def _ask(asked: list[int], which: int) -> None:
-    """The first signal saves and stops; a second of the same kind does not wait for it."""
-    if asked:
+def _on_signal(signals: list[int], received: int) -> None:
+    """Records the first signal, so that the sweep saves and stops; a second one interrupts it."""
+    if signals:
         raise KeyboardInterrupt
-    asked.append(which)
+    signals.append(received)

@@ -1,4 +1,4 @@
-"""`scalax simulate`: what-if on hardware and on laws; each subcommand is imported when named."""
+"""`scalax simulate`: its subcommands, imported when they are used."""
 
 from __future__ import annotations
 
@@ -15,4 +15,7 @@ _COMMANDS = {
 
 @click.group(cls=LazyGroup, targets=_COMMANDS)
 def simulate() -> None:
-    """What-if: a step on hardware you don't have, a sweep you have not trained."""
+    """Simulate a training step or a sweep, and calibrate.
+
+    A step can run on hardware you don't have; a sweep follows a known law without training.
+    """

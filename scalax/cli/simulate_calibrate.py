@@ -1,4 +1,4 @@
-"""`scalax simulate calibrate`: measures this machine, so that simulations of it come true."""
+"""`scalax simulate calibrate`: measures this machine for accurate simulations."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ Examples:
 )
 @json_option
 def calibrate(as_json: bool) -> None:
-    """Measure matrix products, memory, sums over devices and some train steps, here.
+    """Measure this machine for accurate simulations.
 
-    What is found is kept in the cache folder and makes predictions for these devices true: a CPU
-    becomes a chip of its own, and a known accelerator's shares of its peaks are replaced. Run it
-    while the machine does nothing else.
+    Times matrix products, memory, sums over devices and some train steps. The result is stored in
+    the cache folder and used in later simulations of these devices: a CPU becomes a chip
+    of its own, and a known accelerator's achieved shares of its peak rates are replaced. Run it
+    while the machine is idle.
     """
     from scalax.devices import prepare
 
     prepare()
     from scalax.simulate.calibrate import calibrate as measure
 
-    found = measure(say)
+    result = measure(say)
     if as_json:
-        print_json(found)
+        print_json(result)
         return
     rows = [
         [
@@ -38,9 +39,9 @@ def calibrate(as_json: bool) -> None:
             f"{step['simulated']:.4g}",
             f"{step['simulated'] / step['seconds'] - 1:+.1%}",
         ]
-        for step in found["steps"]
+        for step in result["steps"]
     ]
     table(["width x layers", "batch x length", "seconds", "simulated", "error"], rows)
     click.echo(
-        f"{found['name']}: median error {found['median_error']:.1%}; kept in {found['file']}"
+        f"{result['name']}: median error {result['median_error']:.1%}; stored in {result['file']}"
     )

@@ -1,4 +1,4 @@
-"""`scalax simulate step`: time, memory and price of a training step on hardware not at hand."""
+"""`scalax simulate step`: time, memory and price of a training step on any hardware."""
 
 from __future__ import annotations
 
@@ -17,20 +17,30 @@ Examples:
   scalax simulate step --preset llama-3.1-405b --chips 2xv5p-2048 --mesh data=2,fsdp=1024
   scalax simulate step --params 7e9 --chips v5p-16 --mesh fsdp=8 --compile"""
 )
-@click.option("--family", default="transformer", show_default=True, help="The model family.")
-@click.option("--params", type=float, metavar="N", help="Parameters of a model of the family.")
-@click.option("--config", metavar="FILE.toml", help="A shape: vocab, width, layers, heads, ...")
-@click.option("--preset", metavar="NAME", help="An open model, such as llama-3.1-8b.")
-@click.option("--chips", required=True, metavar="SLICE", help="Such as v5e-256, 2xv6e-256, h100-8.")
-@click.option("--mesh", metavar="AXIS=N,...", help="Of data, fsdp, tensor, expert; else searched.")
-@click.option("--batch-tokens", type=float, metavar="T", help="Tokens in a step; else searched.")
-@click.option("--seq-len", type=click.IntRange(1), metavar="L", help="Tokens in a sequence.")
-@click.option("--vocab", type=click.IntRange(1), metavar="V", help="Size of the vocabulary.")
+@click.option("--family", default="transformer", show_default=True, help="Model family.")
+@click.option("--params", type=float, metavar="N", help="Number of parameters.")
+@click.option(
+    "--config", metavar="FILE.toml", help="File with a shape: vocab, width, layers, heads, ..."
+)
+@click.option("--preset", metavar="NAME", help="Name of an open model, such as llama-3.1-8b.")
+@click.option(
+    "--chips", required=True, metavar="SLICE", help="Slice, such as v5e-256, 2xv6e-256 or h100-8."
+)
+@click.option(
+    "--mesh", metavar="AXIS=N,...", help="Sizes of data, fsdp, tensor, expert; else searched."
+)
+@click.option("--batch-tokens", type=float, metavar="T", help="Tokens per step; else searched.")
+@click.option("--seq-len", type=click.IntRange(1), metavar="L", help="Tokens per sequence.")
+@click.option("--vocab", type=click.IntRange(1), metavar="V", help="Vocabulary size.")
 @precision_option
 @click.option(
-    "--recompute", type=click.Choice(RECOMPUTE), help="In the backward pass; else searched."
+    "--recompute",
+    type=click.Choice(RECOMPUTE),
+    help="What the backward pass recomputes; else searched.",
 )
-@click.option("--compile", "compile_too", is_flag=True, help="Ask the TPU's own compiler too.")
+@click.option(
+    "--compile", "compile_too", is_flag=True, help="Also compile the step with the TPU's compiler."
+)
 @chips_file_option
 @json_option
 @plugin_option
@@ -50,14 +60,15 @@ def step(
     chips_file: str | None,
     as_json: bool,
 ) -> None:
-    """Time, memory and price of a training step on hardware you don't have.
+    """Simulate time, memory and price of a training step.
 
-    What is left open of mesh, batch and recomputation is searched for the fastest that fits.
+    The hardware need not be present. A search chooses the mesh, batch and recomputation that you
+    leave out: the fastest that fits in memory.
     """
-    from scalax.hardware.request import ask
-    from scalax.simulate.step import answer, compile_it, describe, lines
+    from scalax.hardware.request import step_from_request
+    from scalax.simulate.step import compile_simulated, describe_model, format_step, step_json
 
-    model = describe(
+    model = describe_model(
         family=family,
         params=params,
         config=config,
@@ -65,7 +76,7 @@ def step(
         seq_len=seq_len,
         vocab=vocab,
     )
-    found = ask(
+    simulated = step_from_request(
         model.architecture,
         chips,
         mesh=mesh,
@@ -74,9 +85,9 @@ def step(
         recompute=recompute,
         chips_file=chips_file,
     )
-    compiled = compile_it(model, found) if compile_too else None
+    compiled = compile_simulated(model, simulated) if compile_too else None
     if as_json:
-        print_json(answer(found, compiled))
+        print_json(step_json(simulated, compiled))
         return
-    for line in lines(found, compiled):
+    for line in format_step(simulated, compiled):
         click.echo(line)

@@ -1,4 +1,4 @@
-"""`scalax simulate sweep`: synthetic runs of a known law, with what goes wrong in practice."""
+"""`scalax simulate sweep`: synthetic runs of a known law, with noise and other errors."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ Examples:
   scalax simulate sweep --law fit.json --design plan.toml --drift 0.003 --out runs.csv"""
 )
 @click.option(
-    "--law", required=True, metavar="NAME|FIT.json", help="A published law, or a fit's file."
+    "--law", required=True, metavar="NAME|FIT.json", help="A published law, or the file of a fit."
 )
-@click.option("--out", required=True, metavar="RUNS.csv", help="Where the runs table goes.")
+@click.option("--out", required=True, metavar="RUNS.csv", help="Runs table to write.")
 @click.option(
     "--design",
     metavar="EXPERIMENT.toml",
-    help="An experiment whose runs are made; by default five isoFLOPs of seven sizes, off centre.",
+    help="Experiment that states the runs; by default five isoFLOPs of seven sizes, off centre.",
 )
 @click.option(
     "--noise",
     default=0.003,
     show_default=True,
     metavar="STD",
-    help="Relative standard deviation of the loss; half its variance is a trunk's branches' own.",
+    help="Relative standard deviation of the loss; runs of a trunk share half the variance.",
 )
 @click.option(
     "--mistuned",
     default=0.0,
     show_default=True,
     metavar="SHARE",
-    help="Share of the runs whose learning rate is off: raised by 1 % in the mean.",
+    help="Share of runs with a bad learning rate: their loss rises by 1 % on average.",
 )
 @click.option(
     "--outliers",
     default=0.0,
     show_default=True,
     metavar="SHARE",
-    help="Share of the runs that spiked: raised by 5 to 35 %.",
+    help="Share of runs with a spike: their loss rises by 5 to 35 %.",
 )
 @click.option(
     "--drift",
     default=0.0,
     show_default=True,
     metavar="SIZE",
-    help="Form error that no law contains: its root mean square in log loss, a decade of compute.",
+    help="Root mean square of an error that no law contains, in log loss per decade of compute.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @json_option
 @plugin_option
 def sweep(
@@ -67,13 +67,16 @@ def sweep(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Make synthetic runs of a law, to rehearse a study or to test how runs are fitted."""
+    """Write synthetic runs of a known law.
+
+    Use them to rehearse a study or to test a fit.
+    """
     from scalax.errors import ScalaxError
     from scalax.runs.csv_writer import write_runs
     from scalax.simulate.sweep import Troubles, synthetic_runs
 
     if seed < 0:
-        raise ScalaxError(f"expected 0 or more, got {seed}", where="--seed")
+        raise ScalaxError(f"expected 0 or more, got {seed}", where="--seed", fix="write --seed 0")
     if Path(out).suffix.lower() != ".csv":
         raise ScalaxError(
             f"expected a .csv file, got {out!r}", where="--out", fix="write --out runs.csv"
@@ -86,8 +89,8 @@ def sweep(
         return
     fitted = [row for row in rows if row["role"] == "fit"]
     spent = sum(row["flops_spent"] for row in rows)
-    least, most = min(r["loss"] for r in fitted), max(r["loss"] for r in fitted)
+    lowest, highest = min(r["loss"] for r in fitted), max(r["loss"] for r in fitted)
     click.echo(
-        f"{len(rows)} runs to {out}: {spent:.3g} FLOPs had they been trained, "
-        f"loss {least:.4g} to {most:.4g}; next: scalax fit {out}"
+        f"wrote {len(rows)} runs to {out}: training them would take {spent:.3g} FLOPs, "
+        f"loss {lowest:.4g} to {highest:.4g}. Next: scalax fit {out}"
     )

@@ -16,7 +16,7 @@ from scalax.conform.interface import says_what_it_is
 from scalax.conform.report import Checklist, Line, NotMetError
 from scalax.errors import ScalaxError
 from scalax.fit.constraints import constrain
-from scalax.fit.identifiability import conditioning
+from scalax.fit.identifiability import identifiability
 from scalax.fit.objective import Objective
 from scalax.fit.solve import solve
 from scalax.laws.base import ComputeRule, Law
@@ -176,7 +176,7 @@ def _recovers(law: Law) -> str:
         if miss[name] <= _EXACT:
             exact, worst = exact + 1, max(worst, miss[name])
             continue
-        _, notes = conditioning(objective, found.theta, weights, held)
+        _, notes = identifiability(objective, found.theta, weights, held)
         if not any("identifiab" in note for note in [*notes, *found.notes]):
             raise NotMetError(f"{name} comes back {miss[name]:.1e} off, from the data of {truth}")
         untold += 1

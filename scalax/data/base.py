@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ Split = Literal["train", "eval"]
 Example = dict[str, np.ndarray]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Examples by index, in constant time; the same index is always the same example."""
 
@@ -54,6 +55,7 @@ class Dataset(abc.ABC):
         """
 
 
+@runtime_checkable
 class OpenDataset(Protocol):
     """A dataset that was found and understood."""
 

@@ -1,1 +1,1 @@
-"""The processes of one job: who they are, what they agree on, and how a failure ends them all."""
+"""Coordination of the processes of a job, and locks between jobs that use the same folder."""

@@ -1,7 +1,7 @@
-"""Which processes make up this job, and how this one joins them; no training, no files.
+"""Finds the processes of this job and starts `jax.distributed`. Reads and writes no files.
 
-A lone machine joins nothing. Several processes join by the three flags of `scalax run`, or as
-jax itself finds them on Cloud TPU, GKE, SLURM and Open MPI.
+A single process connects to nothing. Several processes connect by the three options of `scalax
+run`, or by what JAX detects on Cloud TPU, GKE, SLURM and Open MPI.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _FLAGS = "--coordinator, --process-id and --num-processes"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where this process stands among those of a job, as a person said it.
+    """The position of this process in a job, as given by the user.
 
     Attributes:
         coordinator: Address and port of process 0, such as ``10.0.0.1:1234``.
-        process: This process, counted from 0.
-        processes: How many there are.
+        process: Index of this process, from 0.
+        processes: Number of processes.
     """
 
     coordinator: str
@@ -33,18 +33,18 @@ class Cluster:
     processes: int
 
 
-def cluster_of(
+def parse_cluster(
     coordinator: str | None, process: int | None, processes: int | None
 ) -> Cluster | None:
-    """What the three flags say together; None where none is given.
+    """Parses the three options; returns None if none of them is given.
 
     Raises:
-        ScalaxError: Some are missing, or one cannot be.
+        ScalaxError: Some are missing or invalid.
 
     Example:
-        >>> cluster_of("10.0.0.1:1234", 1, 2)
+        >>> parse_cluster("10.0.0.1:1234", 1, 2)
         Cluster(coordinator='10.0.0.1:1234', process=1, processes=2)
-        >>> cluster_of(None, None, None)
+        >>> parse_cluster(None, None, None)
     """
     given = {"--coordinator": coordinator, "--process-id": process, "--num-processes": processes}
     missing = [name for name, value in given.items() if value is None]
@@ -61,32 +61,39 @@ def cluster_of(
         raise ScalaxError(
             f"expected HOST:PORT, got {coordinator!r}",
             where="--coordinator",
-            fix="write the address of process 0 and a free port there, such as 10.0.0.1:1234",
+            fix="write the address of process 0 and a free port of its host, such as 10.0.0.1:1234",
         )
     if processes < 1 or not 0 <= process < processes:
         raise ScalaxError(
-            f"no process {process} among {processes}",
+            f"expected an index below the {processes} processes, got {process}",
             where="--process-id",
-            fix=f"count from 0 to {max(processes, 1) - 1}",
+            fix=f"write a number from 0 to {max(processes, 1) - 1}",
         )
     return Cluster(coordinator, process, processes)
 
 
-def several_expected() -> bool:
-    """Whether the environment speaks of a job of several processes, found without jax."""
-    there = os.environ
+def is_multi_process() -> bool:
+    """Returns whether the environment describes a job of several processes. Imports no jax."""
+    environment = os.environ
     slurm = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
-    if all(name in there for name in slurm):
-        return int(there.get("SLURM_NTASKS", "1")) > 1
-    if "OMPI_MCA_orte_hnp_uri" in there:
-        return int(there.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
-    if "KUBERNETES_SERVICE_HOST" in there and "JOB_COMPLETION_INDEX" in there and not has_tpu():
+    if all(name in environment for name in slurm):
+        return int(environment.get("SLURM_NTASKS", "1")) > 1
+    if "OMPI_MCA_orte_hnp_uri" in environment:
+        return int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
+    if (
+        "KUBERNETES_SERVICE_HOST" in environment
+        and "JOB_COMPLETION_INDEX" in environment
+        and not has_tpu()
+    ):
         return True
-    return has_tpu() and _tpu_cluster()
+    return has_tpu() and _is_tpu_cluster()
 
 
-def _tpu_cluster() -> bool:
-    """On GKE the environment names the workers; on Compute Engine only the metadata does."""
+def _is_tpu_cluster() -> bool:
+    """Returns whether a TPU slice has several hosts.
+
+    GKE names the workers in the environment; Compute Engine only in its metadata, which JAX reads.
+    """
     workers = os.environ.get("TPU_PROCESS_ADDRESSES") or os.environ.get("TPU_WORKER_HOSTNAMES")
     if int(os.environ.get("MEGASCALE_NUM_SLICES", "1")) > 1:
         return True
@@ -101,54 +108,56 @@ def _tpu_cluster() -> bool:
 
 
 def initialize(cluster: Cluster | None) -> bool:
-    """Starts `jax.distributed` where this job has several processes.
+    """Starts `jax.distributed` if this job has several processes.
+
+    Call it before anything that starts a JAX backend.
 
     Args:
-        cluster: What the flags said; None to go by the environment.
+        cluster: The options of the user; None to detect the processes from the environment.
 
     Returns:
-        Whether there are several. Must come before anything that starts a jax backend.
+        Whether the job has several processes.
 
     Raises:
-        ScalaxError: jax cannot make out the cluster that the environment speaks of.
+        ScalaxError: JAX cannot connect to the processes that the environment describes.
     """
-    if cluster is None and not several_expected():
+    if cluster is None and not is_multi_process():
         return False
     if cluster is not None and cluster.processes == 1:
         return False
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    told: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if cluster is not None:
-        told = {
+        options = {
             "coordinator_address": cluster.coordinator,
             "num_processes": cluster.processes,
             "process_id": cluster.process,
             "cluster_detection_method": "deactivate",
         }
     try:
-        jax.distributed.initialize(**told)
+        jax.distributed.initialize(**options)
     except (ValueError, RuntimeError) as error:
         raise ScalaxError(
-            f"jax cannot join the other processes: {str(error).splitlines()[0]}",
+            f"JAX cannot connect to the other processes: {str(error).splitlines()[0]}",
             where="jax.distributed",
             fix=f"give {_FLAGS}",
         ) from error
     if os.environ.get("JAX_PLATFORMS") == "cpu":
-        _keep_output()
+        _redirect_gloo_output()
     return jax.process_count() > 1
 
 
-def _keep_output() -> None:
-    """Gives Python a standard output of its own: gloo greets on file descriptor 1, amid JSON."""
+def _redirect_gloo_output() -> None:
+    """Moves Python's standard output off file descriptor 1, where gloo prints a greeting."""
     sys.stdout.flush()
     try:
         if sys.stdout.fileno() != 1:
             return
-    except OSError:  # a notebook's has none
+    except OSError:  # the stream of a notebook has no descriptor
         return
     sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, buffering=1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.close(devnull)

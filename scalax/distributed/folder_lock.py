@@ -1,8 +1,8 @@
-"""Holds a sweep's folder for one job, so that a second one is told who works there.
+"""An exclusive lock on a sweep's folder, so that two jobs never write to the same folder.
 
-On a disk the system's own lock does, which goes with its process at once; a bucket has none, and
-takes a lease. That of a job that was killed outlives it, so that a second one first looks whether
-it is still renewed.
+Local folders use an OS file lock, released when the process exits. Buckets have no locks and use a
+lease. The lease of a killed job outlives the job, so a second job first waits to see whether the
+lease is still renewed.
 """
 
 from __future__ import annotations
@@ -16,102 +16,94 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from scalax.distributed import lease as leases
-from scalax.distributed.lease import Lease, Watch
+from scalax.distributed.lease import Lease, LeaseStatus, lease_status
 from scalax.errors import ScalaxError
 from scalax.files import bucket_errors, disk_error, on_bucket
 
 
-class Hold:
-    """One job's hold on a folder; process 0 takes it for all.
+class FolderLock:
+    """An exclusive lock on a folder, acquired by process 0. Leaving its context releases it.
 
     Args:
-        folder: The sweep's.
-        seconds: Without a sign of this job, after which another may have a bucket's folder.
+        folder: Folder of the sweep, local or in a bucket.
+        seconds: Time without renewal after which another job may take over a folder in a bucket.
     """
 
     def __init__(self, folder: Path, seconds: float = leases.SECONDS) -> None:
         self._folder, self._seconds = folder, seconds
-        self._held = contextlib.ExitStack()
+        self._resources = contextlib.ExitStack()
         self._lease: Lease | None = None
-        self._before = Leases(folder)
+        self._first_status: dict[str, LeaseStatus] = {}
 
-    def __enter__(self) -> Hold:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held.close()
+        self._resources.close()
 
-    def take(self) -> str | None:
-        """Takes it until this context ends, if it can be had by now.
+    def try_acquire(self) -> str | None:
+        """Acquires the lock if it is free.
 
         Returns:
-            None where it was taken; else who may hold it still: to be asked again in a while.
+            None if acquired; otherwise a message about a holder that may be dead: try again later.
 
         Raises:
-            ScalaxError: Another job holds it: says which process, on which host, since when.
+            ScalaxError: Another job holds the lock; the message names its process, host and start.
         """
         if not on_bucket(self._folder):
-            self._held.enter_context(_locked(self._folder))
+            self._resources.enter_context(_os_lock(self._folder))
             return None
-        lock = f"{self._folder}/.lock"
+        path = f"{self._folder}/.lock"
         with bucket_errors(self._folder):
-            self._lease = leases.take(lock, seconds=self._seconds)
+            self._lease = leases.acquire(path, seconds=self._seconds)
             if self._lease is None:
-                return self._before.doubt(lock) or self.take()
-        self._held.enter_context(self._lease)
+                return self.describe_holder(path) or self.try_acquire()
+        self._resources.enter_context(self._lease)
         return None
 
-    def check(self) -> None:
-        """Demands that no other job hold it by now; asked on any process, at any time.
+    def describe_holder(self, path: str, detail: str = "", fix: str | None = None) -> str | None:
+        """Describes a process that may still hold a lease in this folder, to be called repeatedly.
+
+        Args:
+            path: Path of the lease.
+            detail: Text to add after the holder's name.
+            fix: Fix for the error.
+
+        Returns:
+            A message, or None if the lease is free.
 
         Raises:
-            JobError: A lease could not be renewed, or was taken over.
+            ScalaxError: The lease was renewed since the first call, so its holder is alive.
+        """
+        status = lease_status(path)
+        if status is None:
+            return None
+        if status.version != self._first_status.setdefault(path, status).version:
+            raise _in_use(self._folder, f"{status.holder}{detail}", fix)
+        return (
+            f"{self._folder}: locked by {status.holder}{detail}; waiting up to "
+            f"{math.ceil(status.seconds_left)} s to see whether that process is alive"
+        )
+
+    def check(self) -> None:
+        """Checks that no other job has taken over the folder. Any process may call this.
+
+        Raises:
+            JobError: The lease was not renewed in time, or another process acquired it.
         """
         if self._lease is not None:
             self._lease.check()
 
 
-class Leases:
-    """Leases found on a folder, each of a job that works there or was killed.
-
-    Args:
-        folder: The sweep's.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._watched: dict[str, Watch] = {}
-
-    def doubt(self, place: str, also: str = "", fix: str | None = None) -> str | None:
-        """Who may hold a lease still, told in a sentence; None where it is free.
-
-        Args:
-            place: The lease's.
-            also: What else to say of the holder.
-            fix: What to do where the holder lives.
-
-        Raises:
-            ScalaxError: It was renewed since this was first asked, so that its holder lives.
-        """
-        found = self._watched.setdefault(place, Watch(place)).look()
-        if found is None:
-            return None
-        if found.renewed:
-            raise _in_use(self._folder, f"{found.who}{also}", fix)
-        return (
-            f"{self._folder}: held by {found.who}{also}; waiting to see whether that still works "
-            f"there, {math.ceil(found.left)} s at most"
-        )
-
-
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = folder / ".lock"
+def _os_lock(folder: Path) -> Iterator[None]:
+    path = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("a+", encoding="utf-8")
+        stream = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise disk_error(error, folder) from error
     with stream:
@@ -128,6 +120,5 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _in_use(folder: Path, holder: str, fix: str | None = None) -> ScalaxError:
-    """The error that tells who works in a folder."""
-    fix = fix or "wait for it, or give another --out"
+    fix = fix or "wait until that process ends, or choose another --out"
     return ScalaxError(f"in use by {holder}", where=str(folder), fix=fix)

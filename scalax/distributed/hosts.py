@@ -1,7 +1,7 @@
-"""The processes of a job, acting as one: what one decides all see, and one's end is all's.
+"""Coordinates the processes of a job: broadcasts decisions from process 0 and propagates failures.
 
-On a lone process everything here costs nothing. Values go through jax's key-value store, never
-through devices: it works before a mesh is there and beside any that is computing.
+With a single process every method returns at once. Values travel through JAX's key-value store and
+never through devices, so that they work before a mesh exists and while devices compute.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from typing import Any, NoReturn
 from scalax import errors
 from scalax.distributed import cluster as clusters
 from scalax.distributed.cluster import Cluster
-from scalax.distributed.heartbeat import Heartbeat, catch_abort, end, nothing
+from scalax.distributed.heartbeat import Heartbeat, catch_abort, do_nothing, end_process
 from scalax.distributed.stopping import Stopped
 from scalax.errors import ScalaxError
 
-_LONG = 10**9
-"""Milliseconds: as long as it takes; the heartbeat ends a wait for a process that is no more."""
+_NO_TIMEOUT = 10**9
+"""Milliseconds. Waits never time out: the heartbeat ends a wait for a dead process."""
 
 
 @dataclass
 class Hosts:
-    """The processes of this job, one a host as a rule.
+    """The processes of this job, usually one on each host.
 
     Attributes:
-        process: This process; process 0 writes tables and prints.
-        count: How many there are.
+        process: Index of this process. Process 0 writes the tables and prints.
+        count: Number of processes.
     """
 
     process: int = 0
@@ -42,235 +42,231 @@ class Hosts:
     _client: Any = None
     _preemption: Any = None
     _heartbeat: Heartbeat | None = None
-    _turns: int = 0
-    _steps: int = 0
+    _exchanges: int = 0
+    _stop_checks: int = 0
     _stopping: bool = False
-    _told: bool = False
+    _stop_sent: bool = False
 
     @property
     def first(self) -> bool:
         """Whether this is process 0."""
         return self.process == 0
 
-    def on_first(self, do: Callable[[], Any]) -> Any:
-        """Does something on process 0 alone; its JSON result, or its error, is every process's.
+    def on_first(self, function: Callable[[], Any]) -> Any:
+        """Calls a function on process 0 only. Every process gets its JSON result or its error.
 
         Raises:
-            ScalaxError: What ``do`` raised, on every process.
+            ScalaxError: ``function`` raised it; raised on every process.
         """
         if self.count == 1:
-            return do()
-        self._turns += 1
-        key = f"scalax/turn/{self._turns}"
+            return function()
+        self._exchanges += 1
+        key = f"scalax/exchange/{self._exchanges}"
         if self.first:
-            return self._tell(key, do)
-        found = json.loads(self._client.blocking_key_value_get(key, _LONG))
-        if "error" in found:
-            raise _error(found["error"])
-        return found["value"]
+            return self._call_and_publish(key, function)
+        answer = json.loads(self._client.blocking_key_value_get(key, _NO_TIMEOUT))
+        if "error" in answer:
+            raise _parse_error(answer["error"])
+        return answer["value"]
 
-    def _tell(self, key: str, do: Callable[[], Any]) -> Any:
+    def _call_and_publish(self, key: str, function: Callable[[], Any]) -> Any:
         try:
-            value = do()
+            value = function()
         except ScalaxError as error:
-            told = [type(error).__name__, error.message, error.where, error.fix]
-            self._client.key_value_set(key, json.dumps({"error": told}))
-            raise _shared(error) from None
+            fields = [type(error).__name__, error.message, error.where, error.fix]
+            self._client.key_value_set(key, json.dumps({"error": fields}))
+            raise _mark_shared(error) from None
         self._client.key_value_set(key, json.dumps({"value": value}))
         return value
 
-    def agree(self, value: Any) -> Any:
-        """Process 0's value, on every process."""
+    def broadcast(self, value: Any) -> Any:
+        """Returns process 0's value on every process."""
         return self.on_first(lambda: value)
 
-    def each(self, do: Callable[[], None]) -> None:
-        """Does something on every process that comes out alike on all, an error too.
+    def on_every(self, function: Callable[[], None]) -> None:
+        """Calls a function that has the same outcome on every process, whether it raises or not.
 
         Raises:
-            ScalaxError: What ``do`` raised.
+            ScalaxError: ``function`` raised it.
         """
         try:
-            do()
+            function()
         except ScalaxError as error:
-            raise _shared(error) from None
+            raise _mark_shared(error) from None
 
-    def any_wrong(self, wrong: str | None) -> str | None:
-        """What is wrong on the first process on which something is: one answer for all."""
+    def first_problem(self, problem: str | None) -> str | None:
+        """Returns, on every process, the problem of the first process that has one."""
         if self.count == 1:
-            return wrong
-        self._turns += 1
-        place = f"scalax/wrong/{self._turns}"
-        self._client.key_value_set(f"{place}/{self.process:06d}", wrong or "")
-        self.meet(place)
-        found = [told for _, told in sorted(self._client.key_value_dir_get(f"{place}/"))]
-        return next(filter(None, found), None)
+            return problem
+        self._exchanges += 1
+        prefix = f"scalax/problem/{self._exchanges}"
+        self._client.key_value_set(f"{prefix}/{self.process:06d}", problem or "")
+        self.barrier(prefix)
+        problems = [text for _, text in sorted(self._client.key_value_dir_get(f"{prefix}/"))]
+        return next(filter(None, problems), None)
 
-    def meet(self, name: str) -> None:
-        """Waits until every process is here."""
+    def barrier(self, name: str) -> None:
+        """Waits until every process has reached this barrier."""
         if self.count > 1:
-            self._client.wait_at_barrier(f"{name}/met", _LONG)
+            self._client.wait_at_barrier(f"{name}/barrier", _NO_TIMEOUT)
 
-    def same(self, what: str, value: str) -> None:
-        """Demands one value of something on every process.
+    def require_equal(self, name: str, value: str) -> None:
+        """Checks that every process has the same value.
 
         Raises:
-            ScalaxError: On every process, naming those that differ from process 0.
+            ScalaxError: Some differ from process 0; raised on every process.
         """
         if self.count == 1:
             return
-        self._client.key_value_set(f"scalax/same/{what}/{self.process:06d}", value)
-        self.meet(f"scalax/same/{what}")
-        found = sorted(self._client.key_value_dir_get(f"scalax/same/{what}/"))
-        other = {k: v for k, (_, v) in enumerate(found) if v != found[0][1]}
-        if other:
-            told = ", ".join(f"process {k} has {v}" for k, v in list(other.items())[:4])
-            raise _shared(
+        prefix = f"scalax/equal/{name}"
+        self._client.key_value_set(f"{prefix}/{self.process:06d}", value)
+        self.barrier(prefix)
+        values = [text for _, text in sorted(self._client.key_value_dir_get(f"{prefix}/"))]
+        different = [f"process {k} has {v}" for k, v in enumerate(values) if v != values[0]]
+        if different:
+            raise _mark_shared(
                 ScalaxError(
-                    f"process 0 has {found[0][1]}, and {told}",
-                    where=what,
+                    f"process 0 has {values[0]}, and {', '.join(different[:4])}",
+                    where=name,
                     fix="start the same command on every host: same settings, devices and folder",
                 )
             )
 
-    def sees(self, file: Path) -> None:
-        """Demands that every process sees a file that process 0 wrote.
+    def require_shared_file(self, file: Path) -> None:
+        """Checks that every process sees a file that process 0 wrote.
 
         Raises:
-            ScalaxError: On every process: the folder is not one that all share.
+            ScalaxError: The folder is not shared; raised on every process.
         """
-        self.same(f"the run folder {file.parent}", "it" if file.is_file() else "no such folder")
+        seen = "the folder" if file.is_file() else "no such folder"
+        self.require_equal(f"the run folder {file.parent}", seen)
 
-    def stop_asked(self, here: bool) -> bool:
-        """Whether a host was told to stop; the same answer on every process at each call.
+    def stop_requested(self, here: bool) -> bool:
+        """Returns whether any process was asked to stop; all processes get the same answer.
 
         Args:
-            here: Whether this process was asked, other than by SIGTERM.
+            here: Whether this process was asked to stop by other means than SIGTERM.
         """
         if self.count == 1:
             return here
-        if here and not self._told:  # jax carries a SIGTERM to all and agrees on a step for it
-            self._told = True
+        if here and not self._stop_sent:  # JAX forwards a SIGTERM and agrees on a step for it
+            self._stop_sent = True
             os.kill(os.getpid(), signal.SIGTERM)
-        self._steps += 1
-        self._stopping |= bool(self._preemption.reached_sync_point(self._steps))
+        self._stop_checks += 1
+        self._stopping |= bool(self._preemption.reached_sync_point(self._stop_checks))
         return self._stopping
 
-    def came_on(self) -> None:
-        """Tells the others that this process has come on: all count the same over a whole job."""
+    def report_progress(self) -> None:
+        """Counts a sign of progress. All processes count the same number over a job."""
         if self._heartbeat is not None:
             self._heartbeat.progress += 1
 
     @contextmanager
-    def on_hang(self, do: Callable[[], object]) -> Iterator[None]:
-        """While inside, what to do when another process says that the job stands still."""
+    def on_hang(self, function: Callable[[], object]) -> Iterator[None]:
+        """Inside this context, calls a function when another process reports a hang."""
         if self._heartbeat is not None:
-            self._heartbeat.on_hang = do
+            self._heartbeat.on_hang = function
         try:
             yield
         finally:
             if self._heartbeat is not None:
-                self._heartbeat.on_hang = nothing
+                self._heartbeat.on_hang = do_nothing
 
-    def hang(self, why: str) -> NoReturn:
-        """Ends the job on every process with exit 3, naming the one that holds it up."""
+    def report_hang(self, reason: str) -> NoReturn:
+        """Ends the job on every process with exit code 3, and names the process that is behind."""
         if self._heartbeat is not None:
-            self._heartbeat.hang(why)
-        end(why)
-
-    def condemn(self, why: str) -> None:
-        """Ends the other processes, naming this one and why; a lone process has none."""
-        if self._heartbeat is not None:
-            self._heartbeat.condemn(why)
+            self._heartbeat.report_hang(reason)
+        end_process(reason)
 
 
-def _error(told: list[Any]) -> ScalaxError:
-    kind, message, where, fix = told
+def _parse_error(fields: list[Any]) -> ScalaxError:
+    kind, message, where, fix = fields
     error: ScalaxError = getattr(errors, kind, ScalaxError)(message, where=where, fix=fix)
-    return _shared(error)
+    return _mark_shared(error)
 
 
-def _shared(error: ScalaxError) -> ScalaxError:
-    """Marks an error that every process raises: none is to blame for it."""
+def _mark_shared(error: ScalaxError) -> ScalaxError:
+    """Marks an error that every process raises, so that no process is reported as its cause."""
     error.shared = True
     return error
 
 
 @contextmanager
-def joined(cluster: Cluster | None) -> Iterator[Hosts]:
-    """The processes of this job, met; on leaving, each waits for the others.
+def join_hosts(cluster: Cluster | None) -> Iterator[Hosts]:
+    """Connects the processes of this job. On exit each process waits for the others.
 
-    An error on one process ends all: that one says what happened, the others who it was.
+    An error in one process ends all: that process prints the error, the others print its name.
 
     Raises:
-        ScalaxError: They cannot meet, or have unlike devices.
+        ScalaxError: The processes cannot connect, or have different devices.
     """
     where = f"the coordinator {cluster.coordinator}" if cluster else "the coordinator"
     if cluster is not None and cluster.processes > 1:
         catch_abort(
-            f"{where}: not every process came within 300 s. Fix: start the same command on every "
-            "host, and check that each can reach the coordinator's port"
+            f"{where}: not every process connected within 300 s. Fix: start the same command on "
+            "every host, and check that each can reach the coordinator's port"
         )
     if not clusters.initialize(cluster):
         yield Hosts()
         return
-    hosts = _meet()
+    hosts = _connect()
     heartbeat = hosts._heartbeat
     assert heartbeat is not None
     try:
         yield hosts
     except Stopped:
-        _part(hosts, heartbeat)
+        _leave(hosts, heartbeat)
         raise
     except BaseException as error:
         _fail(hosts, heartbeat, error)
-    _part(hosts, heartbeat)
+    _leave(hosts, heartbeat)
 
 
-def _meet() -> Hosts:
+def _connect() -> Hosts:
     import jax
     from jax._src import distributed
 
-    # Public jax starts the store and its barriers, but lends them only to its own modules.
+    # The public API starts the key-value store and its barriers but does not expose them.
     client = distributed.global_state.client
     assert client is not None
     process, count = distributed.global_state.process_id, distributed.global_state.num_processes
     client.key_value_set(f"scalax/name/{process:06d}", f"process {process} on {platform.node()}")
-    client.wait_at_barrier("scalax/named", _LONG)
+    client.wait_at_barrier("scalax/named", _NO_TIMEOUT)
     names = [name for _, name in sorted(client.key_value_dir_get("scalax/name/"))]
     heartbeat = Heartbeat(client, process, names)
     heartbeat.start()
-    # Orbax asks the same object with its own step numbers, which would upset ours: it is ours.
+    # Orbax would query the same object with step numbers of its own, so it must not see it.
     preemption = distributed.global_state.preemption_sync_manager
     distributed.global_state.preemption_sync_manager = None
     hosts = Hosts(process, count, client, preemption, heartbeat)
     local = jax.local_devices()
     try:
-        hosts.same("jax", jax.__version__)
-        hosts.same("the devices", f"{len(local)} {local[0].device_kind}")
+        hosts.require_equal("jax", jax.__version__)
+        hosts.require_equal("the devices", f"{len(local)} {local[0].device_kind}")
     except ScalaxError as error:
         _fail(hosts, heartbeat, error)
     return hosts
 
 
-def _part(hosts: Hosts, heartbeat: Heartbeat) -> None:
-    """Leaves once all are done; jax then takes its own leave as the interpreter exits."""
-    hosts.meet("scalax/done")
+def _leave(hosts: Hosts, heartbeat: Heartbeat) -> None:
+    """Leaves the job once all processes are done; JAX disconnects when the interpreter exits."""
+    hosts.barrier("scalax/done")
     heartbeat.stop()
     hosts._preemption.shutdown()
 
 
 def _fail(hosts: Hosts, heartbeat: Heartbeat, error: BaseException) -> NoReturn:
-    """Ends this process for an error, once the others can know of it."""
+    """Ends this process because of an error, after the others can read about it."""
     if isinstance(error, ScalaxError) and error.shared:
-        hosts.meet("scalax/failed")
-        end(str(error), error.exit_code, linger=hosts.first)
+        hosts.barrier("scalax/failed")
+        end_process(str(error), error.exit_code, linger=hosts.first)
     if isinstance(error, ScalaxError):
-        heartbeat.condemn(str(error))
-        end(str(error), error.exit_code, linger=hosts.first)
+        heartbeat.announce_failure(str(error))
+        end_process(str(error), error.exit_code, linger=hosts.first)
     if isinstance(error, KeyboardInterrupt):
-        heartbeat.condemn("interrupted")
-        end("interrupted", 130, linger=hosts.first)
-    heartbeat.suspect()  # most likely it failed for the loss of another, and ends in here
+        heartbeat.announce_failure("interrupted")
+        end_process("interrupted", 130, linger=hosts.first)
+    heartbeat.wait_for_failure()  # usually the loss of another process caused the error
     traceback.print_exception(error)
-    heartbeat.condemn(f"{type(error).__name__}: {error}")
-    end("a bug: see the traceback above", 1, linger=hosts.first)
+    heartbeat.announce_failure(f"{type(error).__name__}: {error}")
+    end_process("a bug: see the traceback above", 1, linger=hosts.first)

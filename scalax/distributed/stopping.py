@@ -1,13 +1,13 @@
-"""The two ways a run ends before its time; no jax, so that a command can name them."""
+"""Exceptions for the two ways in which a run ends early. Imports no jax."""
 
 from __future__ import annotations
 
-# Outcomes, not errors: their names say so.
+# Both are outcomes rather than errors, so their names have no "Error" suffix.
 
 
 class Stopped(Exception):  # noqa: N818
-    """The run was asked to stop, and has saved where it was."""
+    """The run was asked to stop and has saved a checkpoint."""
 
 
 class Diverged(Exception):  # noqa: N818
-    """The loss is no number, or worse than twice that of a uniform guess."""
+    """The loss is not finite, or exceeds twice the loss of a uniform guess."""

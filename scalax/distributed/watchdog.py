@@ -1,7 +1,8 @@
-"""Notices a step that never ends: writes where every thread stands, and ends the job with exit 3.
+"""Detects a training step that never ends, dumps the stack of every thread and exits with code 3.
 
-A process whose training thread hangs still beats (see `heartbeat`), and the others wait for it in
-a collective; each therefore tells how far it has come, and the one that is behind is named.
+A process whose training thread hangs still sends heartbeats while the others wait for it in a
+collective. Each process therefore reports its progress, so that the one that is behind can be
+named.
 """
 
 from __future__ import annotations
@@ -21,96 +22,95 @@ from scalax.distributed.hosts import Hosts
 from scalax.files import write_bytes
 
 FACTOR = 20.0
-"""A step may take so many times the median of those before it, or the floor if that is longer."""
+"""A step may take this multiple of the median step, or the minimum if that is longer."""
 
 FIRST = 6.0
-"""The first two steps of a stretch, which load and compile, may take so many times the floor."""
+"""Each of the first two steps, which load and compile, may take this multiple of the minimum."""
 
 _MEMORY = 64  # steps
 _TICK = 1.0  # seconds
 
 
 class Watchdog:
-    """Watches the steps of one stretch of training.
-
-    Rests are not watched.
+    """Watches the steps of one call of the training loop, except in `paused` contexts.
 
     Args:
-        floor: Least seconds of one step that are taken for a hang; None never watches.
-        folder: The run's; stacks go to ``stacks-process-K.txt`` in it.
-        hosts: The processes of the job.
-        step: Steps done before.
+        min_seconds: Shortest step that may count as a hang; None turns the watchdog off.
+        folder: Folder of the run, for the stacks: ``stacks-process-K.txt``.
+        hosts: Processes of the job.
+        step: Steps completed before.
     """
 
-    def __init__(self, floor: float | None, folder: Path, hosts: Hosts, step: int) -> None:
-        self._floor, self._folder, self._hosts = floor, folder, hosts
-        self._took: deque[float] = deque(maxlen=_MEMORY)
-        self._began: float | None = None
+    def __init__(self, min_seconds: float | None, folder: Path, hosts: Hosts, step: int) -> None:
+        self._min_seconds, self._folder, self._hosts = min_seconds, folder, hosts
+        self._step_seconds: deque[float] = deque(maxlen=_MEMORY)
+        self._step_started: float | None = None
         self._step, self._ticks = step, 0
-        self._resting = False
-        self._over = threading.Event()
+        self._paused = False
+        self._stopped = threading.Event()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watches while inside."""
-        if self._floor is None:
+        """Watches inside this context."""
+        if self._min_seconds is None:
             yield
             return
         thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        with self._hosts.on_hang(self._dump):
+        with self._hosts.on_hang(self._dump_stacks):
             thread.start()
             try:
                 yield
             finally:
-                self._over.set()
+                self._stopped.set()
                 thread.join()
 
-    def reached(self, step: int, *, entered: bool = False) -> None:
-        """Says how far this process has come; any sign of life will do.
+    def entering_step(self) -> None:
+        """Reports that the next step has its batch: it can only wait for other processes."""
+        self._hosts.report_progress()
+
+    def step_done(self, step: int) -> None:
+        """Reports that a step was completed.
 
         Args:
-            step: Steps done.
-            entered: Whether the next one has its batch, and can only wait for the others.
+            step: Steps completed.
         """
-        self._hosts.came_on()
-        if entered:
-            return
+        self._hosts.report_progress()
         now = time.monotonic()
-        if self._began is not None:
-            self._took.append(now - self._began)
-        self._began, self._step, self._ticks, self._resting = now, step, 0, False
+        if self._step_started is not None:
+            self._step_seconds.append(now - self._step_started)
+        self._step_started, self._step, self._ticks, self._paused = now, step, 0, False
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
-        """Does not watch what is inside, such as a checkpoint or a first evaluation."""
-        self._resting, self._began = True, None
+    def paused(self) -> Iterator[None]:
+        """Does not watch inside this context, such as during a checkpoint or an evaluation."""
+        self._paused, self._step_started = True, None
         try:
             yield
         finally:
-            self._ticks, self._resting = 0, False
+            self._ticks, self._paused = 0, False
 
     def _watch(self) -> None:
-        assert self._floor is not None
-        tick = min(_TICK, self._floor / 8)
-        while not self._over.wait(tick):
-            self._ticks += 1  # not the clock's word: a process that was stopped makes no ticks
-            passed = self._ticks * tick
-            limit, usual = self._limit(self._floor)
-            if passed > limit and not self._resting:
-                file = self._dump()
-                self._hosts.hang(
-                    f"no step for {passed:.0f} s after step {self._step}, where {usual}; "
-                    f"what each thread was at is in {file}"
+        assert self._min_seconds is not None
+        tick = min(_TICK, self._min_seconds / 8)
+        while not self._stopped.wait(tick):
+            self._ticks += 1  # rather than the clock, which runs on while a process is suspended
+            elapsed = self._ticks * tick
+            limit, usual = self._limit(self._min_seconds)
+            if elapsed > limit and not self._paused:
+                file = self._dump_stacks()
+                self._hosts.report_hang(
+                    f"no step for {elapsed:.0f} s after step {self._step}, where {usual}; "
+                    f"the stack of each thread is in {file}"
                 )
 
-    def _limit(self, floor: float) -> tuple[float, str]:
-        """Most seconds of the step under way, and what is usual."""
-        if len(self._took) < 2:
-            return FIRST * floor, f"the first ones may take {FIRST * floor:.3g} s"
-        usual = median(self._took)
-        return max(floor, FACTOR * usual), f"one takes {usual:.3g} s"
+    def _limit(self, min_seconds: float) -> tuple[float, str]:
+        """Returns the longest time that the current step may take, and what is usual."""
+        if len(self._step_seconds) < 2:
+            return FIRST * min_seconds, f"the first steps may take {FIRST * min_seconds:.3g} s"
+        usual = median(self._step_seconds)
+        return max(min_seconds, FACTOR * usual), f"a step usually takes {usual:.3g} s"
 
-    def _dump(self) -> Path:
+    def _dump_stacks(self) -> Path:
         """Writes the stack of every thread to standard error and to the run's folder."""
         faulthandler.dump_traceback(sys.__stderr__ or 2)
         file = self._folder / f"stacks-process-{self._hosts.process}.txt"
@@ -119,6 +119,6 @@ class Watchdog:
             stream.seek(0)
             try:
                 write_bytes(file, stream.read())
-            except Exception as error:  # it is on standard error; the job must end all the same
+            except Exception as error:  # the stacks are on standard error; the job must still end
                 print(f"scalax: {error}", file=sys.stderr)
         return file

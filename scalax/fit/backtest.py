@@ -31,7 +31,7 @@ class Rollout:
         label: The budget of each row, [rows].
         budgets: Compute of each budget, the median of its rows, [budgets].
         reach: Largest compute in each budget, [budgets].
-        flops: [rows].
+        flops: The column along which budgets are hidden, [rows].
         log_measured: Logarithm of the measured metric, [rows].
         forecasts: ``{cutoff: [members, rows]}``, logarithms, by the fit on budgets below the
             cutoff; the last cutoff hides nothing.
@@ -65,6 +65,7 @@ def roll_out(
     cost: Cost,
     held: Constraints | None = None,
     held_back: bool = True,
+    along: str = "flops",
 ) -> Rollout:
     """Fits every member to the table less its largest budgets, one more of them each time.
 
@@ -78,18 +79,21 @@ def roll_out(
         metric: The column fitted.
         cost: Of a log residual.
         held: What the fits may move, where all members are of one law.
-        held_back: Whether the priors of `forecaster` apply.
+        held_back: Whether the priors of `scalax.fit.ensemble` apply.
+        along: The column whose largest values are hidden: flops where the table has it.
 
     Raises:
         ScalaxError: No member can be fitted.
     """
     if len(runs) > _MOST_ROWS:
-        order = np.argsort(runs["flops"], kind="stable")
+        order = np.argsort(runs[along], kind="stable")
         runs = runs.where(order[np.linspace(0, len(runs) - 1, _MOST_ROWS).round().astype(int)])
-    names = {"flops", *(name for member in members for name in member.law.columns)}
+    names = {along, *(name for member in members for name in member.law.columns)}
     columns = {name: np.asarray(runs[name], float) for name in names}
+    columns.setdefault("flops", runs["flops"] if "flops" in runs else runs[along])
     log_measured = np.log(runs[metric])
-    label = budget_of(columns["flops"])
+    scale = columns[along]
+    label = budget_of(scale)
     count = int(label.max()) + 1
     cutoffs = [k for k in range(2, count) if np.sum(label < k) >= _FEWEST_ROWS]
     thetas: dict[int, list[np.ndarray | None]] = {}
@@ -109,9 +113,9 @@ def roll_out(
     return Rollout(
         members=[members[k] for k in kept],
         label=label,
-        budgets=np.asarray([np.median(columns["flops"][label == j]) for j in range(count)]),
-        reach=np.asarray([np.max(columns["flops"][label == j]) for j in range(count)]),
-        flops=columns["flops"],
+        budgets=np.asarray([np.median(scale[label == j]) for j in range(count)]),
+        reach=np.asarray([np.max(scale[label == j]) for j in range(count)]),
+        flops=scale,
         log_measured=log_measured,
         forecasts=forecasts,
         thetas={

@@ -1,27 +1,46 @@
-"""`compare`: which law, under which weighting, forecasts this sweep's own largest budgets best."""
+"""`compare`: the law and weighting whose forecasts of a table's largest budgets are best.
+
+It scores the estimator that `scalax.fit` returns for each law: the same rows, objective, settings
+and error model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ParamSpec, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.fit.backtest import Rollout, roll_out
-from scalax.fit.calibration import calibrated
+from scalax.fit.calibration import ALONE_SCALE, PRIOR_SCALE, calibrated
+from scalax.fit.constraints import constrain
 from scalax.fit.cost import Cost
 from scalax.fit.ensemble import Member
-from scalax.fit.rows import WEIGHTS
-from scalax.runs.clean import clean
-from scalax.runs.read import check, read_runs
+from scalax.fit.keywords import takes_settings
+from scalax.fit.objective import Objective
+from scalax.fit.prepare import prepare_runs
+from scalax.fit.rows import WEIGHTS, budget_column, row_weights
+from scalax.fit.settings import ObjectiveSettings
+from scalax.fit.solve import solve
+from scalax.laws.base import Law
+from scalax.laws.resolve import LawLike, resolve_law
+from scalax.runs.read import SCALE_COLUMNS
 from scalax.runs.table import Runs
+from scalax.runs.tabular import Table
+from scalax.schema import parse
+
+P = ParamSpec("P")
 
 FORMS = ("chinchilla", "joint", "kaplan")
-"""The laws of params and tokens that are compared, and joined by ``auto``, unless others are
-named."""
+"""The laws of params and tokens that are compared, and combined by ``auto``, by default."""
+ONE_VARIABLE_FORMS = {
+    "params": ("power-params",),
+    "tokens": ("power-tokens",),
+    "flops": ("power-flops", "broken-power"),
+}
+"""The same for a table that has only one of params, tokens and flops."""
 LEVEL = 0.9
 MISS = 20.0
 """What a distance outside the interval counts against its width: 2 / (1 - level), as in Gneiting
@@ -30,16 +49,17 @@ and Raftery 2007 (doi:10.1198/016214506000001437), equation 43."""
 
 @dataclass(frozen=True)
 class Score:
-    """How one law under one weighting did when it was asked to forecast hidden budgets.
+    """The score of one law under one weighting, on forecasts of hidden budgets.
 
     Attributes:
         law: Name of the law form.
         weights: ``flat``, ``compute`` or ``flops``.
         mean_error: Mean of abs(forecast / measured - 1) over cutoffs and hidden rows.
         median_error: Median of it.
-        coverage: Share of measurements inside the 90 % interval.
+        coverage: Fraction of measurements inside the 90 % interval.
         interval_score: Mean of the width plus 20 times the distance outside, over the loss.
-        cutoffs: The budgets hidden, in FLOPs: at each step all from one of these up.
+        cutoffs: The budgets hidden, in FLOPs: each cutoff hides all budgets from one of these up.
+        coefficients: The estimate on all rows, as `scalax.fit` gives it; None for an ensemble.
     """
 
     law: str
@@ -49,93 +69,154 @@ class Score:
     coverage: float
     interval_score: float
     cutoffs: list[float]
+    coefficients: dict[str, float] | None = field(default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Returns the score as JSON values."""
         return asdict(self)
 
 
-def compare(
-    runs: Runs | str,
-    laws: Sequence[str] | None = None,
-    *,
-    columns: Mapping[str, str] | None = None,
-    metric: str = "loss",
-    drop_worst: int = 0,
-    delta: float = 1e-3,
-) -> list[Score]:
-    """Hides the largest budgets step by step, and ranks laws by their forecasts of them.
+@runtime_checkable
+class _CompareFunction(Protocol[P]):
+    """The signature of `compare`: a table, laws, and the settings as keywords."""
+
+    def __call__(
+        self,
+        runs: Table,
+        laws: Sequence[LawLike] | None = None,
+        *args: P.args,
+        **settings: P.kwargs,
+    ) -> list[Score]: ...
+
+
+def _typed(settings: Callable[P, ObjectiveSettings]) -> Callable[..., _CompareFunction[P]]:
+    """Gives a function the keywords of the settings, for type checkers and for ``help()``."""
+
+    def decorate(function: Callable[..., list[Score]]) -> _CompareFunction[P]:
+        fields = cast(type[ObjectiveSettings], settings)
+        return cast(_CompareFunction[P], takes_settings(fields)(function))
+
+    return decorate
+
+
+@_typed(ObjectiveSettings)
+def compare(runs: Table, laws: Sequence[LawLike] | None = None, **settings: Any) -> list[Score]:
+    """Hides the largest budgets one after the other, and ranks laws by their forecasts of them.
 
     Args:
-        runs: A table from `read_runs`, or the path of one.
-        laws: Names of law forms; by default chinchilla, joint and kaplan.
-        columns: Our column names to theirs, where ``runs`` is a path.
-        metric: The column to fit.
-        drop_worst: How many rows of the highest metric to drop.
-        delta: Of the Huber cost on the log residual.
+        runs: A table, in any form that `scalax.fit` takes.
+        laws: Names of law forms, laws or classes; by default chinchilla, joint and kaplan, or the
+            laws of one variable where the table has only one of params, tokens and flops.
+        **settings: ``metric``, ``columns``, ``drop_worst``, ``clean``, ``delta`` and ``cost``, as
+            for `scalax.fit`.
 
     Returns:
         One score for each law and weighting, best interval score first.
 
     Raises:
-        ScalaxError: The table is unusable, or has fewer than three budgets.
+        ScalaxError: The table or a setting is unusable, or there are fewer than three budgets.
     """
-    table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
-    table = clean(table, metric=metric, drop_worst=drop_worst)
-    rollout = roll_out(
-        table, all_members(laws or FORMS, table), metric=metric, cost=Cost("huber", delta)
+    chosen = parse(ObjectiveSettings, settings, where="compare")
+    forms = None if not laws else [resolve_law(law) for law in laws]
+    table = prepare_runs(
+        runs,
+        metric=chosen.metric,
+        columns=chosen.columns,
+        drop_worst=chosen.drop_worst,
+        clean=chosen.clean,
+        reads=None if forms is None else [name for form in forms for name in form.columns],
     )
-    if not rollout.cutoffs(rollout.count):
+    members = all_members(forms or candidate_laws(table, chosen.metric), table)
+    along, cost = budget_column(table), Cost(chosen.cost, chosen.delta)
+    if along is None:
         raise ScalaxError(
-            f"{rollout.count} budgets and {len(table)} rows leave nothing to hide",
+            "the table has none of params, tokens and flops, so no budget can be hidden",
+            where=table.source,
+            fix="map one: --columns flops=THEIR_NAME",
+        )
+    backtest = roll_out(
+        table, members, metric=chosen.metric, cost=cost, held_back=False, along=along
+    )
+    if not backtest.cutoffs(backtest.count):
+        raise ScalaxError(
+            f"{backtest.count} budgets and {len(table)} rows leave nothing to hide",
             where=table.source,
             fix="give runs at three budgets or more",
         )
-    scores = [score(alone(rollout, k)) for k in range(len(rollout.members))]
+    scores = [
+        replace(
+            score(single_member(backtest, k), prior_scale=ALONE_SCALE),
+            coefficients=_estimate(table, member, chosen.metric, cost),
+        )
+        for k, member in enumerate(backtest.members)
+    ]
     return sorted(scores, key=lambda s: s.interval_score)
 
 
-def all_members(laws: Sequence[str], runs: Runs) -> list[Member]:
-    """Each law under each weighting.
+def candidate_laws(runs: Runs, metric: str = "loss") -> list[Law]:
+    """Returns the laws to try on a table: of params and tokens, or of its only variable."""
+    present = [name for name in SCALE_COLUMNS if name in runs]
+    names = list(FORMS)
+    if len(present) == 1:
+        names = list(ONE_VARIABLE_FORMS[present[0]])
+        if present == ["flops"] and float(np.max(runs[metric])) <= 1:
+            names.append("bounded")
+    return [resolve_law(name) for name in names]
+
+
+def all_members(laws: Sequence[LawLike], runs: Runs) -> list[Member]:
+    """Returns each law under each weighting.
 
     Raises:
         ScalaxError: A law is unknown, or reads a column that the table lacks.
     """
-    found = []
-    for name in dict.fromkeys(laws):
-        law = registry.get("law", name)
-        for column in law.columns:
-            runs[column]
-        found += [Member(law, weights) for weights in WEIGHTS]
-    return found
+    forms = {form.name: form for form in map(resolve_law, laws)}
+    for form in forms.values():
+        for column in form.columns:
+            runs[column]  # raises where it is missing
+    return [Member(form, weights) for form in forms.values() for weights in WEIGHTS]
 
 
-def alone(rollout: Rollout, member: int) -> Rollout:
-    """The rollout of one member."""
+def coefficients_of(law: Law, theta: np.ndarray) -> dict[str, float]:
+    """Returns coefficients by name from theta, [coefficients]."""
+    return {
+        c.name: float(np.exp(value) if c.log else value)
+        for c, value in zip(law.coefficients, theta, strict=True)
+    }
+
+
+def single_member(backtest: Rollout, member: int) -> Rollout:
+    """Returns the backtest of one member."""
     return replace(
-        rollout,
-        members=[rollout.members[member]],
-        forecasts={k: each[[member]] for k, each in rollout.forecasts.items()},
-        thetas={k: [each[member]] for k, each in rollout.thetas.items()},
+        backtest,
+        members=[backtest.members[member]],
+        forecasts={k: each[[member]] for k, each in backtest.forecasts.items()},
+        thetas={k: [each[member]] for k, each in backtest.thetas.items()},
     )
 
 
-def score(rollout: Rollout) -> Score:
-    """The score of a rollout's members together: shares and scale from earlier cutoffs only."""
+def score(backtest: Rollout, *, prior_scale: float = PRIOR_SCALE) -> Score:
+    """Returns the score of a backtest's members together.
+
+    Args:
+        backtest: Forecasts of every member. Shares and the scale of the interval at a cutoff come
+            from earlier cutoffs alone.
+        prior_scale: The scale that the errors are shrunk towards; see `calibrated`.
+    """
     errors, inside, scores = [], [], []
-    hidden = rollout.cutoffs(rollout.count)
-    for cutoff in hidden:
-        judged, error = calibrated(rollout, cutoff, LEVEL)
-        rows = rollout.label >= cutoff
-        measured = np.exp(rollout.log_measured[rows])
+    cutoffs = backtest.cutoffs(backtest.count)
+    for cutoff in cutoffs:
+        judged, error = calibrated(backtest, cutoff, LEVEL, prior_scale=prior_scale)
+        rows = backtest.label >= cutoff
+        measured = np.exp(backtest.log_measured[rows])
         forecast = np.exp(judged.log_loss[rows])
-        low, high = error.interval(forecast, rollout.flops[rows], judged.spread[rows])
+        low, high = error.interval(forecast, backtest.flops[rows], judged.spread[rows])
         outside = np.maximum(low - measured, 0) + np.maximum(measured - high, 0)
         errors.append(np.abs(forecast / measured - 1))
         inside.append(outside == 0)
         scores.append((high - low + MISS * outside) / measured)
     every = np.concatenate(errors)
-    one = rollout.members[0] if len(rollout.members) == 1 else None
+    one = backtest.members[0] if len(backtest.members) == 1 else None
     return Score(
         law=one.law.name if one else "ensemble",
         weights=one.weights if one else "all",
@@ -143,5 +224,14 @@ def score(rollout: Rollout) -> Score:
         median_error=float(np.median(every)),
         coverage=float(np.concatenate(inside).mean()),
         interval_score=float(np.concatenate(scores).mean()),
-        cutoffs=[float(rollout.budgets[cutoff]) for cutoff in hidden],
+        cutoffs=[float(backtest.budgets[cutoff]) for cutoff in cutoffs],
     )
+
+
+def _estimate(runs: Runs, member: Member, metric: str, cost: Cost) -> dict[str, float] | None:
+    """Returns the coefficients on all rows, exactly as `scalax.fit` estimates them."""
+    columns = {name: np.asarray(runs[name], float) for name in member.law.columns}
+    objective = Objective(member.law, columns, np.log(runs[metric]), cost)
+    weights = row_weights(runs, member.weights)
+    solution = solve(objective, weights, constrain(member.law, {}, (), {}))
+    return None if solution is None else coefficients_of(member.law, solution.theta)

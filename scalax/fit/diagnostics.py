@@ -1,4 +1,4 @@
-"""What a reader of a fit must be told of its rows, whichever law they were fitted to."""
+"""Warnings about the rows that apply to any law fitted to them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from scalax.runs.table import Runs
 
 
 def few_rows(rows: int, free: int, law: Law) -> list[str]:
-    """A warning where a law has no fewer free coefficients than there are rows."""
+    """Returns a warning where there are no more rows than free coefficients."""
     if rows > free:
         return []
-    return [f"{rows} rows are too few to tell the {free} coefficients of {law.name} apart"]
+    return [f"{rows} rows are too few to determine the {free} coefficients of {law.name}"]
 
 
 def constant_columns(runs: Runs, law: Law) -> list[str]:
-    """A warning for each column of a law that is the same in every row."""
+    """Returns a warning for each column of a law that is the same in every row."""
     return [
-        f"{name} is the same in every row: nothing can be learned of its effect"
+        f"{name} is the same in every row: its effect cannot be learned"
         for name in law.columns
-        if np.ptp(runs[name]) == 0
+        if np.ptp(np.asarray(runs[name], float)) == 0
     ]

@@ -96,7 +96,8 @@ def fit_members(
         log_measured: Logarithm of the measured metric, [rows].
         cost: Of a log residual.
         held: What the fit may move, where all members are of one law.
-        held_back: Whether the priors apply.
+        held_back: Whether the priors apply. Without them the objective is that of
+            `scalax.fit.estimate.fit`.
 
     Returns:
         Theta [coefficients] of each member; None where its law is not finite on the rows.

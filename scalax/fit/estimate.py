@@ -1,165 +1,126 @@
-"""`fit`: from a runs table to a law with coefficients, their uncertainty and their range."""
+"""`scalax.fit`: from a runs table to a law with coefficients, intervals and range.
+
+It prepares the rows, then calls the estimator that the law names: one law, ``auto`` or
+``posterior``.
+"""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.fit.constraints import constrain
-from scalax.fit.cost import Cost, Kind
+from scalax.fit.constraints import Constraints, constrain
+from scalax.fit.cost import Cost
 from scalax.fit.diagnostics import constant_columns, few_rows
-from scalax.fit.identifiability import conditioning
+from scalax.fit.identifiability import identifiability
+from scalax.fit.keywords import takes_settings
 from scalax.fit.objective import Objective
-from scalax.fit.rows import WEIGHTS, Weights, compute_rule, evenly, ranges, weigh
+from scalax.fit.prepare import prepare_runs
+from scalax.fit.rows import compute_rule, evenly, ranges, row_weights, weights_note
+from scalax.fit.settings import SEVERAL_LAWS, EstimatorSettings, FitSettings, fit_settings
 from scalax.fit.solve import solve
 from scalax.fit.starts import grid_starts
-from scalax.fit.uncertainty import bootstrap, clusters_told
+from scalax.fit.uncertainty import bootstrap, can_resample
 from scalax.laws.base import Law
+from scalax.laws.resolve import LawLike, resolve_law
 from scalax.predict.fit_result import Fit
-from scalax.runs.clean import best_per_point
-from scalax.runs.clean import clean as drop
-from scalax.runs.diagnostics import in_bits, suspicions
-from scalax.runs.read import check, read_runs
+from scalax.predict.forecast_error import ForecastError
+from scalax.runs.diagnostics import bits_warnings
 from scalax.runs.table import Runs
+from scalax.runs.tabular import Table
+
+P = ParamSpec("P")
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """What is asked of a fit.
+@runtime_checkable
+class _FitFunction(Protocol[P]):
+    """The signature of `fit`: a table, a law, and the settings as keywords."""
 
-    Attributes:
-        law: Name of the law form.
-        metric: The column to fit.
-        weights: ``flat``, ``compute``: the square root of flops, or ``flops``; of mean 1.
-        delta: Where the Huber loss on the log residual turns linear.
-        drop_worst: How many rows of the highest metric to drop.
-        bootstrap: Resamples for the intervals; 0 for none.
-        seed: Of the resampling.
-        level: Nominal coverage of the intervals.
-        cost: ``huber``, ``l1``, ``l2``, ``student`` or ``asymmetric``: what a log residual costs.
-        fixed: Coefficients held at a value.
-        ties: Pairs of coefficients kept equal.
-        bounds: Least and greatest value by coefficient, within the law's own.
-        rollout: Whether forecasts get intervals from rollouts; ``auto`` always does.
-    """
-
-    law: str = "chinchilla"
-    metric: str = "loss"
-    weights: Weights = "flat"
-    delta: float = 1e-3
-    drop_worst: int = 0
-    bootstrap: int = 0
-    seed: int = 0
-    level: float = 0.9
-    cost: Kind = "huber"
-    fixed: Mapping[str, float] = field(default_factory=dict)
-    ties: Sequence[tuple[str, str]] = ()
-    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    rollout: bool = False
-
-    def __post_init__(self) -> None:
-        for name, fine, expected in (
-            ("weights", self.weights in WEIGHTS, "flat, compute or flops"),
-            ("delta", math.isfinite(self.delta) and self.delta > 0, "a positive number"),
-            ("bootstrap", self.bootstrap >= 0, "0 or more"),
-            ("seed", self.seed >= 0, "0 or more"),
-            ("level", 0 < self.level < 1, "a share between 0 and 1"),
-        ):
-            if not fine:
-                raise ScalaxError(f"expected {expected}, got {getattr(self, name)!r}", where=name)
+    def __call__(
+        self, runs: Table, law: LawLike = "auto", *args: P.args, **settings: P.kwargs
+    ) -> Fit: ...
 
 
-def fit(
-    runs: Runs | str,
-    law: str = "chinchilla",
-    *,
-    columns: Mapping[str, str] | None = None,
-    metric: str = "loss",
-    weights: Weights = "flat",
-    delta: float = 1e-3,
-    drop_worst: int = 0,
-    bootstrap: int = 0,
-    seed: int = 0,
-    level: float = 0.9,
-    cost: Kind = "huber",
-    fixed: Mapping[str, float] | None = None,
-    ties: Sequence[tuple[str, str]] = (),
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    rollout: bool = False,
-    clean: bool = False,
-) -> Fit:
+def _typed(settings: Callable[P, EstimatorSettings]) -> Callable[..., _FitFunction[P]]:
+    """Gives a function the keywords of the settings, for type checkers and for ``help()``."""
+
+    def decorate(function: Callable[..., Fit]) -> _FitFunction[P]:
+        fields = cast(type[EstimatorSettings], settings)
+        return cast(_FitFunction[P], takes_settings(fields)(function))
+
+    return decorate
+
+
+@_typed(EstimatorSettings)
+def fit(runs: Table, law: LawLike = "auto", **settings: Any) -> Fit:
     """Fits a law to a runs table.
 
     Args:
-        runs: A table from `read_runs`, or the path of one.
-        law: Name of the law form, or ``"auto"`` for what forecast this table's own largest
-            budgets best, with intervals from those forecasts, or ``"posterior"`` for the prior
-            over published laws updated by the runs: for few runs, as after `scalax plan`.
-        columns: Our column names to theirs, where ``runs`` is a path.
-        metric: The column to fit; held-out loss by default.
-        weights: ``"flat"``, ``"compute"`` for the square root of flops, or ``"flops"``; mean 1.
-        delta: Where the Huber loss on the log residual turns linear.
-        drop_worst: How many rows of the highest metric to drop.
-        bootstrap: Resamples for the intervals; 0 for none.
-        seed: Of the resampling.
-        level: Nominal coverage of the intervals.
-        cost: What a log residual costs: ``"huber"``, ``"l1"``, ``"l2"``, ``"student"`` or
-            ``"asymmetric"``; see `scalax.fit.cost.Cost`.
-        fixed: Coefficients held at a value, such as ``{"E": 1.69}``.
-        ties: Pairs of coefficients kept equal, such as ``[("alpha", "beta")]``.
-        bounds: Least and greatest value of a coefficient, such as ``{"E": (1.0, 2.0)}``.
-        rollout: Whether rollouts teach how far forecasts may miss, so that `predict` and
-            `allocate` give intervals that hold; ``law="auto"`` always does.
-        clean: Whether to drop near-duplicates, off-centre isoFLOP points and outliers as well;
-            see `scalax.fit.outliers`.
+        runs: The path of a table or of a sweep's folder, a data frame of pandas, polars or another
+            library that narwhals supports, a dict of columns, or a `Runs`. It needs the metric and
+            the columns that the law reads.
+        law: The name of a law form, a `Law` or a subclass of it. ``"auto"`` combines the laws that
+            forecast this table's own largest budgets best, with intervals from those forecasts.
+            ``"posterior"`` updates a prior over published laws, for few rows, as after
+            `scalax plan`.
+        **settings: The fields of `scalax.fit.settings.FitSettings`, which are also the options of
+            ``scalax fit`` and the keys of an experiment's ``[fit]`` section.
 
     Returns:
-        The law with its coefficients; ``notes`` holds the warnings.
+        The law with its coefficients; ``notes`` contains the warnings.
 
     Raises:
         ScalaxError: The table or a setting is unusable; names the row, column or setting.
 
     Example:
-        >>> from scalax.runs.table import Runs
         >>> n, d = np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
         >>> loss = 1.7 + 400 / n.ravel() ** 0.34 + 410 / d.ravel() ** 0.28
         >>> table = {"params": n.ravel(), "tokens": d.ravel(), "loss": loss}
-        >>> round(fit(Runs.from_columns(table)).coefficients["alpha"], 6)
+        >>> round(fit(table, "chinchilla").coefficients["alpha"], 6)
         0.34
     """
-    settings = FitSettings(
-        law,
-        metric,
-        weights,
-        delta,
-        drop_worst,
-        bootstrap,
-        seed,
-        level,
-        cost,
-        dict(fixed or {}),
-        tuple(ties),
-        dict(bounds or {}),
-        rollout,
+    form = None if law in SEVERAL_LAWS else resolve_law(law)
+    name = form.name if form is not None else law
+    chosen = fit_settings(law=name, **settings)
+    return fit_table(rows_of(runs, chosen, form), chosen, form)
+
+
+def rows_of(
+    runs: Table, settings: FitSettings, law: Law | None = None, *, every_setting: bool = False
+) -> Runs:
+    """Prepares the rows that a fit with these settings uses; see `prepare_runs`.
+
+    Args:
+        runs: The table.
+        settings: The settings of the fit.
+        law: The law form, where it is not registered under the name in the settings.
+        every_setting: Whether to keep all settings tried at one point, not only the best one.
+    """
+    form = law or (None if settings.law in SEVERAL_LAWS else resolve_law(settings.law))
+    return prepare_runs(
+        runs,
+        metric=settings.metric,
+        columns=settings.columns,
+        drop_worst=settings.drop_worst,
+        clean=settings.clean,
+        reads=None if form is None else form.columns,
+        every_setting=every_setting,
     )
-    table = read_runs(runs, columns, metric) if not isinstance(runs, Runs) else check(runs, metric)
-    table = best_per_point(drop(table, metric=metric, drop_worst=drop_worst), metric)
-    if clean:
-        from scalax.fit.outliers import tidy
-
-        table = tidy(table, metric)
-    table = table.noted(*suspicions(table, metric))
-    return fit_table(table, settings)
 
 
-def fit_table(runs: Runs, settings: FitSettings) -> Fit:
-    """Fits a law to every row of a table that is already checked and cleaned; see `fit`."""
+def fit_table(runs: Runs, settings: FitSettings, law: Law | None = None) -> Fit:
+    """Fits every row of a table that `prepare_runs` has prepared.
+
+    Args:
+        runs: The rows.
+        settings: The settings of the fit.
+        law: The law form, where it is not registered under the name in the settings.
+    """
     if settings.law == "auto":
         from scalax.fit.auto import fit_auto
 
@@ -168,77 +129,108 @@ def fit_table(runs: Runs, settings: FitSettings) -> Fit:
         from scalax.fit.posterior import fit_posterior
 
         return fit_posterior(runs, settings)
+    return _fit_law(runs, law or resolve_law(settings.law), settings)
+
+
+def _fit_law(runs: Runs, law: Law, settings: FitSettings) -> Fit:
     started = time.perf_counter()
-    law: Law = registry.get("law", settings.law)
-    held = constrain(law, settings.fixed, settings.ties, settings.bounds)
-    _demand_rows(len(runs), law, held.free, runs)
-    cautions = [*few_rows(len(runs), held.free, law), *constant_columns(runs, law)]
+    constraints = constrain(law, settings.fixed, settings.ties, settings.bounds)
+    _require_rows(len(runs), law, constraints.free, runs)
+    cautions = [*few_rows(len(runs), constraints.free, law), *constant_columns(runs, law)]
     objective = Objective(
         law,
         {name: np.asarray(runs[name], float) for name in law.columns},
         np.log(runs[settings.metric]),
         Cost(settings.cost, settings.delta),
-        limits=held.limits,
+        limits=constraints.limits,
     )
-    weights = weigh(runs["flops"], settings.weights)
-    found = solve(objective, weights, held)
-    if found is None:
+    weights = row_weights(runs, settings.weights)
+    solution = solve(objective, weights, constraints)
+    if solution is None:
         raise _not_finite(law, f"the {len(runs)} rows of {runs.source}")
-    theta = found.theta
-    condition, told = conditioning(objective, theta, weights, held)
-    cautions += told
-    notes = [*runs.notes, *found.notes, *cautions]
-
-    intervals, samples = None, np.zeros((0, len(law.coefficients)))
-    enough = False
-    if settings.bootstrap:
-        enough, told = clusters_told(runs)
-        notes += told
-    if enough:
-        samples = bootstrap(
-            objective, theta, weights, runs, settings.bootstrap, settings.seed, held
-        )
-        tail = (1 - settings.level) / 2
-        low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
-        intervals = {
-            c.name: [float(low[k]), float(high[k])] for k, c in enumerate(law.coefficients)
-        }
-    rule, error, split = compute_rule(runs, law), None, None
-    if settings.rollout:
-        from scalax.fit.auto import forecast_errors
-
-        error, split = forecast_errors(runs, law, settings, held, rule)
+    theta = solution.theta
+    condition, warnings = identifiability(objective, theta, weights, constraints)
+    cautions += warnings
+    notes = [*runs.notes, *weights_note(runs, settings.weights), *solution.notes, *cautions]
+    samples, intervals, warnings = _bootstrap(
+        runs, objective, theta, weights, constraints, settings
+    )
+    notes += warnings
+    error, split_error, warnings = _backtest_errors(runs, law, constraints, settings)
+    notes += warnings
     residuals = -objective.residuals(theta[None])[0]
     if settings.metric == "loss":
-        notes += in_bits(runs, residuals)
+        notes += bits_warnings(runs, residuals)
     return Fit(
         law=law.name,
-        coefficients=_named(objective, theta),
+        coefficients={k: float(v[0]) for k, v in objective.coefficients(theta[None]).items()},
         intervals=intervals,
-        objective=found.value,
+        objective=solution.value,
         rows=len(runs),
         seconds=time.perf_counter() - started,
         level=settings.level,
-        compute=rule,
+        compute=compute_rule(runs, law),
         ranges=ranges(runs),
-        samples=samples.tolist(),
-        residuals=evenly(np.sort(residuals)).tolist(),
-        settings=asdict(settings),
+        samples=samples,
+        residuals=evenly(np.sort(residuals)),
+        settings=settings.to_json(),
         source=runs.source,
         notes=notes,
         cautions=cautions,
-        diagnostics={"condition": condition, **found.starts},
+        diagnostics={"condition": condition, **solution.starts},
         error=error,
-        split_error=split,
+        split_error=split_error,
+    ).with_form(law)
+
+
+def _bootstrap(
+    runs: Runs,
+    objective: Objective,
+    theta: np.ndarray,
+    weights: np.ndarray,
+    constraints: Constraints,
+    settings: FitSettings,
+) -> tuple[np.ndarray, dict[str, list[float]] | None, list[str]]:
+    """Returns resampled coefficients [resamples, coefficients], their intervals, and notes."""
+    names = [c.name for c in objective.law.coefficients]
+    none = np.zeros((0, len(names)))
+    if not settings.bootstrap:
+        return none, None, []
+    possible, notes = can_resample(runs)
+    if not possible:
+        return none, None, notes
+    samples = bootstrap(
+        objective, theta, weights, runs, settings.bootstrap, settings.seed, constraints
     )
+    tail = (1 - settings.level) / 2
+    low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
+    intervals = {name: [float(low[k]), float(high[k])] for k, name in enumerate(names)}
+    return samples, intervals, notes
 
 
-def demand_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
-    """Raises a ScalaxError where a law has no finite loss at rows that are to be trained for.
+def _backtest_errors(
+    runs: Runs, law: Law, constraints: Constraints, settings: FitSettings
+) -> tuple[ForecastError | None, ForecastError | None, list[str]]:
+    """Returns the error models of the loss and of log N*, None where there is none, and notes."""
+    if not settings.backtest:
+        return None, None, []
+    from scalax.fit.auto import forecast_errors
+
+    try:
+        return forecast_errors(runs, law, settings, constraints)
+    except ScalaxError as error:  # the fit itself succeeded
+        return None, None, [f"no intervals from backtests: {error.message}"]
+
+
+def require_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
+    """Checks that a law has a finite loss at rows that are about to be trained for.
 
     Args:
         law: The form.
-        columns: Its columns, [rows] each.
+        columns: Its columns, each [rows].
+
+    Raises:
+        ScalaxError: No coefficients give a finite loss.
     """
     rows = len(next(iter(columns.values())))
     objective = Objective(law, columns, np.zeros(rows))
@@ -248,17 +240,13 @@ def demand_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
 
 def _not_finite(law: Law, rows: str) -> ScalaxError:
     return ScalaxError(
-        f"its loss is finite for no coefficients on {rows}",
+        f"no coefficients give a finite loss on {rows}",
         where=registry.told("law", law.name),
-        fix="scalax plugins check tells what is wrong with a law, or choose another",
+        fix="scalax plugins check reports what is wrong with a law, or choose another",
     )
 
 
-def _named(objective: Objective, theta: np.ndarray) -> dict[str, float]:
-    return {k: float(v[0]) for k, v in objective.coefficients(theta[None]).items()}
-
-
-def _demand_rows(rows: int, law: Law, free: int, runs: Runs) -> None:
+def _require_rows(rows: int, law: Law, free: int, runs: Runs) -> None:
     if rows < free - 2:
         raise ScalaxError(
             f"{rows} usable rows for the {free} coefficients of {law.name}",

@@ -44,7 +44,7 @@ class Places:
     below: np.ndarray
     off: np.ndarray
     size: np.ndarray
-    bend: np.ndarray
+    bend: np.ndarray | float
 
 
 def shared(places: Places, form: float | np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def shared(places: Places, form: float | np.ndarray) -> np.ndarray:
     """
     walk = _walk(places.below)
     apart = places.below[:, None] - places.below
-    moved = places.bend[..., None] * places.off
+    moved = np.asarray(places.bend)[..., None] * places.off
     skew = places.off**3
     near = np.exp(-0.5 * (apart / _SKEW_RANGE) ** 2)
     close = apart**2 + (places.size[:, None] - places.size) ** 2

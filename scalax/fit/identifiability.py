@@ -1,4 +1,4 @@
-"""How well the rows tell the coefficients apart: the scaled Jacobian, and what it cannot see."""
+"""Tests whether the rows identify each coefficient, by the condition of the scaled Jacobian."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import numpy as np
 from scalax.fit.constraints import Constraints
 from scalax.fit.objective import Objective
 
-UNTOLD = 1e8
-"""From this condition on, two directions look the same to the rows: half the digits of a double."""
+UNIDENTIFIED = 1e8
+"""Condition from which the rows cannot separate two directions: half the digits of a double."""
 _DEAD = 1e-9
-"""A coefficient whose effect on the loss is this much smaller than another's lies in rounding."""
+"""Effect on the loss, relative to the largest, below which a coefficient is lost in rounding."""
 _MOST_ROWS = 5000
 
 
-def conditioning(
+def identifiability(
     objective: Objective, theta: np.ndarray, weights: np.ndarray, constraints: Constraints
 ) -> tuple[float, list[str]]:
-    """The condition of d log loss / d theta, its columns scaled to length 1, and what to say of it.
+    """Returns the condition of d log loss / d theta with columns of length 1, and warnings.
 
     Args:
-        objective: Of the rows fitted.
+        objective: The objective of the fit.
         theta: The estimate, [coefficients].
-        weights: [rows].
-        constraints: Of the fit; only free directions are looked at.
+        weights: Row weights, [rows].
+        constraints: The constraints of the fit; only free directions are tested.
 
     Returns:
-        The condition number, infinite where a coefficient has no effect; and a note where it is
-        1e8 or more, naming the coefficients that move together.
+        The condition number, infinite where a coefficient has no effect; and a warning where it
+        is 1e8 or more, with the coefficients that the rows cannot separate.
     """
     rows = objective.log_measured.size
     if rows > _MOST_ROWS:
@@ -39,22 +39,22 @@ def conditioning(
         for column in constraints.matrix.T
     ]
     length = np.sqrt(np.sum(jacobian**2, axis=0))
-    dead = [
+    no_effect = [
         name for name, size in zip(names, length, strict=True) if not size > _DEAD * length.max()
     ]
-    if dead or not np.isfinite(length).all():
-        blind = " and ".join(dead) or "the coefficients"
-        return float("inf"), [f"identifiability: the data says nothing of {blind}"]
+    if no_effect or not np.isfinite(length).all():
+        names_of = " and ".join(no_effect) or "the coefficients"
+        return float("inf"), [f"identifiability: the data does not determine {names_of}"]
     _, values, directions = np.linalg.svd(jacobian / length, full_matrices=False)
     if len(values) < len(names):
         return float("inf"), [
-            f"identifiability: {rows} rows cannot tell {len(names)} coefficients apart"
+            f"identifiability: {rows} rows cannot determine {len(names)} coefficients"
         ]
     condition = float(values[0] / max(values[-1], 1e-300))
-    if condition < UNTOLD:
+    if condition < UNIDENTIFIED:
         return condition, []
     first, second = np.argsort(-np.abs(directions[-1]), kind="stable")[:2]
     return condition, [
-        f"identifiability: the data cannot tell {names[first]} and {names[second]} apart "
+        f"identifiability: the data cannot separate {names[first]} from {names[second]} "
         f"(condition {condition:.1e}); fix or tie one, or give runs that vary them separately"
     ]

@@ -1,6 +1,6 @@
-"""`--clean`: takes out near-duplicates, off-centre isoFLOP points and outliers, when asked to.
+"""Drops near-duplicates, off-centre isoFLOP points and outliers where ``clean`` is set.
 
-Each row dropped is listed with its reason. What any fit must drop is for `scalax.runs.clean`.
+Each dropped row is listed with its reason. For rows that every fit drops, see `scalax.runs.clean`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from scalax.errors import ScalaxError
 from scalax.fit.budgets import budget_of
 from scalax.fit.cost import Cost
 from scalax.fit.ensemble import Member, fit_members, log_forecast
+from scalax.fit.rows import budget_column
+from scalax.runs.read import SCALE_COLUMNS
 from scalax.runs.table import Runs
 
 _SAME = 1e-3
@@ -23,27 +25,29 @@ _LEAST_OUTLIER = 0.01
 _FEWEST = 8
 
 
-def tidy(runs: Runs, metric: str = "loss") -> Runs:
-    """The table without rows that mislead a fit, a note for each reason.
+def drop_outliers(runs: Runs, metric: str = "loss") -> Runs:
+    """Drops rows that mislead a fit, with a note for each reason.
 
     Near-duplicates agree with an earlier row to a thousandth in params, tokens, flops and metric.
-    A point is off-centre where its params lie more than ten times from those of the least loss
-    among the five or more rows of its budget. An outlier lies six robust deviations, and a
-    hundredth, from the Chinchilla form fitted to the rest.
+    A point is off-centre where its params differ more than tenfold from those of the least loss
+    among the five or more rows of its budget. An outlier differs by six robust standard
+    deviations, and by at least a hundredth, from the Chinchilla form fitted to the other rows.
+    Columns that the table lacks are left out of these tests.
 
     Args:
         runs: A cleaned table.
-        metric: The column to be fitted.
+        metric: The column to fit.
     """
-    runs = _without(runs, _near_duplicates(runs, metric), "says what an earlier row says")
-    runs = _without(runs, _off_centre(runs, metric), "far off the centre of its isoFLOP")
-    return _without(runs, _outliers(runs, metric), "an outlier by its residual")
+    runs = _drop(runs, _near_duplicates(runs, metric), "repeats an earlier row")
+    runs = _drop(runs, _off_centre(runs, metric), "far off the centre of its isoFLOP")
+    return _drop(runs, _outliers(runs, metric), "an outlier by its residual")
 
 
 def _near_duplicates(runs: Runs, metric: str) -> np.ndarray:
-    table = np.log(np.stack([runs[name] for name in ("params", "tokens", "flops", metric)], axis=1))
-    # Rows of one cell, as wide as the tolerance, agree: all but its first are duplicates. The first
-    # may still agree with an earlier row of a cell beside its own, which a tree finds.
+    names = [name for name in SCALE_COLUMNS if name in runs]
+    table = np.log(np.stack([runs[name] for name in (*names, metric)], axis=1))
+    # Rows in one cell of the tolerance's width agree, so all but its first are duplicates. The
+    # first may still agree with an earlier row in a neighbouring cell; a tree finds those.
     _, first = np.unique(np.floor(table / _SAME), axis=0, return_index=True)
     bad = np.ones(len(runs), bool)
     bad[first] = False
@@ -55,7 +59,10 @@ def _near_duplicates(runs: Runs, metric: str) -> np.ndarray:
 
 
 def _off_centre(runs: Runs, metric: str) -> np.ndarray:
-    budget, bad = budget_of(runs["flops"]), np.zeros(len(runs), bool)
+    bad = np.zeros(len(runs), bool)
+    if "params" not in runs or "flops" not in runs:
+        return bad
+    budget = budget_of(runs["flops"])
     order = np.argsort(budget, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(budget[order])) + 1):
         if len(rows) < _ISOFLOP_ROWS or np.ptp(np.log(runs["flops"][rows])) > 0.2:
@@ -67,21 +74,23 @@ def _off_centre(runs: Runs, metric: str) -> np.ndarray:
 
 
 def _outliers(runs: Runs, metric: str) -> np.ndarray:
-    if len(runs) < _FEWEST:
+    names = [name for name in SCALE_COLUMNS if name in runs]
+    if len(runs) < _FEWEST or not names:
         return np.zeros(len(runs), bool)
-    law = registry.get("law", "chinchilla")
-    columns = {name: runs[name] for name in ("params", "tokens", "flops")}
+    law = registry.get("law", "chinchilla" if len(names) > 1 else f"power-{names[0]}")
+    columns = {name: runs[name] for name in names}
+    columns.setdefault("flops", runs[budget_column(runs) or names[0]])
     log_measured = np.log(runs[metric])
     theta = fit_members([Member(law, "flat")], columns, log_measured, cost=Cost())[0]
     if theta is None:
         return np.zeros(len(runs), bool)
-    r = log_measured - log_forecast(law, theta, columns)
-    away = np.abs(r - np.median(r))
-    limit = max(_DEVIATIONS * 1.4826 * float(np.median(away)), _LEAST_OUTLIER)
-    return np.asarray(away > limit)
+    residual = log_measured - log_forecast(law, theta, columns)
+    deviation = np.abs(residual - np.median(residual))
+    limit = max(_DEVIATIONS * 1.4826 * float(np.median(deviation)), _LEAST_OUTLIER)
+    return np.asarray(deviation > limit)
 
 
-def _without(runs: Runs, bad: np.ndarray, reason: str) -> Runs:
+def _drop(runs: Runs, bad: np.ndarray, reason: str) -> Runs:
     if not bad.any():
         return runs
     if bad.all():

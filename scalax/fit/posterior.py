@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,13 +40,14 @@ from scalax.fit.prior import (
 )
 from scalax.fit.rows import compute_rule, evenly, ranges
 from scalax.predict.ensemble_law import NAME as ENSEMBLE
+from scalax.predict.ensemble_law import EnsembleMember
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
-from scalax.runs.diagnostics import in_bits
+from scalax.runs.diagnostics import bits_warnings
 from scalax.runs.table import Runs
 
 if TYPE_CHECKING:
-    from scalax.fit.estimate import FitSettings
+    from scalax.fit.settings import FitSettings
 
 NAME = "posterior"
 _FEWEST_ROWS = 3
@@ -320,11 +321,10 @@ def fit_posterior(runs: Runs, settings: FitSettings) -> Fit:
     Raises:
         ScalaxError: Too few rows, or a setting that is of one law.
     """
-    from scalax.fit.auto import refuse_of_one_law
     from scalax.fit.calibration import student_quantile
 
     started = time.perf_counter()
-    refuse_of_one_law(settings, NAME)
+    settings.reject_settings_of_one_law()
     found, used = posterior_of(runs, settings.metric)
     rule = compute_rule(used)
     theta = found.draws(_MEMBERS, settings.seed)
@@ -345,7 +345,7 @@ def fit_posterior(runs: Runs, settings: FitSettings) -> Fit:
         lines = ", ".join(str(int(used.lines[k])) for k in doubted[:10])
         notes.append(f"{len(doubted)} rows count for little, as they fit no smooth law: {lines}")
     if settings.metric == "loss":
-        notes += in_bits(used, residuals)
+        notes += bits_warnings(used, residuals)
     return Fit(
         law=ENSEMBLE,
         coefficients=None,
@@ -354,13 +354,13 @@ def fit_posterior(runs: Runs, settings: FitSettings) -> Fit:
         level=settings.level,
         compute=rule,
         ranges=ranges(runs),
-        residuals=evenly(np.sort(residuals)).tolist(),
-        settings=asdict(settings),
+        residuals=evenly(np.sort(residuals)),
+        settings=settings.to_json(),
         source=runs.source,
         notes=notes,
         members=[
-            {"law": "joint", "weights": "flat", "share": 1 / len(listed), "coefficients": each}
-            for each in listed
+            EnsembleMember("joint", "flat", 1 / len(listed), coefficients_k)
+            for coefficients_k in listed
         ],
         error=ForecastError(reach, deviation, form, 1.5, 1.0, quantile),
         split_error=ForecastError(reach, 0.0, SPLIT_FORM * form, 1.5, 1.0, quantile),

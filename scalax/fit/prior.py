@@ -16,8 +16,9 @@ import numpy as np
 from scalax.errors import ScalaxError
 from scalax.laws.base import ComputeRule
 from scalax.laws.published import published
-from scalax.predict.fit_result import Fit, published_fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.fit_result import Fit
+from scalax.predict.protocol import LossLaw, ScalingLaw
+from scalax.predict.published_law import published_fit
 
 LEVEL, SLOPE, SHARE, SPLIT, RATIO, BEND = range(6)
 """The coordinates, at the anchor, along and across the frontier of best splits:
@@ -115,7 +116,7 @@ def along(theta: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
     share = 1 / (1 + np.exp(-theta[..., SHARE]))
     left = share * np.exp(-np.exp(theta[..., SLOPE]) / share * beyond)
     best = theta[..., SPLIT] * beyond - theta[..., RATIO] / 2
-    return best, theta[..., LEVEL] + np.log(1 - share + left)
+    return np.asarray(best), np.asarray(theta[..., LEVEL] + np.log(1 - share + left))
 
 
 def moved(theta: np.ndarray, beyond: float) -> np.ndarray:
@@ -152,7 +153,7 @@ def coefficients(theta: np.ndarray, anchor: float, rule: ComputeRule) -> list[di
     return [{name: float(v[k]) for name, v in found.items()} for k in range(len(theta))]
 
 
-def coordinates(law: Fit | PublishedLaw, anchor: float) -> np.ndarray:
+def coordinates(law: ScalingLaw, anchor: float) -> np.ndarray:
     """What a law says at an anchor, [6]; NaN where it does not say.
 
     Read off its answers at three budgets, so that any law of params and tokens will do: the floor
@@ -166,7 +167,7 @@ def coordinates(law: Fit | PublishedLaw, anchor: float) -> np.ndarray:
         sizes.append(math.log(answer.flops / answer.tokens))
     split = (sizes[2] - sizes[0]) / (2 * _STEP)
     ratio = anchor - 2 * sizes[1]
-    loss = law.fit if isinstance(law, PublishedLaw) else law
+    loss = law.loss_law
     found = np.full(6, np.nan)
     found[[SPLIT, RATIO]] = split, ratio
     if loss is None:
@@ -200,7 +201,7 @@ def coordinates(law: Fit | PublishedLaw, anchor: float) -> np.ndarray:
     return found
 
 
-def _best_sizes(loss: Fit, budget: float) -> list[float]:
+def _best_sizes(loss: LossLaw, budget: float) -> list[float]:
     params, _ = loss.form.allocate(loss.coefficients or {}, budget, loss.compute)
     return [math.log(loss.compute.coefficient) + loss.compute.exponent * math.log(float(params))]
 
@@ -234,7 +235,7 @@ def _mean(rows: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
-def believed(law: Fit | PublishedLaw, anchor: float) -> Belief:
+def believed(law: ScalingLaw, anchor: float) -> Belief:
     """The belief that a named law or a fit stands for, at an anchor.
 
     A fit with members or bootstrap samples brings its own uncertainty where it is the larger.
@@ -242,7 +243,7 @@ def believed(law: Fit | PublishedLaw, anchor: float) -> Belief:
     Raises:
         ScalaxError: It has no loss of params and tokens.
     """
-    fit = law.demand_loss() if isinstance(law, PublishedLaw) else law
+    fit = law.require_loss()
     if not {"params", "tokens"} <= set(fit.form.columns):
         raise ScalaxError(
             f"{fit.law} is a law of {' and '.join(fit.form.columns)}: runs of many sizes and "
@@ -255,7 +256,7 @@ def believed(law: Fit | PublishedLaw, anchor: float) -> Belief:
     singles = _singles(fit)
     if len(singles) > 1:
         each = np.asarray([coordinates(single, anchor) for single in singles])
-        shares = np.asarray([m["share"] for m in fit.members]) if fit.members else None
+        shares = np.asarray([m.share for m in fit.members]) if fit.members else None
         spread = np.cov(each.T, aweights=shares)
         if np.isfinite(spread).all():
             covariance = covariance / 4 + spread
@@ -263,10 +264,10 @@ def believed(law: Fit | PublishedLaw, anchor: float) -> Belief:
     return Belief(anchor, mean, covariance)
 
 
-def _singles(fit: Fit) -> list[Fit]:
+def _singles(fit: LossLaw) -> list[Fit]:
     """The laws whose spread is the fit's uncertainty."""
     if fit.members:
-        return [Fit(m["law"], m["coefficients"], compute=fit.compute) for m in fit.members]
+        return [Fit(m.law, m.coefficients, compute=fit.compute) for m in fit.members]
     names = [c.name for c in fit.form.coefficients]
     some = fit.samples[:: max(1, len(fit.samples) // 64)]
     return [Fit(fit.law, dict(zip(names, row, strict=True)), compute=fit.compute) for row in some]

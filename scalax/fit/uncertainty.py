@@ -1,7 +1,7 @@
-"""How far the coefficients could have come out otherwise: the bootstrap, all resamples at once.
+"""Bootstrap intervals of the coefficients, all resamples at once.
 
-Rows that share a trunk are not independent, so trunks are resampled, not rows. It carries
-sampling noise alone, not the error of the law's form.
+Rows that share a trunk are not independent, so trunks are resampled, not rows. The intervals
+contain sampling noise but not the error of the law's form.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from scalax.runs.table import Runs
 
 FEWEST_CLUSTERS = 2
 _FEW_CLUSTERS = 5
-"""Below so many independent rows or trunks, resamples repeat each other and say nothing."""
-_BATCH_VALUES = 120_000  # resamples times rows: what a core keeps in its cache
+"""With fewer independent rows or trunks, resamples repeat each other."""
+_BATCH_VALUES = 120_000  # resamples times rows: sized for a core's cache
 
 
 def bootstrap(
@@ -26,41 +26,41 @@ def bootstrap(
     runs: Runs,
     count: int,
     seed: int,
-    held: Constraints,
+    constraints: Constraints,
 ) -> np.ndarray:
-    """Coefficients of resampled tables.
+    """Returns the coefficients of resampled tables.
 
     Args:
-        objective: Of the whole table.
+        objective: The objective on the whole table.
         theta: Its minimum, [coefficients]; each resample starts there.
-        weights: [rows].
+        weights: Row weights, [rows].
         runs: The table, for its ``trunk`` column.
-        count: Resamples.
-        seed: Of the draws.
-        held: What the fit may move.
+        count: Number of resamples.
+        seed: Seed of the draws.
+        constraints: The constraints of the fit.
 
     Returns:
         [count, coefficients], in the order of the law's coefficients.
     """
     group = groups(runs)
     rng = np.random.default_rng(seed)
-    derivatives = held.derivatives(objective.derivatives())
-    bounds = held.bounds(*objective.bounds())
-    start = held.reduce(theta[None])
+    derivatives = constraints.derivatives(objective.derivatives())
+    bounds = constraints.bounds(*objective.bounds())
+    start = constraints.reduce(theta[None])
     rows = len(group)
     clusters = int(group.max()) + 1
-    found = []
+    resampled = []
     for size in _batches(count, max(1, _BATCH_VALUES // rows)):
         drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
         each = drawn[:, group] * weights
         solved = minimise(derivatives, np.repeat(start, size, 0), each, bounds, tolerance=1e-8)
-        columns = objective.coefficients(held.expand(solved.theta)).values()
-        found.append(np.stack(list(columns), axis=1))
-    return np.concatenate(found)
+        columns = objective.coefficients(constraints.expand(solved.theta)).values()
+        resampled.append(np.stack(list(columns), axis=1))
+    return np.concatenate(resampled)
 
 
-def clusters_told(runs: Runs) -> tuple[bool, list[str]]:
-    """Whether a table holds enough independent clusters to resample, and what to say of them."""
+def can_resample(runs: Runs) -> tuple[bool, list[str]]:
+    """Returns whether there are enough independent clusters to resample, and notes on them."""
     group = groups(runs)
     sizes = np.bincount(group)
     what = f"{len(sizes)} independent rows"
@@ -71,7 +71,7 @@ def clusters_told(runs: Runs) -> tuple[bool, list[str]]:
     if len(sizes) < FEWEST_CLUSTERS:
         return False, [
             f"no bootstrap intervals: {what} cannot be resampled; give at least {_FEW_CLUSTERS} "
-            "sizes or runs of their own"
+            "trunks, or runs without one"
         ]
     if len(sizes) < _FEW_CLUSTERS:
         return True, [f"the bootstrap resampled only {what}: its intervals are rough"]
@@ -79,7 +79,7 @@ def clusters_told(runs: Runs) -> tuple[bool, list[str]]:
 
 
 def groups(runs: Runs) -> np.ndarray:
-    """The cluster of each row, [rows]: rows of one trunk share theirs, others stand alone."""
+    """Returns the cluster of each row, [rows]; rows of one trunk share one, others are alone."""
     names = [f"row {row}" for row in range(len(runs))]
     if "trunk" in runs:
         given = runs["trunk"].tolist()

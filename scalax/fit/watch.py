@@ -1,4 +1,4 @@
-"""`--watch`: fits again whenever a runs table changes. It writes nothing and never gives up."""
+"""`--watch`: fits again whenever a runs table changes. It writes nothing and never stops."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scalax.errors import ScalaxError
-from scalax.files import as_path, file_version
+from scalax.files import file_version
 from scalax.predict.fit_result import Fit
+from scalax.runs.read import table_file
 
 
 def watch(path: str | Path, refit: Callable[[], Fit], every: float) -> Iterator[Fit | ScalaxError]:
     """Yields a fit at once and after each change of the table.
 
-    A table that cannot be fitted yet (too few rows, a line half written) yields its error, and is
-    tried again at its next change.
+    A table that cannot be fitted yet, such as one with too few rows or an incomplete line, yields
+    its error, and is tried again at its next change.
 
     Args:
         path: The table, or the folder of a sweep.
-        refit: Reads and fits it.
-        every: Seconds between looks.
+        refit: Reads and fits the table.
+        every: Seconds between checks for a change.
     """
-    file = as_path(path)
-    file = file / "runs.csv" if file.is_dir() else file
     seen: tuple[str, int] | None = None
     while True:
         try:
-            now = file_version(file)
+            now = file_version(table_file(path))
         except OSError:
             now = ("", 0)
         if now != seen:
@@ -39,26 +38,25 @@ def watch(path: str | Path, refit: Callable[[], Fit], every: float) -> Iterator[
         time.sleep(every)
 
 
-def line(found: Fit, times: float = 10.0) -> str:
-    """How the answer stands, in one line: the split and loss at so many times the largest run.
+def summary_line(result: Fit, times: float = 10.0) -> str:
+    """Returns one line with N* and the loss beyond the largest run.
 
     Args:
-        found: A fit; of a law that splits no budget the line gives the coefficients.
-        times: Compute over the largest run fitted.
+        result: A fit. For a law that splits no budget the line has the coefficients instead.
+        times: Compute to allocate, over that of the largest run fitted.
     """
-    stands = f"{found.rows} rows, {found.law}: "
+    start = f"{result.rows} rows, {result.law}: "
     try:
-        at = found.allocate(times * found.ranges["flops"][1])
-    except ScalaxError:
-        given = (found.coefficients or {}).items()
-        return stands + ", ".join(f"{name} {value:.4g}" for name, value in given)
-    spans = at.intervals
+        allocation = result.allocate(times * result.ranges["flops"][1])
+    except (ScalaxError, KeyError):
+        coefficients = (result.coefficients or {}).items()
+        return start + ", ".join(f"{name} {value:.4g}" for name, value in coefficients)
 
-    def span(name: str, digits: str) -> str:
-        ends = spans.get(name)
+    def interval(name: str, digits: str) -> str:
+        ends = allocation.intervals.get(name)
         return f" ({ends[0]:{digits}} to {ends[1]:{digits}})" if ends else ""
 
     return (
-        f"{stands}at {at.flops:.3g} FLOPs N* {at.params:.3g}"
-        f"{span('params', '.3g')}, loss {at.loss:.4g}{span('loss', '.4g')}"
+        f"{start}at {allocation.flops:.3g} FLOPs N* {allocation.params:.3g}"
+        f"{interval('params', '.3g')}, loss {allocation.loss:.4g}{interval('loss', '.4g')}"
     )

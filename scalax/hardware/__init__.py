@@ -1,1 +1,1 @@
-"""What hardware does: speed, memory, price."""
+"""Models of hardware: speed, memory and price of a training step."""

@@ -1,4 +1,4 @@
-"""Accelerators by name, from chips.toml and a user's own file; what their makers state, no more."""
+"""Reads the table of accelerators: chips.toml, this machine's calibration and a user's file."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ ENVIRONMENT = "SCALAX_CHIPS"
 
 
 class Achieved(Settings):
-    """What the step model assumes of a chip's peaks, as shares of them.
+    """Shares of a chip's peak rates that the step model assumes.
 
     Attributes:
-        matmul: Of the peak, by large matrix products.
-        memory: Of the memory's bandwidth.
-        network: Of the links' bandwidth.
-        attention: Of what large products achieve, by attention.
-        overhead_seconds: What each pass through a block takes besides, such as to start kernels.
-        softmax_seconds: What an element of a softmax takes, for each pass over it, where it is
-            no part of a kernel: attention's scores on a CPU, and logits.
+        matmul: Share of the peak FLOP/s reached by large matrix products.
+        memory: Share of the memory bandwidth.
+        network: Share of the link bandwidth.
+        attention: Rate of attention, relative to that of large matrix products.
+        overhead_seconds: Fixed seconds of each pass through a block, such as for kernel launches.
+        softmax_seconds: Seconds per element and pass of a softmax that runs outside an attention
+            kernel: attention scores on a CPU, and logits.
     """
 
     matmul: float = Field(gt=0, le=1)
@@ -44,7 +44,7 @@ class Achieved(Settings):
 
 
 class Chip(Settings):
-    """One kind of accelerator; the head of chips.toml says what each field means."""
+    """One kind of accelerator. The head of chips.toml explains each field."""
 
     title: str
     aliases: tuple[str, ...] = Field((), strict=False)
@@ -71,22 +71,22 @@ class Chip(Settings):
     sources: tuple[str, ...] = Field((), strict=False)
 
     def peak_flops(self, precision: str) -> float:
-        """FLOP/s of a chip.
+        """Returns the peak FLOP/s of a chip.
 
         Raises:
-            ScalaxError: The chip does not multiply in that precision.
+            ScalaxError: The chip has no matrix products in that precision.
         """
         rate = self.device_peak(precision)
         if rate is None:
             raise ScalaxError(
-                f"{self.title} has no {precision} products",
+                f"{self.title} has no matrix products in {precision}",
                 where="--precision",
                 fix=f"write one of {', '.join(sorted(self.peak))}",
             )
         return rate * self.cores
 
     def device_peak(self, precision: str) -> float | None:
-        """FLOP/s of one device as jax counts them; None where it has no such products."""
+        """Returns the peak FLOP/s of one JAX device, or None if it lacks the precision."""
         rate = {str(name): value for name, value in self.peak.items()}.get(precision)
         return None if rate is None else rate / self.cores
 
@@ -96,28 +96,28 @@ class Chips:
     """All known chips.
 
     Attributes:
-        by_name: Each under its name in the file.
-        files: Where they were read from, the last one overriding those before.
+        by_name: Chips by their name in the file.
+        files: The files they were read from; a later file overrides an earlier one.
     """
 
     by_name: dict[str, Chip]
     files: tuple[str, ...]
 
     def find(self, name: str) -> tuple[str, Chip]:
-        """A chip by name or alias, and its own name.
+        """Returns the canonical name and the chip of a name or alias.
 
         Raises:
-            ScalaxError: No such chip.
+            ScalaxError: The chip is unknown.
         """
         low = name.lower()
-        for own, chip in self.by_name.items():
-            if low == own or low in chip.aliases:
-                return own, chip
+        for canonical, chip in self.by_name.items():
+            if low == canonical or low in chip.aliases:
+                return canonical, chip
         raise ScalaxError(
             f"unknown chip {name!r}",
             where="--chips",
             fix=(
-                "measure this machine first: scalax simulate calibrate"
+                "calibrate this machine first: scalax simulate calibrate"
                 if low == "cpu"
                 else suggest(low, self.by_name, otherwise="describe it in a file for --chips-file")
             ),
@@ -125,11 +125,11 @@ class Chips:
 
 
 def read_chips(path: str | None = None) -> Chips:
-    """The chips of scalax, with those of a user's own file added or replaced.
+    """Returns scalax's chips, with the chips of a user's file added or overridden.
 
     Args:
-        path: A TOML file in the form of chips.toml; by default what SCALAX_CHIPS names, if set.
-            A table of a name that scalax knows needs only the keys that differ.
+        path: A TOML file in the format of chips.toml; by default the file that SCALAX_CHIPS names,
+            if set. A table for a chip that scalax knows needs only the keys that differ.
 
     Raises:
         ScalaxError: The file cannot be read, or a key is unknown, missing or wrong.
@@ -144,7 +144,7 @@ def _read(path: str | None, calibrated: str, stamp: int) -> Chips:
     text = resources.files("scalax.hardware").joinpath("chips.toml").read_text(encoding="utf-8")
     tables: dict[str, dict[str, Any]] = tomllib.loads(text)
     files = ["scalax/hardware/chips.toml"]
-    if stamp:  # a file measured since is another one
+    if stamp:  # also part of the cache key: a new measurement is read again
         for name, table in read_calibration().items():
             tables[name] = {**tables.get(name, {}), **table}
         files.append(calibrated)
@@ -159,27 +159,27 @@ def _read(path: str | None, calibrated: str, stamp: int) -> Chips:
 
 
 def calibration_file() -> Path:
-    """Where `scalax simulate calibrate` keeps what it measured on this machine."""
+    """Returns the file in which `scalax simulate calibrate` stores its results."""
     return cache_folder() / "calibration.json"
 
 
 def read_calibration() -> dict[str, dict[str, Any]]:
-    """What was measured here, by chip, in the form of chips.toml; empty where nothing was.
+    """Returns this machine's calibration by chip, in the format of chips.toml.
 
     Raises:
         ScalaxError: The file is damaged.
     """
     path = calibration_file()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): dict(entry["chip"]) for name, entry in found.items()}
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): dict(entry["chip"]) for name, entry in entries.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScalaxError(
             f"damaged ({error})",
             where=str(path),
-            fix="delete it, or measure again: scalax simulate calibrate",
+            fix="delete the file, or run: scalax simulate calibrate",
         ) from None
 
 
@@ -187,7 +187,7 @@ def _user_tables(path: str) -> dict[str, dict[str, Any]]:
     try:
         tables = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
-        raise ScalaxError(f"cannot read: {error.strerror or error}", where=path) from None
+        raise ScalaxError(f"cannot read the file: {error.strerror or error}", where=path) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScalaxError(f"not a TOML file: {error}", where=path) from None
     for name, table in tables.items():
@@ -201,7 +201,7 @@ def _user_tables(path: str) -> dict[str, dict[str, Any]]:
 
 
 def known_device(kind: str) -> Chip | None:
-    """The chip that jax calls so (``device_kind``), or None; a device may be one of its cores."""
+    """Returns the chip with JAX's ``device_kind``, or None. A device can be one core of a chip."""
     for chip in read_chips().by_name.values():
         if kind in chip.device_kinds:
             return chip

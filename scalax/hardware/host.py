@@ -1,4 +1,4 @@
-"""How long this machine's processor trains, from a short measurement of its matrix products."""
+"""Estimates training time on this machine's processor from a short measurement."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from scalax.devices import has_accelerator, usable_cores
 
 
 def expected_seconds(work: Iterable[tuple[float, float]]) -> float | None:
-    """Time to train on this machine's processor, compiling and evaluating left out.
+    """Returns the seconds of training on this machine's CPU, without compilation and evaluation.
 
     Args:
-        work: Model FLOPs to be spent, and those of one token (or example), a pair a run.
+        work: One pair per run: its training FLOPs, and those of one token (or example).
 
     Returns:
-        Seconds, good to a factor of two for transformers on an idle machine; None where an
-        accelerator would do the work instead.
+        Seconds, within a factor of two for transformers on an idle machine; None on a machine
+        with an accelerator, which does the work instead.
     """
     if has_accelerator():
         return None
@@ -26,14 +26,14 @@ def expected_seconds(work: Iterable[tuple[float, float]]) -> float | None:
 
 
 def training_share(flops_per_unit: float) -> float:
-    """What a training step reaches of the machine's `matmul_rate`: small matrices reach little.
+    """Returns the share of `matmul_rate` that a training step reaches; small models reach less.
 
     Measured on two cores with transformers of 20 thousand to 5 million parameters, which reached
-    .24, .34, .54, .79 and .73: python tools/training_share.py FOLDER. Other families may be far
-    off: convolutions of 8x8 pixels reached a tenth of it.
+    .24, .34, .54, .79 and .73 (python tools/training_share.py FOLDER). Other families can be far
+    off: convolutions of 8x8 pixels reached a tenth of this.
 
     Args:
-        flops_per_unit: Model FLOPs to train on a token, or on an example where data has none.
+        flops_per_unit: Training FLOPs of one token, or of one example of data without tokens.
 
     Example:
         >>> [round(training_share(flops), 2) for flops in (1.4e5, 2.2e6, 3.1e7)]
@@ -43,10 +43,13 @@ def training_share(flops_per_unit: float) -> float:
 
 
 def matmul_rate(seconds: float = 0.1) -> float:
-    """FLOP/s of small float32 matrix products on all usable cores, whatever else runs on them.
+    """Measures the FLOP/s of small float32 matrix products on all usable cores.
 
-    The fastest of many, each on one core: products that NumPy spreads over the cores wait for
-    every one of them, and beside other work fall to a tenth.
+    It times many products, each on one core, and takes the fastest. Products that NumPy spreads
+    over all cores wait for the slowest core, and drop to a tenth of the rate beside other work.
+
+    Args:
+        seconds: How long to measure.
     """
     count, side = 16, 64
     left = np.ones((count, side, side), np.float32)

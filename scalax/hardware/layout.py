@@ -1,4 +1,4 @@
-"""How a step is divided: the mesh, how each matrix lies on it, and its place on the network."""
+"""Meshes of devices, and how they divide the matrices of a transformer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ AXES = ("data", "fsdp", "tensor", "expert")
 
 @dataclass(frozen=True)
 class Layout:
-    """Devices along each axis of the mesh.
+    """Numbers of devices along the axes of a mesh.
 
     Attributes:
-        data: Copies of everything, each with its part of the batch.
-        fsdp: Parts of every parameter and of the batch; parameters are gathered where used.
-        tensor: Parts of heads, MLPs and vocabulary; activations are summed over them.
-        expert: Parts of the experts, and of the batch.
+        data: Replicas of the model; each takes a part of the batch.
+        fsdp: Shards of every parameter and of the batch; parameters are gathered before use.
+        tensor: Shards of heads, MLPs and vocabulary; activations are summed over them.
+        expert: Shards of the experts and of the batch.
     """
 
     data: int = 1
@@ -32,16 +32,16 @@ class Layout:
 
     @property
     def devices(self) -> int:
-        """Devices in the mesh."""
+        """Number of devices in the mesh."""
         return self.data * self.fsdp * self.tensor * self.expert
 
     @property
     def batch_parts(self) -> int:
-        """Parts that the examples of a batch are divided into."""
+        """Number of parts that a batch is divided into."""
         return self.data * self.fsdp * self.expert
 
     def to_json(self) -> dict[str, int]:
-        """Sizes by axis, without those of 1 (but at least one axis)."""
+        """Returns the sizes by axis, without axes of size 1 (but at least one axis)."""
         sizes = {axis: getattr(self, axis) for axis in AXES if getattr(self, axis) > 1}
         return sizes or {"data": 1}
 
@@ -50,7 +50,7 @@ class Layout:
 
 
 def parse_mesh(text: str) -> Layout:
-    """A mesh as written on the command line.
+    """Parses a mesh as written on the command line.
 
     Raises:
         ScalaxError: An axis is unknown, or a size is not a positive integer.
@@ -75,40 +75,42 @@ def parse_mesh(text: str) -> Layout:
 
 
 def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
-    """Refuses a mesh that the slice or the architecture cannot be divided by.
+    """Checks that a mesh divides the slice and the architecture.
 
     Raises:
-        ScalaxError: With meshes that would work.
+        ScalaxError: It does not; the fix lists meshes that do.
     """
 
-    def refuse(message: str) -> None:
-        near = ", ".join(map(str, itertools.islice(_suggestions(layout, slice_, arch), 4)))
+    def fail(message: str) -> None:
+        alternatives = ", ".join(map(str, itertools.islice(_suggestions(layout, slice_, arch), 4)))
         raise ScalaxError(
             message,
             where=f"--mesh {layout}",
-            fix=f"write one of {near}" if near else "choose another slice",
+            fix=f"write one of {alternatives}" if alternatives else "choose another slice",
         )
 
     if layout.devices != slice_.devices:
-        unit = "devices, two a chip" if slice_.chip.cores == 2 else "chips"
-        refuse(f"makes {layout.devices} parts, and {slice_.name} has {slice_.devices} {unit}")
+        unit = "devices, two per chip" if slice_.chip.cores == 2 else "chips"
+        fail(
+            f"the mesh has {layout.devices} devices, but {slice_.name} has {slice_.devices} {unit}"
+        )
     if layout.data % slice_.slices and layout.fsdp % slice_.slices:
-        refuse(f"neither data nor fsdp divides into {slice_.slices} slices")
+        fail(f"neither data nor fsdp is a multiple of the {slice_.slices} slices")
     if arch.experts % layout.expert:
-        refuse(f"{arch.experts} experts do not divide into {layout.expert} parts")
+        fail(f"{arch.experts} experts cannot be divided into {layout.expert} shards")
     if layout.tensor > 1 and arch.hidden % layout.tensor:
-        refuse(f"an MLP of {arch.hidden} does not divide into {layout.tensor} parts")
+        fail(f"an MLP of width {arch.hidden} cannot be divided into {layout.tensor} shards")
     if arch.width % layout.fsdp:
-        refuse(f"a width of {arch.width} does not divide into {layout.fsdp} parts")
+        fail(f"a width of {arch.width} cannot be divided into {layout.fsdp} shards")
 
 
 def layouts(slice_: Slice, arch: Architecture) -> list[Layout]:
-    """Every mesh of powers of two (and the slice's own odd factor) that scalax's trainer takes.
+    """Returns every mesh over a slice that scalax's trainer accepts.
 
-    There the data axis alone crosses slices; published programs also cross with fsdp, which
-    `check_layout` lets a person ask about.
+    In the trainer only the data axis crosses slices. Published programs also cross with fsdp;
+    `check_layout` accepts such a mesh if a user names it.
     """
-    found = []
+    accepted = []
     devices = slice_.devices
     for tensor, expert in itertools.product(_divisors(devices, 64), _divisors(devices, 64)):
         if devices % (tensor * expert) or arch.hidden % tensor or arch.experts % expert:
@@ -117,12 +119,12 @@ def layouts(slice_: Slice, arch: Architecture) -> list[Layout]:
         for fsdp in _divisors(rest, rest):
             layout = Layout(rest // fsdp, fsdp, tensor, expert)
             if arch.width % fsdp == 0 and layout.data % slice_.slices == 0:
-                found.append(layout)
-    return found
+                accepted.append(layout)
+    return accepted
 
 
 def _suggestions(wanted: Layout, slice_: Slice, arch: Architecture) -> list[Layout]:
-    """Working meshes, those most like the wanted one first."""
+    """Returns the valid meshes, most similar first."""
 
     def distance(layout: Layout) -> float:
         return sum(abs(math.log(getattr(layout, a) / getattr(wanted, a))) for a in AXES)
@@ -130,68 +132,78 @@ def _suggestions(wanted: Layout, slice_: Slice, arch: Architecture) -> list[Layo
     return sorted(layouts(slice_, arch), key=distance)
 
 
-def _divisors(number: int, most: int) -> list[int]:
-    return [n for n in range(1, min(number, most) + 1) if number % n == 0]
+def _divisors(number: int, limit: int) -> list[int]:
+    return [n for n in range(1, min(number, limit) + 1) if number % n == 0]
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """A weight matrix of a block, or the head.
+class BlockMatrix:
+    """A weight matrix of a block.
 
     Attributes:
-        inputs: Rows: what is summed over.
-        outputs: Columns.
-        parts: Parts that `tensor` divides it into; 1 where it does not divide evenly.
-        sums: Whether those are parts of the inputs, so that results are summed over them.
-        copies: How many there are of it in a block, all on one device (query, key and value are
-            three; experts are counted by what a token uses).
+        inputs: Number of rows, the dimension that the product sums over.
+        outputs: Number of columns.
+        shards: Number of shards along `tensor`; 1 if the dimension does not divide evenly.
+        sharded_inputs: Whether the shards divide the inputs, so that results are summed.
+        copies: Number of such matrices that a token uses in a block: 2 for key and value, and
+            the experts per token for an MLP.
     """
 
     inputs: int
     outputs: int
-    parts: int
-    sums: bool
+    shards: int
+    sharded_inputs: bool
     copies: float = 1.0
 
 
-def block_matrices(arch: Architecture, layout: Layout) -> dict[str, Matrix]:
-    """The matrices of a block by name, as one token meets them."""
+def even_shards(dimension: int, axis: int) -> int:
+    """Returns the number of shards of a dimension along a mesh axis: 1 if it does not divide.
 
-    def parts(count: int) -> int:
-        return layout.tensor if count % layout.tensor == 0 else 1
+    Example:
+        >>> even_shards(32, 4), even_shards(3, 2)
+        (4, 1)
+    """
+    return axis if dimension % axis == 0 else 1
+
+
+def block_matrices(arch: Architecture, layout: Layout) -> dict[str, BlockMatrix]:
+    """Returns the matrices of a block by name; experts are counted as one token uses them."""
+
+    def shards(dimension: int) -> int:
+        return even_shards(dimension, layout.tensor)
 
     heads = arch.heads * arch.head_dim
     kv = arch.kv_heads * arch.head_dim
     used = float(arch.experts_per_token)
-    mlp = parts(arch.hidden)
+    mlp = shards(arch.hidden)
     return {
-        "query": Matrix(arch.width, heads, parts(arch.heads), False),
-        "key_value": Matrix(arch.width, kv, parts(arch.kv_heads), False, 2.0),
-        "out": Matrix(heads, arch.width, parts(arch.heads), True),
-        "up": Matrix(arch.width, arch.hidden, mlp, False, used * (2.0 if arch.gated else 1.0)),
-        "down": Matrix(arch.hidden, arch.width, mlp, True, used),
+        "query": BlockMatrix(arch.width, heads, shards(arch.heads), False),
+        "key_value": BlockMatrix(arch.width, kv, shards(arch.kv_heads), False, 2.0),
+        "out": BlockMatrix(heads, arch.width, shards(arch.heads), True),
+        "up": BlockMatrix(arch.width, arch.hidden, mlp, False, used * (2.0 if arch.gated else 1.0)),
+        "down": BlockMatrix(arch.hidden, arch.width, mlp, True, used),
     }
 
 
 def stored_params(arch: Architecture, layout: Layout) -> Mapping[str, float]:
-    """Parameters that one device holds: ``blocks`` and ``outside`` of them.
+    """Returns the number of parameters on one device, inside (``blocks``) and ``outside`` blocks.
 
-    Each matrix is divided by fsdp along the width and by tensor along heads, MLP or vocabulary,
-    where these divide evenly, and lies whole otherwise; norms and biases always lie whole.
+    fsdp divides each matrix along the width, and tensor along heads, MLP or vocabulary, if they
+    divide evenly; otherwise the matrix is replicated. Norms and biases are always replicated.
     """
-    fsdp = layout.fsdp if arch.width % layout.fsdp == 0 else 1
-    experts = layout.expert if arch.experts % layout.expert == 0 else 1
+    fsdp = even_shards(arch.width, layout.fsdp)
+    experts = even_shards(arch.experts, layout.expert)
     per_expert = arch.experts / experts / arch.experts_per_token
     total = 0.0
     for name, matrix in block_matrices(arch, layout).items():
         count = matrix.copies * (per_expert if name in ("up", "down") else 1.0)
-        total += count * matrix.inputs * matrix.outputs / matrix.parts / fsdp
+        total += count * matrix.inputs * matrix.outputs / matrix.shards / fsdp
     counts = arch.counts()
     matrices = arch.attention_params + arch.experts * arch.expert_params
     head = arch.vocab * arch.width * (1 if arch.tied else 2)
-    small = counts.params - arch.layers * matrices - head  # norms, biases, positions, routers
-    vocab = layout.tensor if arch.vocab % layout.tensor == 0 else 1
+    replicated = counts.params - arch.layers * matrices - head  # norms, biases, positions, routers
+    vocab = even_shards(arch.vocab, layout.tensor)
     return {
         "blocks": arch.layers * total,
-        "outside": head / vocab / fsdp + small,
+        "outside": head / vocab / fsdp + replicated,
     }

@@ -1,10 +1,10 @@
-"""Bytes on one device at the worst moment of a train step, as scalax trains and XLA compiles it.
+"""Estimates the peak bytes on one device during a train step, as scalax trains and XLA compiles.
 
-Parameters and Adam's moments are float32 and lie sharded for the whole step. At the peak, inside
-the backward pass of a block, there are besides: float32 gradients as sharded, the half-precision
-copy of the blocks that XLA makes before its loop, what was kept of every block, and what one block
-needs. The counts of arrays below were read off the TPU compiler's own figures
-(tools/bench_simulator.py compares the two).
+Parameters and Adam's moments are sharded float32 arrays for the whole step. The peak is inside the
+backward pass of a block. It adds sharded float32 gradients, the half-precision copy of the blocks
+that XLA makes before its loop, the saved activations of every block, and the working memory of one
+block. The array counts below were derived from the TPU compiler's reports;
+tools/bench_simulator.py compares the two.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import math
 from dataclasses import dataclass
 
 from scalax.hardware.chips import Chip
-from scalax.hardware.layout import Layout, block_matrices, stored_params
+from scalax.hardware.layout import Layout, block_matrices, even_shards, stored_params
 from scalax.hardware.names import Recompute
 from scalax.shapes.architecture import Architecture
 
 CHUNK = 2**23
-"""Most logits of a sequence at a time, as `scalax.models.cross_entropy` cuts them."""
+"""Largest number of logits of a sequence at a time, as in `scalax.models.cross_entropy`."""
 UNROLLED = 8
-"""Most layers that `scalax.models.compute` does not scan, where nothing is recomputed."""
+"""Most layers that `scalax.models.compute` unrolls instead of scanning, without recomputation."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Bytes:
     """Bytes on one device, by kind.
 
     Attributes:
-        parameters: Float32, as sharded.
-        optimizer: Adam's two moments, float32, as sharded.
-        gradients: Float32, as sharded.
-        activations: All else: kept activations, one block's work, half-precision copies, logits.
+        parameters: Sharded float32 parameters.
+        optimizer: Adam's two moments, sharded float32.
+        gradients: Sharded float32 gradients.
+        activations: Everything else: saved activations, the working memory of one block,
+            half-precision copies and logits.
     """
 
     parameters: int
@@ -41,50 +42,60 @@ class Bytes:
 
     @property
     def total(self) -> int:
-        """The peak."""
+        """Bytes at the peak of the step."""
         return self.parameters + self.optimizer + self.gradients + self.activations
 
     def to_json(self) -> dict[str, int]:
-        """By kind, and the total."""
+        """Returns the bytes by kind and in total."""
         return {**vars(self), "total": self.total}
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Bytes of the arrays of one block for a device's part of the batch."""
+class BlockArrays:
+    """Bytes of the arrays of one block for one device's part of the batch.
+
+    Attributes:
+        width: An array as wide as the residual stream.
+        hidden: An array as wide as the MLP.
+        query: The queries.
+        key: The keys, or the values.
+        scores: Attention scores at the precision of activations; 0 with a flash kernel.
+    """
 
     width: float
     hidden: float
     query: float
     key: float
-    scores: float  # of plain attention, at the precision of activations; 0 with a flash kernel
+    scores: float
 
 
-def kept_arrays(arch: Architecture, layout: Layout, batch: int, itemsize: int, flash: bool) -> Kept:
-    """The arrays of a block, each once.
+def block_arrays(
+    arch: Architecture, layout: Layout, batch: int, itemsize: int, flash: bool
+) -> BlockArrays:
+    """Returns the bytes of each kind of array in a block.
 
     Args:
         arch: The architecture.
         layout: The mesh.
-        batch: Examples in the whole batch.
-        itemsize: Bytes of an activation.
-        flash: Whether attention runs in a kernel that never holds the scores.
+        batch: Examples in the global batch.
+        itemsize: Bytes per activation.
+        flash: Whether attention runs in a kernel that never stores the scores.
     """
     examples = math.ceil(batch / layout.batch_parts)
     tokens = examples * arch.seq_len * itemsize
-    parts = {name: matrix.parts for name, matrix in block_matrices(arch, layout).items()}
-    scores = 0.0 if flash else tokens * arch.heads / parts["query"] * arch.seq_len
-    return Kept(
+    shards = {name: matrix.shards for name, matrix in block_matrices(arch, layout).items()}
+    scores = 0.0 if flash else tokens * arch.heads / shards["query"] * arch.seq_len
+    return BlockArrays(
         width=tokens * arch.width,
-        hidden=tokens * arch.hidden * arch.experts_per_token / parts["up"],
-        query=tokens * arch.heads * arch.head_dim / parts["query"],
-        key=tokens * arch.kv_heads * arch.head_dim / parts["key_value"],
+        hidden=tokens * arch.hidden * arch.experts_per_token / shards["up"],
+        query=tokens * arch.heads * arch.head_dim / shards["query"],
+        key=tokens * arch.kv_heads * arch.head_dim / shards["key_value"],
         scores=scores,
     )
 
 
 def uses_flash(arch: Architecture, chip: Chip) -> bool:
-    """Whether `scalax.models.attention` takes a kernel that never holds the scores."""
+    """Returns whether `scalax.models.attention` uses a kernel that never stores the scores."""
     if chip.compile_name is not None:
         return arch.seq_len % 128 == 0 and arch.head_dim % 128 == 0
     return chip.topology == "nvlink" and arch.head_dim % 8 == 0 and arch.head_dim <= 128
@@ -99,48 +110,51 @@ def step_bytes(
     recompute: Recompute = "full",
     flash: bool = True,
 ) -> Bytes:
-    """The peak of a train step on one device.
+    """Returns the bytes on one device at the peak of a train step.
 
     Args:
         arch: The architecture.
         layout: The mesh.
-        batch: Examples in the whole batch.
-        precision: Of the matrix products; only f32 keeps float32 activations.
-        recompute: What the backward pass computes again.
-        flash: Whether attention runs in a kernel that never holds the scores.
+        batch: Examples in the global batch.
+        precision: Precision of the matrix products; only f32 has float32 activations.
+        recompute: What the backward pass recomputes.
+        flash: Whether attention runs in a kernel that never stores the scores.
     """
     stored = stored_params(arch, layout)
     params = stored["blocks"] + stored["outside"]
     itemsize = 4 if precision == "f32" else 2
-    a = kept_arrays(arch, layout, batch, itemsize, flash)
-    mlp = (5 if arch.gated else 3) * a.hidden
+    arrays = block_arrays(arch, layout, batch, itemsize, flash)
+    mlp = (5 if arch.gated else 3) * arrays.hidden
     unrolled = recompute == "none" and arch.layers <= UNROLLED
-    # A scan keeps norms' float32 arrays, which XLA makes again where layers stand unrolled.
+    # A scan saves the norms' float32 arrays; XLA recomputes them in unrolled layers.
     widths = 0 if unrolled else 13
-    block = widths * a.width + 2 * a.query + 2 * a.key + mlp + a.scores
+    block = widths * arrays.width + 2 * arrays.query + 2 * arrays.key + mlp + arrays.scores
     saved = {
         "none": block,
-        "dots": 2 * a.width + a.query + 2 * a.key + (2 if arch.gated else 1) * a.hidden,
-        "full": a.width,
+        "dots": 2 * arrays.width
+        + arrays.query
+        + 2 * arrays.key
+        + (2 if arch.gated else 1) * arrays.hidden,
+        "full": arrays.width,
     }[recompute]
-    work = {"none": 0.0, "dots": 0.70 * block, "full": 0.87 * block}[recompute]
-    if not flash and not unrolled:  # the float32 derivative of scores, beside scores not kept
-        scores = a.scores * (4 / itemsize + (recompute != "none"))
-        work = max(work, scores + 8 * a.width)
+    working = {"none": 0.0, "dots": 0.70 * block, "full": 0.87 * block}[recompute]
+    if not flash and not unrolled:  # float32 gradient of the scores, and scores not saved
+        scores = arrays.scores * (4 / itemsize + (recompute != "none"))
+        working = max(working, scores + 8 * arrays.width)
     copies = 0.0 if precision == "f32" else 0.9 * 2 * stored["blocks"]
-    if layout.fsdp > 1:  # part of a block's matrices as gathered
-        work += 0.3 * itemsize * layout.fsdp * stored["blocks"] / arch.layers
-    backward = 4 * params + copies + arch.layers * saved + work
+    if layout.fsdp > 1:  # part of a block's gathered matrices
+        working += 0.3 * itemsize * layout.fsdp * stored["blocks"] / arch.layers
+    backward = 4 * params + copies + arch.layers * saved + working
     peak = max(backward, _head_bytes(arch, layout, batch, itemsize) + arch.layers * saved + copies)
-    whole = round(4 * params)
-    gradients = min(whole, round(peak))
-    return Bytes(whole, 2 * whole, gradients, round(peak) - gradients)
+    stored_bytes = round(4 * params)
+    gradients = min(stored_bytes, round(peak))
+    return Bytes(stored_bytes, 2 * stored_bytes, gradients, round(peak) - gradients)
 
 
 def _head_bytes(arch: Architecture, layout: Layout, batch: int, itemsize: int) -> float:
-    """While the loss is computed: a chunk's logits, their derivative, the head's gradient."""
+    """Bytes while the loss is computed: a chunk of logits, their gradient, the head's gradient."""
     examples = math.ceil(batch / layout.batch_parts)
-    tensor = layout.tensor if arch.vocab % layout.tensor == 0 else 1
+    tensor = even_shards(arch.vocab, layout.tensor)
     logits = examples * min(arch.seq_len * arch.vocab, CHUNK) / tensor
     head = arch.vocab * arch.width / tensor
     return logits * (4 + itemsize) + head * (4 / layout.fsdp + 2 * itemsize + 3)

@@ -1,4 +1,4 @@
-"""The words that options of the command line take; apart, so that help needs no more."""
+"""Names of precisions and recomputation policies; imports nothing, for a fast ``--help``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated step from words: a slice's name, a mesh as text, a batch in tokens."""
+"""Simulates a step described in text: the name of a slice, a mesh, a batch in tokens."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from scalax.shapes.architecture import Architecture, architecture
 from scalax.shapes.base import DataSpec, Feature
 
 VOCAB = 32_000
-"""Of a model that is described by its size alone."""
+"""Vocabulary of a model that is described by its size alone."""
 
 
-def ask(
+def step_from_request(
     arch: Architecture,
     chips: str,
     *,
@@ -30,19 +30,19 @@ def ask(
     recompute: Recompute | None = None,
     chips_file: str | None = None,
 ) -> Step:
-    """The step that was asked for; what is None is searched, as `best_step` says.
+    """Returns the requested step; `best_step` searches for whatever is None.
 
     Args:
         arch: The model.
         chips: A slice, such as ``v5e-256``.
-        mesh: Such as ``fsdp=16,tensor=4``.
-        batch_tokens: Tokens in the whole batch.
-        precision: Of the matrix products.
-        recompute: What the backward pass computes again.
-        chips_file: A user's own chips.
+        mesh: A mesh, such as ``fsdp=16,tensor=4``.
+        batch_tokens: Tokens in the global batch.
+        precision: Precision of the matrix products.
+        recompute: What the backward pass recomputes.
+        chips_file: A TOML file with a user's own chips.
 
     Raises:
-        ScalaxError: A word is wrong, or does not divide; says what would work.
+        ScalaxError: A value is invalid or does not divide; the fix gives valid values.
     """
     slice_ = parse_slice(chips, read_chips(chips_file))
     slice_.chip.peak_flops(precision)
@@ -50,20 +50,20 @@ def ask(
         arch,
         slice_,
         layout=parse_mesh(mesh) if mesh is not None else None,
-        batch=None if batch_tokens is None else _sequences(batch_tokens, arch.seq_len),
+        batch=None if batch_tokens is None else _whole_sequences(batch_tokens, arch.seq_len),
         precision=precision,
         recompute=recompute,
     )
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model as it was described.
+class SimulatedModel:
+    """A model to simulate.
 
     Attributes:
-        architecture: What is simulated.
-        family: The registered family that trains it; None where scalax has none.
-        shape: That family's own shape of it.
+        architecture: Its architecture, for the step model.
+        family: The registered family that trains it, or None if scalax has none.
+        shape: The family's own shape of the model.
     """
 
     architecture: Architecture
@@ -71,20 +71,20 @@ class Model:
     shape: Any = None
 
 
-def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Model:
-    """The model that a family makes of a size.
+def model_of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> SimulatedModel:
+    """Returns the model of a family with a number of parameters.
 
-    A family whose shapes are no `TransformerShape` is simulated where it has a method
-    ``architecture`` from its shape to an `Architecture`.
+    A family whose shape is not a `TransformerShape` needs a method ``architecture`` that turns
+    its shape into an `Architecture`.
 
     Args:
-        family: Its name.
-        params: The size.
+        family: Name of the family.
+        params: Number of parameters.
         seq_len: Tokens in a sequence.
         vocab: Size of the vocabulary.
 
     Raises:
-        ScalaxError: No such family, or no such size of it, or it is none that is simulated.
+        ScalaxError: The family or the size does not exist, or the family cannot be simulated.
     """
     from scalax import registry
     from scalax.shapes.transformer import TransformerShape
@@ -93,21 +93,21 @@ def of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) -> Mod
         raise ScalaxError(
             f"expected a number of 1 or more, got {params:g}", where="params", fix="write 1.3e9"
         )
-    found = registry.get("model", family)
-    shape = found.shape(params, {}, tokens_of(vocab, seq_len))
+    registered = registry.get("model", family)
+    shape = registered.shape(params, {}, token_data(vocab, seq_len))
     described = architecture if isinstance(shape, TransformerShape) else None
-    described = getattr(found, "architecture", described)
+    described = getattr(registered, "architecture", described)
     if described is None:
         raise ScalaxError(
-            f"the family {family!r} does not say of what blocks it is made",
+            f"the family {family!r} has no description that can be simulated",
             where="--family",
-            fix="give it a method architecture(shape), or write --family transformer",
+            fix="add a method architecture(shape) to the family, or write --family transformer",
         )
-    return Model(described(shape), found, shape)
+    return SimulatedModel(described(shape), registered, shape)
 
 
-def tokens_of(vocab: int, seq_len: int) -> DataSpec:
-    """Data of tokens that need not exist."""
+def token_data(vocab: int, seq_len: int) -> DataSpec:
+    """Returns the spec of token data, without any data behind it."""
     return DataSpec(
         name="tokens",
         unit="tokens",
@@ -120,13 +120,13 @@ def tokens_of(vocab: int, seq_len: int) -> DataSpec:
     )
 
 
-def _sequences(tokens: float, seq_len: int) -> int:
-    """Whole sequences in a batch of so many tokens."""
+def _whole_sequences(tokens: float, seq_len: int) -> int:
+    """Returns the number of sequences in a batch of tokens."""
     if not (math.isfinite(tokens) and tokens >= 1 and tokens % seq_len == 0):
         near = seq_len * max(1, round(tokens / seq_len)) if math.isfinite(tokens) else seq_len
         raise ScalaxError(
-            f"{tokens:.12g} tokens are not whole sequences of {seq_len}",
+            f"expected a multiple of {seq_len} (the sequence length), got {tokens:.12g} tokens",
             where="--batch-tokens",
-            fix=f"write {near}, or another --seq-len",
+            fix=f"write {near}, or change --seq-len",
         )
     return int(tokens) // seq_len

@@ -1,4 +1,4 @@
-"""Finds the fastest way to run a step that fits: mesh, batch and recomputation, where left open."""
+"""Searches for the fastest train step that fits in memory: mesh, batch and recomputation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scalax.hardware.step import Step, cost, simulate_step
 from scalax.shapes.architecture import Architecture
 
 MOST_TOKENS = 2**24
-"""Largest batch searched, in tokens: that of Llama 3 405B (Dubey et al. 2024, table 4)."""
-_NEAR = 0.99
-"""Of the fastest, the smallest batch within one per cent is chosen."""
+"""Largest batch searched, in tokens: the batch of Llama 3 405B (Dubey et al. 2024, table 4)."""
+_NEARLY_FASTEST = 0.99
+"""The smallest batch whose speed is within one per cent of the fastest is chosen."""
 
 
 def best_step(
@@ -26,63 +26,63 @@ def best_step(
     precision: str = "bf16",
     recompute: Recompute | None = None,
 ) -> Step:
-    """The step that trains most tokens a second, of those that fit.
+    """Returns the step with the most tokens per second among those that fit in memory.
 
     Args:
         arch: The architecture.
         slice_: The chips.
-        layout: The mesh; searched where None.
-        batch: Examples in the whole batch; where None, searched up to `MOST_TOKENS`.
-        precision: Of the matrix products.
-        recompute: What the backward pass computes again; searched where None.
+        layout: The mesh; None searches for it.
+        batch: Examples in the global batch; None searches up to `MOST_TOKENS`.
+        precision: Precision of the matrix products.
+        recompute: What the backward pass recomputes; None searches for it.
 
     Returns:
-        The fastest that fits; where none does, the one that needs least memory.
+        The fastest step that fits, or the step that needs least memory if none fits.
 
     Raises:
         ScalaxError: No mesh divides the slice, the architecture and the batch.
     """
-    kept: tuple[Recompute, ...] = (recompute,) if recompute else RECOMPUTE
+    policies: tuple[Recompute, ...] = (recompute,) if recompute else RECOMPUTE
     if layout is not None and batch is not None:
         steps = [
-            simulate_step(arch, slice_, layout, batch, precision=precision, recompute=again)
-            for again in kept
+            simulate_step(arch, slice_, layout, batch, precision=precision, recompute=policy)
+            for policy in policies
         ]
-        return _chosen(steps)
-    tried = [layout] if layout else layouts(slice_, arch)
-    if layout is not None:  # says what is wrong with it before anything is searched
+        return _choose(steps)
+    candidates = [layout] if layout else layouts(slice_, arch)
+    if layout is not None:  # raises if the mesh is invalid
         simulate_step(arch, slice_, layout, layout.batch_parts, precision=precision)
     steps = [
-        cost(arch, slice_, each, examples, precision=precision, recompute=again)
-        for each in tried
-        for examples in _batches(arch, each, batch)
-        for again in kept
+        cost(arch, slice_, candidate, examples, precision=precision, recompute=policy)
+        for candidate in candidates
+        for examples in _batches(arch, candidate, batch)
+        for policy in policies
     ]
     if not steps:
         raise ScalaxError(
             f"no mesh over {slice_.name} divides this architecture"
             + (f" and a batch of {batch} sequences" if batch else ""),
             where="--batch-tokens" if batch else "--chips",
-            fix="give a batch that the chips divide, or fewer chips",
+            fix="choose a batch that the number of chips divides, or fewer chips",
         )
-    return _chosen(steps)
+    return _choose(steps)
 
 
-def _chosen(steps: list[Step]) -> Step:
+def _choose(steps: list[Step]) -> Step:
     fitting = [step for step in steps if step.fits]
     if not fitting:
         return min(steps, key=lambda step: step.bytes.total)
     fastest = max(step.tokens_per_second_per_chip for step in fitting)
-    near = [s for s in fitting if s.tokens_per_second_per_chip >= _NEAR * fastest]
-    least = min(step.batch for step in near)
+    fast = [s for s in fitting if s.tokens_per_second_per_chip >= _NEARLY_FASTEST * fastest]
+    smallest = min(step.batch for step in fast)
     return max(
-        (step for step in near if step.batch == least),
+        (step for step in fast if step.batch == smallest),
         key=lambda step: step.tokens_per_second_per_chip,
     )
 
 
 def _batches(arch: Architecture, layout: Layout, batch: int | None) -> Iterator[int]:
-    """Whole batches that the mesh divides: the one given, or doublings of one sequence a part."""
+    """Yields batches that the mesh divides: the given one, or doublings from one per part."""
     if batch is not None:
         if batch % layout.batch_parts == 0:
             yield batch

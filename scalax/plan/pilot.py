@@ -25,11 +25,12 @@ from scalax.plan.candidates import Candidates, candidates
 from scalax.plan.design import Design
 from scalax.plan.pilot_file import base_experiment, experiment_text, parse_text
 from scalax.predict.columns import positive
-from scalax.predict.fit_result import Fit, published_fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.protocol import ScalingLaw
+from scalax.predict.published_law import published_fit
 from scalax.predict.read_fit import read_fit
 from scalax.runs.table import Runs
-from scalax.sweep.expand import Plan, expand
+from scalax.sweep.expand import expand
+from scalax.sweep.plan import Plan
 
 PRIOR = "prior"
 LEVEL = 0.9
@@ -82,7 +83,7 @@ class Pilot:
                     "params": run.counts.params,
                     "tokens": run.spec.units,
                     "flops": run.flops,
-                    "trunk": run.trunk,
+                    "trunk": run.trunk_name,
                 }
                 for run in self.plan.fitted
             ],
@@ -93,7 +94,7 @@ class Pilot:
 
 
 def plan_pilot(
-    law: str | Fit | PublishedLaw,
+    law: str | ScalingLaw,
     budget: float,
     target: float,
     *,
@@ -169,9 +170,7 @@ def plan_pilot(
     return Pilot(laid_out, target, loss, params, text, _notes(laid_out, budget, target, most, like))
 
 
-def _belief(
-    law: str | Fit | PublishedLaw, anchor: float, runs: Runs | None
-) -> tuple[Belief, float, float]:
+def _belief(law: str | ScalingLaw, anchor: float, runs: Runs | None) -> tuple[Belief, float, float]:
     """The belief at an anchor at or above this one, the noise, and the form error to plan by."""
 
     def before(at: float) -> Belief:

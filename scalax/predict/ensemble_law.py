@@ -1,73 +1,88 @@
 """An ensemble of fitted laws as one law: the weighted geometric mean of their losses.
 
-It stands where a law form stands in a `Fit`; its coefficients lie in its members, so it cannot be
-fitted and is not registered.
+The coefficients belong to the members, so an ensemble cannot be fitted as a law form and is not
+registered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from scalax.laws.base import Array, Coefficient, ComputeRule, Law
+from scalax.laws.resolve import resolve_law
 
 NAME = "ensemble"
 
 
-class Mixture(Law):
+@dataclass(frozen=True)
+class EnsembleMember:
+    """One fitted law of an ensemble.
+
+    Attributes:
+        law: Name of the law form.
+        weights: Row weights that the member was fitted with: ``flat``, ``compute`` or ``flops``.
+        share: Weight of the member in the ensemble; the shares sum to 1.
+        coefficients: By name.
+    """
+
+    law: str
+    weights: str
+    share: float
+    coefficients: dict[str, float]
+
+
+class EnsembleLaw(Law):
     """log L = sum over members of share * log L_member.
 
     Args:
-        laws: The forms.
-        coefficients: Of each.
-        shares: Of each; they sum to 1.
+        members: The fitted laws and their shares.
     """
 
     name: ClassVar[str] = NAME
     title: ClassVar[str] = "a weighted mean of several fitted laws"
     equation: ClassVar[str] = "log L = sum of share * log L_member"
-    source: ClassVar[str] = "shares by the members' errors in rollouts"
+    source: ClassVar[str] = "shares by the members' errors in backtests"
     coefficients: ClassVar[tuple[Coefficient, ...]] = ()
 
-    def __init__(
-        self,
-        laws: Sequence[Law],
-        coefficients: Sequence[Mapping[str, float]],
-        shares: Sequence[float],
-    ) -> None:
-        self.laws = list(laws)
-        self.given = [dict(each) for each in coefficients]
-        self.shares = np.asarray(shares, dtype=float)
+    def __init__(self, members: Sequence[EnsembleMember]) -> None:
+        self.members = list(members)
+        self.laws: list[Law] = [resolve_law(member.law) for member in members]
+        # A class attribute of other laws; an ensemble reads what its members read.
+        vars(self)["columns"] = tuple(dict.fromkeys(n for law in self.laws for n in law.columns))
+        self.shares = np.asarray([member.share for member in members], dtype=float)
 
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
-        """The loss; the coefficients are the members' own."""
-        logs = self._logs(xp, x)
+        """Returns the loss; ``c`` is ignored, since the members have their own coefficients."""
+        logs = self._log_losses(xp, x)
         return xp.exp(sum(s * at for s, at in zip(self.shares, logs, strict=True)))
 
-    def spread(self, x: Mapping[str, Array]) -> Array:
-        """Standard deviation of the members' log losses, weighted by share."""
-        logs = self._logs(np, x)
+    def loss_spread(self, x: Mapping[str, Array]) -> Array:
+        """Returns the standard deviation of the members' log losses, weighted by share."""
+        logs = self._log_losses(np, x)
         mean = sum(s * at for s, at in zip(self.shares, logs, strict=True))
         parts = (s * (at - mean) ** 2 for s, at in zip(self.shares, logs, strict=True))
         return np.sqrt(sum(parts))
 
     def split_spread(self, flops: float, compute: ComputeRule) -> float:
-        """Standard deviation of the members' log N* at a budget, weighted by share."""
+        """Returns the standard deviation of the members' log N* at a budget, weighted by share."""
         logs = np.log(
             [
-                float(law.allocate(given, flops, compute)[0])
-                for law, given in zip(self.laws, self.given, strict=True)
+                float(law.allocate(member.coefficients, flops, compute)[0])
+                for law, member in zip(self.laws, self.members, strict=True)
             ]
         )
         return float(np.sqrt(self.shares @ (logs - self.shares @ logs) ** 2))
 
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """None: an ensemble has no coefficients of its own."""
+        """Returns no features: an ensemble has no coefficients of its own."""
         return []
 
-    def _logs(self, xp: Any, x: Mapping[str, Array]) -> list[Array]:
+    def _log_losses(self, xp: Any, x: Mapping[str, Array]) -> list[Array]:
         return [
-            xp.log(law.loss(xp, given, x)) for law, given in zip(self.laws, self.given, strict=True)
+            xp.log(law.loss(xp, member.coefficients, x))
+            for law, member in zip(self.laws, self.members, strict=True)
         ]

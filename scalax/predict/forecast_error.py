@@ -29,6 +29,8 @@ class ForecastError:
         power: How it grows with distance.
         doubt: What the members' spread counts.
         quantile: Half width of the interval in scales, at the fit's level.
+        column: The column that ``reach`` and distance are measured in: ``flops``, or ``params`` or
+            ``tokens`` for a law of that variable alone.
     """
 
     reach: float
@@ -37,6 +39,7 @@ class ForecastError:
     power: float
     doubt: float
     quantile: float
+    column: str = "flops"
 
     def scale(self, flops: Any, spread: Any = 0.0, outside: Any = 0.0) -> Any:
         """The scale of the error, in log units.

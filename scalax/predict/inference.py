@@ -18,7 +18,7 @@ from scalax.laws.allocation_search import search
 from scalax.laws.base import Array
 from scalax.predict.answers import Allocation
 from scalax.predict.columns import assumptions, given_columns, positive
-from scalax.predict.fit_result import Fit
+from scalax.predict.protocol import LossLaw
 from scalax.predict.recommend import recommend
 
 FLOPS_PER_PARAM = 2.0
@@ -28,7 +28,7 @@ _LOG_MOST = math.log(1e30)
 
 
 def allocate_with_inference(
-    fit: Fit,
+    fit: LossLaw,
     inference_tokens: float,
     *,
     flops: float | None = None,
@@ -57,6 +57,7 @@ def allocate_with_inference(
             positive, or a loss that the law never reaches.
 
     Example:
+        >>> from scalax.predict.fit_result import Fit
         >>> c = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.336, "beta": 0.283}
         >>> found = allocate_with_inference(Fit("chinchilla", c), 2e12, target_loss=1.947)
         >>> f"{found.params:.3g} {found.tokens:.3g}"
@@ -75,8 +76,8 @@ def allocate_with_inference(
     if not all(math.isfinite(float(v)) for v in best.values()):
         raise ScalaxError(_unreachable(fit, flops, target_loss), where="allocate")
     intervals: dict[str, list[float] | None] = dict.fromkeys(("params", "tokens", "loss"))
-    if fit.samples:
-        rows = np.asarray(fit.samples, dtype=float)
+    if len(fit.samples):
+        rows = fit.samples
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_SAMPLES)).astype(int)]
         names = [c.name for c in fit.form.coefficients]
         found = problem.solve(
@@ -124,7 +125,7 @@ def allocate_with_inference(
     return recommend(answer)
 
 
-def _unreachable(fit: Fit, flops: float | None, target_loss: float | None) -> str:
+def _unreachable(fit: LossLaw, flops: float | None, target_loss: float | None) -> str:
     if flops is not None:
         return f"{fit.law} has no best split at {flops:g} FLOPs"
     return f"{fit.law} reaches a loss of {target_loss:g} nowhere, or everywhere"
@@ -134,7 +135,7 @@ def _unreachable(fit: Fit, flops: float | None, target_loss: float | None) -> st
 class _Problem:
     """One law, what it will serve, and its fixed columns."""
 
-    fit: Fit
+    fit: LossLaw
     served: float
     given: Mapping[str, float]
 

@@ -1,37 +1,36 @@
-"""What a published law answers where it is more, or less, than a law of the loss.
+"""A published law whose paper gives more, or less, than a law of the loss.
 
-Such a law splits a budget by its paper's own rule. It forecasts a loss only where the paper gives
-one; what it does not know is None.
+Such a law splits a budget by its paper's own rule and forecasts a loss only where the paper gives
+one. What it does not know is None.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalax.errors import ScalaxError
 from scalax.laws.base import ComputeRule
-from scalax.laws.published import Published
+from scalax.laws.published import Published, get_published
 from scalax.predict.answers import Allocation
 from scalax.predict.columns import positive
+from scalax.predict.data_limited import frontier
+from scalax.predict.fit_result import Fit
 from scalax.predict.recommend import recommend
-
-if TYPE_CHECKING:
-    from scalax.predict.fit_result import Fit
 
 
 @dataclass(frozen=True)
 class PublishedLaw:
-    """A published rule of the best split, with the law of the loss beside it where there is one.
+    """A published rule of the best split, with a law of the loss where the paper gives one.
 
     Attributes:
-        entry: What the paper gives.
-        fit: Its law of the loss; None where it gives none.
-        level: As of a `Fit`; it has no intervals.
+        entry: The coefficients and their source.
+        fit: The law of the loss; None where the paper gives none.
+        level: Nominal coverage, as in `Fit`; a published law has no intervals.
         compute: The compute rule that gives tokens from params, or params from tokens.
 
     Example:
-        >>> from scalax.predict.fit_result import published_fit
         >>> answer = published_fit("llama3").allocate(3.8e25)
         >>> f"{answer.tokens:.4g}", answer.loss
         ('1.655e+13', None)
@@ -44,7 +43,7 @@ class PublishedLaw:
 
     @property
     def law(self) -> str:
-        """Its name."""
+        """Name of the published law."""
         return self.entry.name
 
     @property
@@ -54,27 +53,47 @@ class PublishedLaw:
 
     @property
     def source(self) -> str:
-        """The paper, and where in it."""
+        """The paper, and the table, equation or section."""
         return f"{self.entry.paper}; {self.entry.where}"
+
+    @property
+    def ranges(self) -> dict[str, list[float]]:
+        """``{column: [least, greatest]}`` of the runs behind it, where the paper states them."""
+        return self.entry.ranges
+
+    @property
+    def loss_law(self) -> Fit | None:
+        """The law of the loss; None where the paper gives none."""
+        return self.fit
+
+    @property
+    def hyperparameter_law(self) -> str | None:
+        """Its own name where the paper gives a law of learning rate and batch size, else None."""
+        return self.law if self.entry.hyperparameters else None
+
+    @property
+    def has_split_rule(self) -> bool:
+        """Whether the paper gives a rule of the best split."""
+        return self.entry.allocation is not None
 
     def predict(self, **columns: Any) -> Any:
         """Forecasts the loss, where the paper gives a law of it; see `Fit.predict`.
 
         Raises:
-            ScalaxError: It gives none.
+            ScalaxError: The paper gives no law of the loss.
         """
-        return self.demand_loss().predict(**columns)
+        return self.require_loss().predict(**columns)
 
     def loss(self, **columns: Any) -> Any:
-        """The forecast loss, where the paper gives a law of it; see `Fit.loss`."""
-        return self.demand_loss().loss(**columns)
+        """Returns the loss, where the paper gives a law of it; see `Fit.loss`."""
+        return self.require_loss().loss(**columns)
 
     def allocate(self, flops: float, **given: float) -> Allocation:
         """Splits a compute budget by the paper's rule.
 
         Args:
             flops: The budget, in FLOPs.
-            **given: Must be empty: such a rule reads compute alone.
+            **given: Must be empty: such a rule depends on compute alone.
 
         Raises:
             ScalaxError: The budget is not positive, the paper gives no split, or columns are
@@ -89,7 +108,7 @@ class PublishedLaw:
             raise ScalaxError(
                 f"{self.law} gives {' and '.join(self.entry.gives)}, not the split of a budget",
                 where="allocate",
-                fix="write --law hoffmann2022, say",
+                fix="choose a law that gives one, such as --law hoffmann2022",
             )
         params, tokens = map(float, self.entry.allocation.split(budget, self.compute))
         answer = Allocation(
@@ -101,26 +120,59 @@ class PublishedLaw:
             intervals=dict.fromkeys(("params", "tokens", "loss")),
             compute=self.entry.compute.partition(",")[0],
             law=self.law,
-            notes=[f"N counts {self.entry.params_counted}", *self._reach(budget)],
+            notes=[f"N counts {self.entry.params_counted}", *self._extrapolation(budget)],
         )
-        return recommend(answer, self.law if self.entry.hyperparameters else None)
+        return recommend(answer, self.hyperparameter_law)
 
-    def demand_loss(self) -> Fit:
-        """Its law of the loss.
+    def frontier(
+        self, budgets: Sequence[float], *, max_tokens: float | None = None, **given: float
+    ) -> list[Allocation]:
+        """Allocates each of several budgets; see `Fit.frontier`."""
+        return frontier(self, budgets, max_tokens, **given)
+
+    def require_loss(self) -> Fit:
+        """Returns the law of the loss.
 
         Raises:
-            ScalaxError: It has none.
+            ScalaxError: The paper gives none.
         """
         if self.fit is None:
             raise ScalaxError(
                 f"{self.law} gives {' and '.join(self.entry.gives)}, no loss",
                 where="predict",
-                fix="write --law hoffmann2022, say",
+                fix="choose a law that gives one, such as --law hoffmann2022",
             )
         return self.fit
 
-    def _reach(self, flops: float) -> list[str]:
+    def _extrapolation(self, flops: float) -> list[str]:
         span = self.entry.ranges.get("flops")
         if span and flops > span[1]:
             return [f"{flops / span[1]:,.3g} times the compute of the largest run behind it"]
         return []
+
+
+def published_fit(name: str) -> Fit | PublishedLaw:
+    """Returns a published law, without intervals.
+
+    Args:
+        name: Such as ``hoffmann2022``; `scalax laws list` shows all.
+
+    Returns:
+        A `Fit` where the paper gives a law of the loss alone; else a `PublishedLaw`, which splits
+        budgets by the paper's own rule.
+
+    Raises:
+        ScalaxError: No published law has that name.
+    """
+    entry = get_published(name)
+    fit = None
+    if entry.law:
+        fit = Fit(
+            law=entry.law,
+            coefficients=dict(entry.loss_coefficients),
+            ranges={k: list(map(float, v)) for k, v in entry.ranges.items()},
+            source=f"{entry.paper}; {entry.where}",
+        )
+    if fit is not None and entry.gives == ["loss", "allocation"] and not entry.allocation:
+        return fit
+    return PublishedLaw(entry, fit)

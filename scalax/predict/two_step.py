@@ -9,7 +9,7 @@ import numpy as np
 
 from scalax.errors import ScalaxError
 from scalax.predict.answers import Prediction
-from scalax.predict.fit_result import Fit
+from scalax.predict.protocol import LossLaw
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class TwoStep:
             ``loss-to-error``.
 
     Example:
+        >>> from scalax.predict.fit_result import Fit
         >>> first = Fit("overtraining", {"E": 1.51, "a": 141.0, "b": 190.0, "eta": 0.121})
         >>> second = Fit("loss-to-error", {"epsilon": 0.850, "k": 2.08, "gamma": 0.756})
         >>> found = TwoStep(first, second).predict(params=1.44e9, tokens=2.88e10)
@@ -56,8 +57,8 @@ class TwoStep:
         (2.65, 0.569)
     """
 
-    loss: Fit
-    metric: Fit
+    loss: LossLaw
+    metric: LossLaw
 
     def __post_init__(self) -> None:
         if self.metric.form.columns != ("loss",):

@@ -1,1 +1,1 @@
-"""Results in words, figures and a page."""
+"""Results as text, figures and an HTML page."""

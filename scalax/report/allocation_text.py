@@ -1,32 +1,32 @@
-"""What the terminal and the page say alike: an allocation in lines, an ensemble by its forms."""
+"""Text that the terminal and the report share: an allocation, and an ensemble by its laws."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from scalax.predict.answers import Allocation
+from scalax.predict.ensemble_law import EnsembleMember
 
 
 def allocation_lines(answer: Allocation, unit: str = "tokens") -> list[str]:
-    """An allocation, a line a quantity."""
+    """Returns an allocation as text, one line for each quantity."""
 
-    def line(label: str, value: float | None, what: str, name: str = "") -> str:
+    def line(label: str, value: float | None, unit: str, name: str = "") -> str:
         if value is None:
             return f"{label:<18}unknown"
-        span = answer.intervals.get(name)
-        text = f"{label:<18}{value:.4g} {what}".rstrip()
-        return f"{text}  ({span[0]:.4g} to {span[1]:.4g})" if span else text
+        interval = answer.intervals.get(name)
+        text = f"{label:<18}{value:.4g} {unit}".rstrip()
+        return f"{text}  ({interval[0]:.4g} to {interval[1]:.4g})" if interval else text
 
-    served = []
+    parts = []
     if answer.training_flops is not None:
-        served = [
+        parts = [
             line("  for training", answer.training_flops, "FLOPs"),
             line("  for inference", answer.inference_flops, "FLOPs"),
         ]
     return [
         line("compute budget", answer.flops, f"FLOPs ({answer.compute})"),
-        *served,
+        *parts,
         line("parameters N*", answer.params, "", "params"),
         line("training data D*", answer.tokens, unit, "tokens"),
         line(f"{unit} per param", answer.tokens_per_param, ""),
@@ -36,9 +36,16 @@ def allocation_lines(answer: Allocation, unit: str = "tokens") -> list[str]:
     ]
 
 
-def members_by_form(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float, int]]:
-    """The members of an ensemble by law and weights: their share of it, and how many they are."""
-    found: dict[tuple[str, str], list[float]] = {}
+def members_by_form(members: Iterable[EnsembleMember]) -> list[tuple[str, str, float, int]]:
+    """Groups the members of an ensemble by law and weights.
+
+    Args:
+        members: The members of the ensemble.
+
+    Returns:
+        For each pair of law and weights: the two names, the total share and the member count.
+    """
+    shares: dict[tuple[str, str], list[float]] = {}
     for member in members:
-        found.setdefault((member["law"], member["weights"]), []).append(member["share"])
-    return [(law, weights, sum(some), len(some)) for (law, weights), some in found.items()]
+        shares.setdefault((member.law, member.weights), []).append(member.share)
+    return [(law, weights, sum(part), len(part)) for (law, weights), part in shares.items()]

@@ -1,4 +1,4 @@
-"""The figure of a frontier: sizes, data and loss over budgets."""
+"""Draws a compute-optimal frontier: sizes, data and loss over budgets."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def draw_frontier(
 
     Args:
         path: The file, which must end in ``.png``.
-        budgets: Where each answer stands on the horizontal axis.
-        answers: The best splits.
-        label: What the budgets are, with their unit.
+        budgets: Budget of each answer, on the horizontal axis.
+        answers: The best split at each budget.
+        label: Label of the horizontal axis, with its unit.
 
     Raises:
         ScalaxError: The file's name does not end in .png, or it cannot be written.
@@ -32,23 +32,23 @@ def draw_frontier(
         raise ScalaxError("figures are PNG", where=f"--out {path}", fix=f"write {path.stem}.png")
     from matplotlib.figure import Figure
 
-    told = [
+    losses = [
         (b, a.loss, a.intervals.get("loss"))
         for b, a in zip(budgets, answers, strict=True)
         if a.loss is not None
     ]
-    figure = Figure(figsize=(10.4 if told else 5.6, 4.4), dpi=150, layout="constrained")
-    sizes = figure.add_subplot(1, 2 if told else 1, 1)
+    figure = Figure(figsize=(10.4 if losses else 5.6, 4.4), dpi=150, layout="constrained")
+    sizes = figure.add_subplot(1, 2 if losses else 1, 1)
     marks: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 1.4}
     sizes.plot(budgets, [a.params for a in answers], color=_ACCENT, label="parameters N*", **marks)
     sizes.plot(budgets, [a.tokens for a in answers], color=_SECOND, label="tokens D*", **marks)
     sizes.set(xscale="log", yscale="log", xlabel=label)
     sizes.set_title("Best size and data", loc="left", fontsize=11, color=_INK)
     sizes.legend(frameon=False)
-    if told:
+    if losses:
         loss = figure.add_subplot(1, 2, 2)
-        loss.plot([b for b, _, _ in told], [at for _, at, _ in told], color=_INK, **marks)
-        spans = [(b, span) for b, _, span in told if span]
+        loss.plot([b for b, _, _ in losses], [value for _, value, _ in losses], color=_INK, **marks)
+        spans = [(b, interval) for b, _, interval in losses if interval]
         low, high = [span[0] for _, span in spans], [span[1] for _, span in spans]
         loss.fill_between([b for b, _ in spans], low, high, color=_INK, alpha=0.12, lw=0)
         loss.set(xscale="log", xlabel=label, ylabel="loss")

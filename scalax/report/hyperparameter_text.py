@@ -1,69 +1,67 @@
-"""The laws of learning rate and batch in words and as rows of tables."""
+"""The laws of learning rate and batch as lines of text and as rows of tables."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
 
-from scalax.laws.hyperparameters import PowerProduct
+from scalax.fit.hyperparameters import TunedLaw, Tuning
 
-_SYMBOLS = {"coefficient": "coefficient", "params": "exponent of N", "tokens": "exponent of D"}
-_NAMES = {"learning_rate": "best learning rate", "batch_tokens": "best batch"}
+_NUMBERS = {"coefficient": "coefficient", "params": "exponent of N", "tokens": "exponent of D"}
+_LABELS = {"learning_rate": "best learning rate", "batch_tokens": "best batch"}
 
 
-def tuning_lines(tuning: dict[str, Any], unit: str) -> list[str]:
-    """Each law in a line, with the intervals of its exponents.
+def tuning_lines(tuning: Tuning, unit: str) -> list[str]:
+    """Returns each law in one line, with the intervals of its exponents.
 
     Args:
-        tuning: As `scalax.fit.hyperparameters.Tuning.to_json`.
-        unit: What data is counted in.
+        tuning: The laws.
+        unit: Unit of the training data, such as ``tokens``.
     """
     lines = []
-    for name, label in _NAMES.items():
-        found = tuning[name]
-        if found is None:
-            continue
-        told = [
+    for name, law in _laws(tuning).items():
+        intervals = [
             f"{symbol} {low:.3g} to {high:.3g}"
             for key, symbol in (("params", "N"), ("tokens", "D"))
-            if key in found["intervals"]
-            for low, high in [found["intervals"][key]]
+            if key in law.intervals
+            for low, high in [law.intervals[key]]
         ]
         size = f" {unit}" if name == "batch_tokens" else ""
-        spans = f"  ({tuning['level']:.0%}: {', '.join(told)})" if told else ""
-        lines.append(f"{label:<20}{_equation(found)}{size}{spans}")
-    return [*lines, f"{'':<20}from {len(tuning['optima'])} optima"]
+        suffix = f"  ({tuning.level:.0%}: {', '.join(intervals)})" if intervals else ""
+        lines.append(f"{_LABELS[name]:<20}{law.law.equation}{size}{suffix}")
+    return [*lines, f"{'':<20}from {len(tuning.optima)} optima"]
 
 
-def law_rows(tuning: dict[str, Any]) -> list[list[str]]:
-    """A row a number: law, number, estimate, interval."""
+def law_rows(tuning: Tuning) -> list[list[str]]:
+    """Returns one row for each number of a law: law, number, estimate and interval."""
     rows = []
-    for name, label in _NAMES.items():
-        found = tuning[name] or {}
-        for key, symbol in _SYMBOLS.items():
-            if key in found:
-                span = found["intervals"].get(key, ())
-                ends = " to ".join(f"{end:.4g}" for end in span)
-                rows.append([label, symbol, f"{found[key]:.5g}", ends])
+    for name, law in _laws(tuning).items():
+        for key, label in _NUMBERS.items():
+            value = asdict(law.law)[key]
+            if key == "coefficient" or value:
+                interval = " to ".join(f"{end:.4g}" for end in law.intervals.get(key, ()))
+                rows.append([_LABELS[name], label, f"{value:.5g}", interval])
     return rows
 
 
-def optimum_rows(tuning: dict[str, Any], unit: str) -> tuple[list[str], list[list[str]]]:
-    """Headers, and a row a point: size, data, and the best of what was varied."""
-    names = [name for name in _NAMES if tuning[name]]
-    heads = ["params", unit, *(_NAMES[name] for name in names), "loss", "runs"]
-    rows = [
-        [
-            f"{at['params']:,.0f}",
-            f"{at['tokens']:,.0f}",
-            *("" if at[name] is None else f"{at[name]:.4g}" for name in names),
-            f"{at['loss']:.4f}",
-            str(at["rows"]),
-        ]
-        for at in tuning["optima"]
-    ]
-    return heads, rows
+def optimum_rows(tuning: Tuning, unit: str) -> tuple[list[str], list[list[str]]]:
+    """Returns headers and one row for each point: size, data and the best settings there."""
+    names = list(_laws(tuning))
+    headers = ["params", unit, *(_LABELS[name] for name in names), "loss", "runs"]
+    rows = []
+    for optimum in tuning.optima:
+        best = [getattr(optimum, name) for name in names]
+        rows.append(
+            [
+                f"{optimum.params:,.0f}",
+                f"{optimum.tokens:,.0f}",
+                *("" if value is None else f"{value:.4g}" for value in best),
+                f"{optimum.loss:.4f}",
+                str(optimum.rows),
+            ]
+        )
+    return headers, rows
 
 
-def _equation(found: dict[str, Any]) -> str:
-    keys = ("coefficient", "params", "tokens")
-    return PowerProduct(**{key: found[key] for key in keys if key in found}).equation
+def _laws(tuning: Tuning) -> dict[str, TunedLaw]:
+    laws = {"learning_rate": tuning.learning_rate, "batch_tokens": tuning.batch_tokens}
+    return {name: law for name, law in laws.items() if law is not None}

@@ -1,4 +1,4 @@
-"""The report of a sweep: one HTML file with its figures inside, to be mailed or kept."""
+"""Writes the report of a sweep: one HTML file that contains its figures."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import base64
 import html
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from scalax.files import write_text
+from scalax.fit.hyperparameters import Tuning
+from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
 from scalax.report.allocation_text import members_by_form
 from scalax.report.figures import draw_all
 from scalax.report.hyperparameter_text import law_rows, optimum_rows
+from scalax.report.outcome import Outcome
 from scalax.report.outcome_text import check_line, compute_line
 
 _STYLE = """
@@ -27,53 +29,51 @@ th { font-weight: 600; color: #555; } img { max-width: 100%; } .note { color: #8
 """
 
 
-def write_report(
-    folder: Path, outcome: dict[str, Any], fit: Fit | None, unit: str, metric: str
-) -> Path:
-    """Draws the figures and writes report.html.
+def write_report(outcome: Outcome) -> Path:
+    """Draws the figures of a sweep and writes report.html to its folder.
 
     Args:
-        folder: The sweep's folder.
-        outcome: As `Outcome.to_json`.
-        fit: The law fitted, if any.
-        unit: What data is counted in.
-        metric: What was fitted.
+        outcome: The outcome of the sweep.
 
     Returns:
-        The page's path.
+        The path of the page.
     """
-    figures = draw_all(folder, outcome, fit, unit, metric)
-    parts = [f"<h1>{html.escape(folder.name)}</h1>", f"<p>{_summary(outcome)}</p>"]
-    parts += [f'<p class="note">{html.escape(note)}</p>' for note in outcome["notes"]]
-    if outcome["check"]:
-        parts.append("<h2>The forecast, tested</h2>")
-        parts += [f"<p>{html.escape(check_line(check, unit))}</p>" for check in outcome["check"]]
-    if fit is not None:
-        parts += ["<h2>The law</h2>", f"<p><code>{html.escape(fit.form.equation)}</code></p>"]
-        parts.append(_coefficients(fit))
-    if outcome["allocation"]:
-        parts.append("<h2>The allocation</h2>" + _allocation(outcome["allocation"], unit))
-    if outcome["hyperparameters"]:
-        parts.append("<h2>Learning rate and batch</h2>" + _tuning(outcome["hyperparameters"], unit))
-    for figure in figures:
-        data = base64.b64encode(figure.read_bytes()).decode()
-        name = figure.stem.replace("_", " ")
-        parts.append(f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>')
-    parts += ["<h2>The runs</h2>", _runs(outcome["runs"], unit, metric)]
-    page = folder / "report.html"
+    name, unit = html.escape(outcome.out.name), outcome.unit
+    summary = f"{compute_line(outcome)}; {len(outcome.diverged)} diverged."
+    parts = [f"<h1>{name}</h1>", f"<p>{summary}</p>", *_notes(outcome.notes)]
+    if outcome.check:
+        parts.append("<h2>Test of the forecast</h2>")
+        parts += [f"<p>{html.escape(check_line(check, unit))}</p>" for check in outcome.check]
+    if outcome.fit:
+        equation = html.escape(outcome.fit.form.equation)
+        parts += ["<h2>The law</h2>", f"<p><code>{equation}</code></p>", _law(outcome.fit)]
+    if outcome.allocation:
+        parts += ["<h2>The allocation</h2>", _allocation(outcome.allocation, unit)]
+    if outcome.tuning:
+        parts += ["<h2>Learning rate and batch</h2>", _tuning(outcome.tuning, unit)]
+    parts += [_figure(file) for file in draw_all(outcome)]
+    parts += ["<h2>The runs</h2>", _runs(outcome)]
+    page = outcome.out / "report.html"
     write_text(
         page,
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{folder.name}</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
         f"<style>{_STYLE}</style>{''.join(parts)}</html>\n",
     )
     return page
 
 
-def _summary(outcome: dict[str, Any]) -> str:
-    return f"{compute_line(outcome['runs'])}; {len(outcome['diverged'])} diverged."
+def _notes(notes: Iterable[str]) -> list[str]:
+    return [f'<p class="note">{html.escape(note)}</p>' for note in notes]
 
 
-def _coefficients(fit: Fit) -> str:
+def _figure(file: Path) -> str:
+    """Returns a figure as an image inside the page."""
+    data = base64.b64encode(file.read_bytes()).decode()
+    caption = file.stem.replace("_", " ")
+    return f'<p><img alt="{caption}" src="data:image/png;base64,{data}"></p>'
+
+
+def _law(fit: Fit) -> str:
     if fit.coefficients is None:
         return _table(
             ["member", "weights", "share", "draws"],
@@ -92,41 +92,42 @@ def _coefficients(fit: Fit) -> str:
     )
 
 
-def _tuning(tuning: dict[str, Any], unit: str) -> str:
-    head = ["law", "number", "estimate", f"{tuning['level']:.0%} interval"]
-    return _table(head, law_rows(tuning)) + "<p></p>" + _table(*optimum_rows(tuning, unit))
+def _tuning(tuning: Tuning, unit: str) -> str:
+    headers = ["law", "number", "estimate", f"{tuning.level:.0%} interval"]
+    return _table(headers, law_rows(tuning)) + "<p></p>" + _table(*optimum_rows(tuning, unit))
 
 
-def _allocation(answer: dict[str, Any], unit: str) -> str:
-    def span(name: str) -> str:
-        found = answer["intervals"].get(name)
-        return f"{found[0]:.4g} to {found[1]:.4g}" if found else ""
+def _allocation(answer: Allocation, unit: str) -> str:
+    def interval(name: str) -> str:
+        ends = answer.intervals.get(name)
+        return f"{ends[0]:.4g} to {ends[1]:.4g}" if ends else ""
 
-    return _table(
+    table = _table(
         ["quantity", "value", "interval"],
         [
-            ["compute budget, FLOPs", f"{answer['flops']:.4g}", ""],
-            ["parameters N*", f"{answer['params']:.4g}", span("params")],
-            [f"{unit} D*", f"{answer['tokens']:.4g}", span("tokens")],
-            [f"{unit} per parameter", f"{answer['tokens_per_param']:.4g}", ""],
-            ["loss", f"{answer['loss']:.4g}", span("loss")],
+            ["compute budget, FLOPs", f"{answer.flops:.4g}", ""],
+            ["parameters N*", f"{answer.params:.4g}", interval("params")],
+            [f"{unit} D*", f"{answer.tokens:.4g}", interval("tokens")],
+            [f"{unit} per parameter", f"{answer.tokens_per_param:.4g}", ""],
+            ["loss", f"{answer.loss:.4g}", interval("loss")],
         ],
-    ) + "".join(f'<p class="note">{html.escape(note)}</p>' for note in answer["notes"])
-
-
-def _runs(rows: list[dict[str, Any]], unit: str, metric: str) -> str:
-    measured = list(dict.fromkeys([metric, "loss"]))
-    body = (
-        [row["name"], f"{row['params']:,}", f"{row['tokens']:,}", f"{row['flops']:.3g}"]
-        + [_number(row.get(name)) for name in measured]
-        + [row["role"], row["status"]]
-        for row in rows
     )
-    head = ["run", "params", unit, "FLOPs", *measured, "role", "status"]
-    return f'<div class="scroll">{_table(head, body)}</div>'
+    return table + "".join(_notes(answer.notes))
 
 
-def _number(value: Any) -> str:
+def _runs(outcome: Outcome) -> str:
+    metrics = list(dict.fromkeys([outcome.metric, "loss"]))
+    body = (
+        [run.name, f"{run.params:,}", f"{run.tokens:,}", f"{run.flops:.3g}"]
+        + [_number(run.metrics.get(name)) for name in metrics]
+        + [run.role, str(run.status)]
+        for run in outcome.runs
+    )
+    headers = ["run", "params", outcome.unit, "FLOPs", *metrics, "role", "status"]
+    return f'<div class="scroll">{_table(headers, body)}</div>'
+
+
+def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 

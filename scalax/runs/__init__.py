@@ -1,1 +1,1 @@
-"""The runs table: one row a training run; read, checked, cleaned and written here."""
+"""The runs table: one row per training run; reading, column mapping, checks and cleaning."""

@@ -1,6 +1,6 @@
-"""Takes out of a runs table what no fit should see, and lists each row taken with its reason.
+"""Drops the rows of a runs table that no fit should use, and lists them with their reasons.
 
-Unasked, only diverged runs, check runs and exact duplicates go. It never changes a number.
+By default only diverged runs, check runs and exact duplicates are dropped. Numbers never change.
 """
 
 from __future__ import annotations
@@ -11,59 +11,59 @@ from scalax.errors import ScalaxError
 from scalax.runs.table import Runs
 
 _TUNED = ("learning_rate", "batch", "weight_decay", "warmup", "beta1", "beta2")
-"""Columns of numbers whose best may lie beyond those tried; seeds have no beyond."""
+"""Numeric settings whose best value may be beyond the range tried. Seeds have no such range."""
 
 
 def clean(runs: Runs, *, metric: str = "loss", drop_worst: int = 0) -> Runs:
-    """The rows to fit.
+    """Drops the rows that no fit should use.
 
     Args:
         runs: A checked table.
-        metric: The column to be fitted.
-        drop_worst: How many rows of the highest metric to drop as well.
+        metric: The column to fit.
+        drop_worst: Number of rows with the highest metric to drop as well.
 
     Returns:
-        The rows kept, with a note for each reason that rows were dropped.
+        The other rows, with a note for each reason that rows were dropped.
 
     Raises:
-        ScalaxError: ``drop_worst`` is negative, or nothing is left.
+        ScalaxError: ``drop_worst`` is negative, or no row is left.
     """
     if drop_worst < 0:
-        raise ScalaxError(f"expected 0 or more, got {drop_worst}", where="--drop-worst")
+        raise ScalaxError(f"expected 0 or more, got {drop_worst}", where="drop_worst")
     if "role" in runs:  # check runs test a fit and are never part of one
         runs = runs.where(np.asarray([str(v) != "check" for v in runs["role"]], bool))
     if "status" in runs:
         diverged = np.asarray([str(v) == "diverged" for v in runs["status"]], bool)
-        runs = _without(runs, diverged, "diverged runs")
-    runs = _without(runs, _repeated(runs), "exact duplicates")
+        runs = _drop(runs, diverged, "diverged runs")
+    runs = _drop(runs, _repeated(runs), "exact duplicates")
     if drop_worst:
         worst = np.zeros(len(runs), bool)
         worst[np.argsort(runs[metric], kind="stable")[::-1][:drop_worst]] = True
-        runs = _without(runs, worst, f"the {drop_worst} of the highest {metric}")
+        runs = _drop(runs, worst, f"the {drop_worst} of the highest {metric}")
     if not len(runs):
         raise ScalaxError("no row is left to fit", where=runs.source, fix="; ".join(runs.notes))
     return runs
 
 
 def best_per_point(runs: Runs, metric: str = "loss") -> Runs:
-    """Of runs that were planned for one size and amount of data, the best tuned.
+    """Keeps, of the runs planned for one size and amount of data, the best tuned one.
 
-    Points are compared as planned, by ``target_params`` and ``target_tokens``: a batch that differs
-    rounds tokens otherwise. Where data was repeated, ``unique_tokens`` tells points apart too. A
-    table without the first two columns is given back as it is. The best is the one of the least
-    held-out loss, whatever metric is fitted.
+    Points are compared as planned, by ``target_params`` and ``target_tokens``, since the batch
+    size rounds tokens. Where data was repeated, ``unique_tokens`` separates points too. A table
+    without the first two columns is returned unchanged. The best run has the least held-out loss,
+    whatever metric is fitted.
 
     Args:
         runs: A cleaned table.
-        metric: The column to be least where there is no ``loss``.
+        metric: The column to minimise where there is no ``loss``.
 
     Returns:
-        One row a point, with a note for each point whose best lies on the edge of the settings
-        tried: the optimum may lie beyond it.
+        One row per point, with a note for each point whose best setting is at the edge of the
+        settings tried, so that the optimum may be beyond it.
     """
     if "target_params" not in runs or "target_tokens" not in runs:
         return runs
-    judged = runs["loss" if "loss" in runs else metric]
+    loss = runs["loss" if "loss" in runs else metric]
     points: dict[tuple[float, float, float], list[int]] = {}
     distinct = np.full(len(runs), np.inf)
     if "unique_tokens" in runs:
@@ -75,24 +75,26 @@ def best_per_point(runs: Runs, metric: str = "loss") -> Runs:
         points.setdefault(point, []).append(index)
     if len(points) == len(runs):
         return runs
-    best = {point: min(rows, key=lambda i: float(judged[i])) for point, rows in points.items()}
-    notes = [f"{len(runs) - len(best)} runs set aside: a better setting stands at the same point"]
+    best = {point: min(rows, key=lambda i: float(loss[i])) for point, rows in points.items()}
+    notes = [
+        f"{len(runs) - len(best)} runs set aside: the same point has a run with better settings"
+    ]
     for axis in _TUNED:
         if axis not in runs:
             continue
         for (params, tokens, unique), row in best.items():
             tried = runs[axis][points[params, tokens, unique]]
-            at = runs[axis][row]
-            if len(set(tried.tolist())) > 1 and at in (tried.min(), tried.max()):
+            value = runs[axis][row]
+            if len(set(tried.tolist())) > 1 and value in (tried.min(), tried.max()):
                 notes.append(
-                    f"the best {axis} for params {params:g}, tokens {tokens:g} is {at:g}, "
+                    f"the best {axis} for params {params:g}, tokens {tokens:g} is {value:g}, "
                     "on the edge of those tried"
                 )
     return runs.where(np.asarray(sorted(best.values()))).noted(*notes)
 
 
 def _repeated(runs: Runs) -> np.ndarray:
-    """Marks each row that says, in every column, what an earlier one says."""
+    """Marks each row that equals an earlier one in every column."""
     key = np.zeros(len(runs), np.uint64)
     for values in runs.columns.values():
         if values.dtype == object:
@@ -102,15 +104,15 @@ def _repeated(runs: Runs) -> np.ndarray:
         key = (key ^ hashes) * np.uint64(0x9E3779B97F4A7C15)
         key ^= key >> np.uint64(29)
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    likely = np.flatnonzero(first[group] != np.arange(len(runs)))
+    candidates = np.flatnonzero(first[group] != np.arange(len(runs)))
     repeated = np.zeros(len(runs), bool)
-    for row in likely:  # equal keys are all but certain to be equal rows; make sure
+    for row in candidates:  # equal hashes almost always mean equal rows; compare to be certain
         other = first[group[row]]
         repeated[row] = all(repr(v[row]) == repr(v[other]) for v in runs.columns.values())
     return repeated
 
 
-def _without(runs: Runs, bad: np.ndarray, reason: str) -> Runs:
+def _drop(runs: Runs, bad: np.ndarray, reason: str) -> Runs:
     if not bad.any():
         return runs
     rows = runs.lines[bad].tolist()

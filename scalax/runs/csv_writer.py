@@ -1,4 +1,4 @@
-"""Writes a runs table as CSV, whole or not at all."""
+"""Writes the runs table as CSV: as a whole in one atomic step, or one more row at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalax.files import write_text
+from scalax.files import disk_error, on_bucket, write_text
+from scalax.runs.schema import column_order
 
 
 def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -16,20 +17,76 @@ def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Args:
         path: The CSV file.
-        rows: One mapping a run; columns are all keys, in the order first met.
+        rows: One mapping a run; the columns are all keys, in the order in which they first occur.
 
     Raises:
-        ScalaxError: It cannot be written; what stood there is untouched.
+        ScalaxError: The file cannot be written; its earlier content is untouched.
     """
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = column_order(rows)
+    write_text(path, _lines([dict(zip(columns, columns, strict=True)), *rows], columns))
+
+
+class RunsFile:
+    """A runs.csv that grows by one line a run.
+
+    A process that is killed leaves at most a partial last line, which the next `write` replaces.
+    A bucket has no append: there each row replaces the whole object.
+
+    Args:
+        path: The CSV file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._columns: list[str] = []
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the table; errors as `write_runs`."""
+        write_runs(self._path, rows)
+        self._columns = column_order(rows)
+
+    def adopt(self) -> bool:
+        """Continues a table that another process writes too.
+
+        Returns:
+            Whether there is such a table and its last line is complete.
+        """
+        if on_bucket(self._path) or not self._path.is_file():
+            return False
+        text = self._path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            return False
+        self._columns = next(csv.reader(io.StringIO(text)))
+        return True
+
+    def append(self, row: Mapping[str, Any]) -> bool:
+        """Adds a row at the end of the file.
+
+        Returns:
+            Whether the row was added. If not, call `write` with all rows: the table is not there
+            yet, the row has a new column, or the file is in a bucket.
+
+        Raises:
+            JobError: The disk is full.
+            ScalaxError: The file cannot be written.
+        """
+        if on_bucket(self._path) or not self._columns or not row.keys() <= set(self._columns):
+            return False
+        try:
+            with self._path.open("ab") as stream:
+                stream.write(_lines([row], self._columns).encode())
+        except OSError as error:
+            raise disk_error(error, self._path) from error
+        return True
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-    write_text(path, text.getvalue())
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
 
 
 def _cell(value: Any) -> Any:
-    """Floats in full, so that reading gives them back to the bit."""
+    """Writes floats in full, so that reading them returns the same bits."""
     return repr(value) if isinstance(value, float) else value

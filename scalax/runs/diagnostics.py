@@ -1,4 +1,7 @@
-"""Looks for what is probably wrong with a runs table: units above all. It warns and never stops."""
+"""Warns about columns of a runs table that look wrong, above all in their units.
+
+It never stops a fit and never changes a row.
+"""
 
 from __future__ import annotations
 
@@ -9,67 +12,77 @@ import numpy as np
 from scalax.runs.table import Runs
 
 _SMALL_PARAMS, _SMALL_TOKENS = 1e4, 1e5
-_APART = 3.0
+_FLOPS_FACTOR = 3.0
 _CHANCE = 14.0
-_BITS = math.log(1 / math.log(2))
-_NEAR_BITS = 0.06
+_LOG_BITS_PER_NAT = math.log(1 / math.log(2))
+_BITS_TOLERANCE = 0.06
 
 
-def suspicions(runs: Runs, metric: str = "loss") -> list[str]:
-    """Sentences about units and columns that look wrong, for a checked table.
+def unit_warnings(runs: Runs, metric: str = "loss") -> list[str]:
+    """Returns warnings about units and columns that look wrong.
 
     Args:
         runs: A checked table.
-        metric: The column to be fitted.
+        metric: The column to fit.
     """
-    found = []
+    warnings = []
     for name, least, unit in (
         ("params", _SMALL_PARAMS, "millions or billions of parameters"),
         ("tokens", _SMALL_TOKENS, "millions or billions of tokens"),
     ):
-        low = runs[name] < least
-        if low.any():
-            found.append(f"{name} is below {least:g} in {_rows(runs, low)}: is it in {unit}?")
-    expected = np.log10(6 * runs["params"]) + np.log10(runs["tokens"])
-    ratio = np.log10(runs["flops"]) - expected
-    off = np.abs(ratio) > math.log10(_APART)
-    if off.any():
-        found.append(
-            f"flops is {10 ** min(float(np.median(ratio[off])), 300.0):.2g} times 6 x params x "
-            f"tokens in "
-            f"{_rows(runs, off)}: do the three columns share their units, and count one model?"
-        )
-    if metric != "loss":
-        return found
-    high = runs[metric] > _CHANCE
-    if high.any():
-        found.append(
-            f"loss is above {_CHANCE:g} in {_rows(runs, high)}: more than chance over a million "
-            "words, in nats per token; is it a perplexity, a sum, or in another unit?"
-        )
-    if len(runs) >= 4 and np.ptp(runs["flops"]) and np.ptp(runs[metric]):
-        rises = np.corrcoef(np.log(runs["flops"]), np.log(runs[metric]))[0, 1]
-        if rises > 0.5:
-            found.append("loss rises with compute: is it a score, where more is better?")
-    return found
+        if name in runs and (low := runs[name] < least).any():
+            warnings.append(f"{name} is below {least:g} in {_rows(runs, low)}: is it in {unit}?")
+    if all(name in runs for name in ("params", "tokens", "flops")):
+        warnings += _flops_warnings(runs)
+    if metric == "loss":
+        warnings += _loss_warnings(runs)
+    return warnings
 
 
-def in_bits(runs: Runs, residuals: np.ndarray) -> list[str]:
-    """A warning where some rows stand off from the rest as a loss in bits does from one in nats.
+def bits_warnings(runs: Runs, residuals: np.ndarray) -> list[str]:
+    """Returns a warning where some losses seem to be in bits and the others in nats.
 
     Args:
         runs: The rows fitted.
-        residuals: Logarithm of measured over fitted, [rows].
+        residuals: Logarithm of measured over fitted loss, [rows].
     """
-    away = residuals - np.median(residuals)
-    odd = np.abs(np.abs(away) - _BITS) < _NEAR_BITS
-    rest = np.abs(away[~odd])
-    if not odd.any() or odd.mean() > 0.5 or rest.size == 0 or np.median(rest) > _NEAR_BITS:
+    deviation = residuals - np.median(residuals)
+    odd = np.abs(np.abs(deviation) - _LOG_BITS_PER_NAT) < _BITS_TOLERANCE
+    rest = np.abs(deviation[~odd])
+    if not odd.any() or odd.mean() > 0.5 or rest.size == 0 or np.median(rest) > _BITS_TOLERANCE:
         return []
     return [
-        f"the loss of {_rows(runs, odd)} stands off by a factor of 1.44: are some losses in bits "
-        "and others in nats?"
+        f"the loss of {_rows(runs, odd)} differs from the others by a factor of 1.44: are some "
+        "losses in bits and others in nats?"
     ]
+
+
+def _flops_warnings(runs: Runs) -> list[str]:
+    expected = np.log10(6 * runs["params"]) + np.log10(runs["tokens"])
+    ratio = np.log10(runs["flops"]) - expected
+    off = np.abs(ratio) > math.log10(_FLOPS_FACTOR)
+    if not off.any():
+        return []
+    return [
+        f"flops is {10 ** min(float(np.median(ratio[off])), 300.0):.2g} times 6 x params x "
+        f"tokens in {_rows(runs, off)}: do the three columns share their units, and describe one "
+        "model?"
+    ]
+
+
+def _loss_warnings(runs: Runs) -> list[str]:
+    warnings = []
+    high = runs["loss"] > _CHANCE
+    if high.any():
+        warnings.append(
+            f"loss is above {_CHANCE:g} in {_rows(runs, high)}, more than that of a uniform guess "
+            "over a million words in nats per token: is it a perplexity, a sum, or in another unit?"
+        )
+    if "flops" in runs and len(runs) >= 4 and np.ptp(runs["flops"]) and np.ptp(runs["loss"]):
+        correlation = np.corrcoef(np.log(runs["flops"]), np.log(runs["loss"]))[0, 1]
+        if correlation > 0.5:
+            warnings.append("loss rises with compute: is it a score, where more is better?")
+    return warnings
 
 
 def _rows(runs: Runs, mask: np.ndarray) -> str:

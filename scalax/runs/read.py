@@ -1,12 +1,13 @@
-"""Reads a runs table from CSV, JSONL, Parquet, or the folder of a sweep, and checks it.
+"""Reads a runs table from a file, a folder, a data frame or a dict, and checks it.
 
-Parsing is Arrow's. This file maps names, demands that the numbers be usable, fills in the third
-of params, tokens and flops, and says in notes what it did. It drops nothing; see `clean`.
+It maps column names, requires usable numbers, computes the missing one of params, tokens and
+flops, and records in notes what it did. It drops no rows; see `scalax.runs.clean`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from scalax.errors import ScalaxError
 from scalax.files import as_path, on_bucket, read_bytes
 from scalax.laws.base import ComputeRule
 from scalax.runs.table import Runs
+from scalax.runs.tabular import Table, runs_from_data_frame, runs_from_mapping
 
+SCALE_COLUMNS = ("params", "tokens", "flops")
+"""The columns that say how large a run is."""
 _READERS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -25,50 +29,76 @@ _READERS = {
     ".parquet": "parquet",
 }
 _EXPECTED = "a .csv, .jsonl or .parquet file, or the folder of a sweep"
-_MOST = 1e100
-"""Beyond it, and below its inverse, products of columns leave the range of a float."""
+_LARGEST = 1e100
+"""Products of values above it, or below its inverse, overflow or underflow a float."""
 
 
 def read_runs(
-    path: str | Path, columns: Mapping[str, str] | None = None, metric: str = "loss"
+    table: Table,
+    columns: Mapping[str, str] | None = None,
+    metric: str = "loss",
+    *,
+    reads: Sequence[str] | None = None,
 ) -> Runs:
     """Reads and checks a runs table.
 
     Args:
-        path: A CSV, JSONL or Parquet file, or a folder that `scalax run` wrote.
+        table: A CSV, JSONL or Parquet file, a folder that `scalax run` wrote, a data frame of
+            pandas, polars or another library that narwhals supports, a dict of columns, or a
+            `Runs`.
         columns: Our column names to theirs, such as ``{"params": "Model Size"}``.
         metric: The column that a law will be fitted to.
+        reads: The columns of that law, which the table must have; by default at least one of
+            params, tokens and flops.
 
     Returns:
-        The table with columns params, tokens, flops and the metric as float64, beside all others.
+        The table. The metric and those of params, tokens and flops that it has, or that follow
+        from the other two, are float64; all other columns are unchanged.
 
     Raises:
         ScalaxError: The file is missing, broken or empty, a column is missing, or a value is not
             a positive number; names the row and column.
+
+    Example:
+        >>> read_runs({"params": [1e6, 2e6], "tokens": [2e7, 4e7], "loss": [4.0, 3.5]})["flops"]
+        array([1.2e+14, 4.8e+14])
     """
-    return check(rename(read_table(path), columns or {}), metric)
+    return check(rename(read_table(table), columns or {}), metric, reads)
 
 
-def read_table(path: str | Path) -> Runs:
-    """Reads any table as it stands, unchecked; errors as `read_runs`."""
-    file = as_path(path)
-    if file.is_dir():
-        file = file / "runs.csv"
-        if not file.is_file():
-            raise ScalaxError(
-                "no runs.csv in this folder", where=str(path), fix=f"give {_EXPECTED}"
-            )
+def read_table(table: Table) -> Runs:
+    """Reads any table without checking it; see `read_runs`."""
+    if isinstance(table, Runs):
+        return table
+    if isinstance(table, str | os.PathLike):
+        runs = _read_file(table)
+    elif isinstance(table, Mapping):
+        runs = runs_from_mapping(table)
+    else:
+        runs = runs_from_data_frame(table)
+    if not len(runs):
+        raise ScalaxError("the table has no rows", where=runs.source, fix="give at least one run")
+    return runs
+
+
+def table_file(path: str | os.PathLike[str]) -> Path:
+    """Returns the file of a runs table: the path itself, or runs.csv in a sweep's folder."""
+    file = as_path(os.fspath(path))
+    return file / "runs.csv" if file.is_dir() else file
+
+
+def _read_file(path: str | os.PathLike[str]) -> Runs:
+    where = os.fspath(path)
+    folder, file = as_path(where), table_file(path)
     if not file.is_file():
-        raise ScalaxError("no such file", where=str(path), fix=f"give {_EXPECTED}")
+        problem = "no runs.csv in this folder" if folder.is_dir() else "no such file"
+        raise ScalaxError(problem, where=where, fix=f"give {_EXPECTED}")
     kind = _READERS.get(file.suffix.lower())
     if kind is None:
-        raise ScalaxError(f"unknown kind of file {file.suffix!r}", where=str(path), fix=_EXPECTED)
-    table = _parse(file, kind, str(path))
+        raise ScalaxError(f"unknown kind of file {file.suffix!r}", where=where, fix=_EXPECTED)
+    table = _parse(file, kind, where)
     arrays = {str(name): table.column(name).to_numpy() for name in table.column_names}
-    found = Runs.from_columns(arrays, source=str(path))
-    if not len(found):
-        raise ScalaxError("the table has no rows", where=str(path), fix="give at least one run")
-    return found
+    return Runs.from_columns(arrays, source=where)
 
 
 def _parse(file: Path, kind: str, where: str) -> Any:
@@ -98,7 +128,7 @@ def _parse(file: Path, kind: str, where: str) -> Any:
         raise _semicolons(where)
     repeated = {name for name in table.column_names if table.column_names.count(name) > 1}
     if repeated:
-        raise ScalaxError(f"column {min(repeated)!r} stands twice", where=where)
+        raise ScalaxError(f"column {min(repeated)!r} occurs twice", where=where)
     return table
 
 
@@ -111,24 +141,35 @@ def _semicolons(where: str) -> ScalaxError:
 
 
 def rename(runs: Runs, columns: Mapping[str, str]) -> Runs:
-    """Gives columns our names.
+    """Renames columns to ours.
 
     Args:
         runs: A table.
         columns: Our names to theirs.
 
     Raises:
-        ScalaxError: One of theirs is not in the table.
+        ScalaxError: The table lacks one of their columns.
     """
+    if not columns:
+        return runs
     renamed = {ours: runs[theirs] for ours, theirs in columns.items()}
-    kept = {n: v for n, v in runs.columns.items() if n not in columns.values() and n not in renamed}
-    return Runs({**renamed, **kept}, runs.source, runs.notes, runs.lines)
+    others = {
+        name: values
+        for name, values in runs.columns.items()
+        if name not in columns.values() and name not in renamed
+    }
+    return Runs({**renamed, **others}, runs.source, runs.notes, runs.lines)
 
 
-def check(runs: Runs, metric: str = "loss") -> Runs:
-    """Demands usable numbers, and fills the third of params, tokens and flops by 6ND.
+def check(runs: Runs, metric: str = "loss", reads: Sequence[str] | None = None) -> Runs:
+    """Requires usable numbers, and computes the third of params, tokens and flops by 6ND.
 
-    Rows whose ``status`` is ``diverged`` may lack a loss.
+    Rows whose ``status`` is ``diverged`` may lack a metric.
+
+    Args:
+        runs: A table with our column names.
+        metric: The column to fit.
+        reads: The columns of the law; None where the law is not known yet.
 
     Raises:
         ScalaxError: A column is missing or a value is not a positive finite number.
@@ -137,23 +178,39 @@ def check(runs: Runs, metric: str = "loss") -> Runs:
     if "status" in runs:
         diverged = np.asarray([str(s) == "diverged" for s in runs["status"]], bool)
     runs = runs.with_column(metric, positive_column(runs, metric, but_not=diverged))
-    given = [name for name in ("params", "tokens", "flops") if name in runs]
-    if len(given) < 2:
-        lacking = [name for name in ("params", "tokens", "flops") if name not in runs]
-        raise ScalaxError(
-            f"needs two of params, tokens and flops; has {', '.join(given) or 'none'} "
-            f"among its columns {', '.join(runs.columns)}",
-            where=runs.source,
-            fix=f"map one: --columns {lacking[0]}=THEIR_NAME",
-        )
-    for name in given:
-        runs = runs.with_column(name, positive_column(runs, name))
-    return _fill(runs, given)
+    required = [name for name in SCALE_COLUMNS if reads is None or name in reads]
+    for name in SCALE_COLUMNS:
+        if name not in runs:
+            continue
+        try:
+            runs = runs.with_column(name, positive_column(runs, name))
+        except ScalaxError as error:
+            if name in required or len(required) > 1:
+                raise
+            runs = runs.without_column(name).noted(f"{name} is not used: {error}")
+    given = [name for name in SCALE_COLUMNS if name in runs]
+    enough = bool(given) if reads is None else set(required) <= set(given)
+    if len(given) < 2 and not enough:
+        raise _lacks_columns(runs, given, required)
+    if len(given) == 2:
+        runs = _fill(runs, given)
+    for name in reads or ():
+        if name not in (metric, *SCALE_COLUMNS):
+            runs = runs.with_column(name, _finite_column(runs, name))
+    return runs
+
+
+def _lacks_columns(runs: Runs, given: list[str], required: list[str]) -> ScalaxError:
+    lacking = [name for name in required if name not in given]
+    return ScalaxError(
+        f"needs two of params, tokens and flops, or the one that the law reads; has "
+        f"{', '.join(given) or 'none'} among its columns {', '.join(runs.columns)}",
+        where=runs.source,
+        fix=f"map one: --columns {lacking[0]}=THEIR_NAME",
+    )
 
 
 def _fill(runs: Runs, given: list[str]) -> Runs:
-    if len(given) == 3:
-        return runs
     rule = ComputeRule()
     if "flops" not in given:
         filled, name = rule.flops(runs["params"], runs["tokens"]), "flops"
@@ -165,37 +222,52 @@ def _fill(runs: Runs, given: list[str]) -> Runs:
 
 
 def positive_column(runs: Runs, name: str, but_not: np.ndarray | None = None) -> np.ndarray:
-    """A column as positive floats whose products stay finite.
+    """Returns a column as positive floats whose products stay finite.
 
     Args:
         runs: A table.
         name: The column.
-        but_not: Rows [rows] that may hold anything; what is unusable there becomes NaN.
+        but_not: Rows that may have any value, [rows]; unusable ones become NaN.
 
     Raises:
         ScalaxError: The column is missing, or a value is not a positive finite number.
     """
-    values = runs[name]
-    if values.dtype == object:
-        numbers = np.asarray([_number(v) for v in values], float)
-    else:
-        numbers = values.astype(float)
-    bad = ~((numbers >= 1 / _MOST) & (numbers <= _MOST))
+    numbers = _numbers(runs[name])
+    bad = ~((numbers >= 1 / _LARGEST) & (numbers <= _LARGEST))
     if but_not is not None:
         numbers = np.where(bad & but_not, np.nan, numbers)
         bad &= ~but_not
     if bad.any():
         row = int(np.argmax(bad))
-        more = f" (and {int(bad.sum()) - 1} more rows)" if bad.sum() > 1 else ""
-        found = values[row]
-        near = f" of {1 / _MOST:g} to {_MOST:g}" if 0 < numbers[row] < np.inf else ""
-        shown = "nothing" if found is None or found != found else repr(found)
-        raise ScalaxError(
-            f"expected a positive number{near}, got {shown}{more}",
-            where=f"{runs.source}: row {int(runs.lines[row])}, {name}",
-            fix="mend or remove the row, or set its status to diverged",
-        )
+        limits = f" of {1 / _LARGEST:g} to {_LARGEST:g}" if 0 < numbers[row] < np.inf else ""
+        raise _bad_value(runs, name, bad, f"a positive number{limits}")
     return numbers
+
+
+def _finite_column(runs: Runs, name: str) -> np.ndarray:
+    numbers = _numbers(runs[name])
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        raise _bad_value(runs, name, bad, "a number")
+    return numbers
+
+
+def _bad_value(runs: Runs, name: str, bad: np.ndarray, expected: str) -> ScalaxError:
+    row = int(np.argmax(bad))
+    more = f" (and {int(bad.sum()) - 1} more rows)" if bad.sum() > 1 else ""
+    value = runs[name][row]
+    shown = "nothing" if value is None or value != value else repr(value)
+    return ScalaxError(
+        f"expected {expected}, got {shown}{more}",
+        where=f"{runs.source}: row {int(runs.lines[row])}, {name}",
+        fix="correct or remove the row, or set its status to diverged",
+    )
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    if values.dtype == object:
+        return np.asarray([_number(v) for v in values], float)
+    return values.astype(float)
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""The runs table in memory: named columns of equal length, and what is known of their origin."""
+"""The runs table in memory: named columns of equal length, their source and notes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from scalax.errors import ScalaxError, suggest
-
-NUMERIC = ("params", "tokens", "flops", "loss")
-"""The columns that every runs table has."""
+from scalax.runs.schema import NUMERIC
 
 
 @dataclass(frozen=True)
@@ -21,9 +19,9 @@ class Runs:
 
     Attributes:
         columns: Arrays of one length by column name; numbers are float64, the rest objects.
-        source: Where it was read from, for errors and reports.
-        notes: What reading and cleaning changed, a sentence each.
-        lines: For each row, its number in the source (the first row after a header is 1).
+        source: The file or object that it was read from, for errors and reports.
+        notes: Sentences on what reading and cleaning changed.
+        lines: Row numbers in the source, [rows]; the first row after a header is 1.
 
     Example:
         >>> runs = Runs.from_columns({"params": [1e6, 2e6], "tokens": [2e7, 4e7], "loss": [4, 3.5]})
@@ -40,7 +38,7 @@ class Runs:
     def from_columns(
         cls, columns: Mapping[str, Sequence[Any] | np.ndarray], source: str = "runs"
     ) -> Runs:
-        """A table from sequences; numeric ones become float64.
+        """Returns a table of sequences; numeric ones become float64.
 
         Raises:
             ScalaxError: The lengths differ.
@@ -70,7 +68,7 @@ class Runs:
         return self.columns[name]
 
     def where(self, keep: np.ndarray) -> Runs:
-        """The rows picked by a mask or by indices."""
+        """Returns the rows selected by a mask or by indices."""
         return replace(
             self,
             columns={name: values[keep] for name, values in self.columns.items()},
@@ -78,15 +76,19 @@ class Runs:
         )
 
     def with_column(self, name: str, values: np.ndarray) -> Runs:
-        """The table with one column more, or replaced."""
+        """Returns the table with a column added or replaced."""
         return replace(self, columns={**self.columns, name: values})
 
+    def without_column(self, name: str) -> Runs:
+        """Returns the table without a column."""
+        return replace(self, columns={k: v for k, v in self.columns.items() if k != name})
+
     def noted(self, *notes: str) -> Runs:
-        """The table with notes added."""
+        """Returns the table with notes added."""
         return replace(self, notes=self.notes + notes)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows as dictionaries of plain Python values."""
+        """Yields the rows as dictionaries of plain Python values."""
         lists = {name: values.tolist() for name, values in self.columns.items()}
         for index in range(len(self)):
             yield {name: values[index] for name, values in lists.items()}

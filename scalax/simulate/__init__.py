@@ -1,1 +1,1 @@
-"""Synthetic sweeps, and the real train step through the compiler of hardware that is not here."""
+"""Synthetic sweeps, simulated steps, and the train step through a compiler without its device."""

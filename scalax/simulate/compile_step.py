@@ -1,7 +1,7 @@
-"""The real train step through the TPU's own compiler, on a machine without a TPU.
+"""Compiles scalax's train step with the TPU's compiler, on a machine without a TPU.
 
-It needs libtpu (the extra ``tpu``), which compiles for any slice it knows the topology of. Nothing
-is run: what comes back is what the compiler says of memory.
+It needs libtpu (the extra ``tpu``), which compiles for every slice whose topology it knows. It runs
+nothing and returns the memory that the compiler reports.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from scalax.models.base import ModelFamily
 from scalax.models.compute import Recompute
 from scalax.shapes.base import DataSpec, Recipe
 
-_QUIET = {
+_ENVIRONMENT = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_MIN_LOG_LEVEL": "3",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-_CHIP = {"v4": {"chip_config_name": "megacore"}}
-"""As Cloud TPU runs them: both cores of a v4 chip are one device."""
+_CHIP_OPTIONS = {"v4": {"chip_config_name": "megacore"}}
+"""Options of a generation, as on Cloud TPU: both cores of a v4 chip are one device."""
 _SIZE = r"([\d.]+)([KMG])"
 
 
 @dataclass(frozen=True)
-class Compiled:
-    """What the compiler said of a train step.
+class CompiledStep:
+    """The compiler's report on a train step.
 
     Attributes:
-        fits: Whether it fits in the memory of its devices.
-        bytes_per_device: Most bytes in use at once on a device, the program's own among them;
-            where it does not fit, those that it would need.
-        limit: Bytes that the compiler has on a device; None where the step fits, since then it
-            does not say.
-        devices: Devices that it was compiled for.
-        chips: Chips that these are on: tpu7x makes two devices a chip.
-        kernels: Pallas kernels in the program, by name; empty where it does not fit.
+        fits: Whether the step fits in the memory of its devices.
+        bytes_per_device: Peak bytes on a device, including the program; the bytes it would need
+            if it does not fit.
+        limit: Bytes available on a device; None if the step fits, when the compiler does not
+            report it.
+        devices: Number of devices it was compiled for.
+        chips: Number of chips with these devices; a tpu7x chip has two.
+        kernels: Names of the Pallas kernels in the program; empty if it does not fit.
     """
 
     fits: bool
@@ -54,47 +54,47 @@ class Compiled:
 
     @property
     def bytes_per_chip(self) -> int:
-        """As ``bytes_per_device``, over the devices of a chip."""
+        """Peak bytes of all devices of a chip."""
         return self.bytes_per_device * self.devices // self.chips
 
     @property
     def over(self) -> int:
-        """Bytes by which a device's memory is too small; 0 where the step fits."""
+        """Bytes missing on a device; 0 if the step fits."""
         return 0 if self.limit is None else self.bytes_per_device - self.limit
 
 
 def tpu_devices(topology: str, slices: int = 1) -> list[Any]:
-    """The devices of a TPU slice that is not here, to make a mesh of.
+    """Returns the devices of a TPU slice to compile for; the slice need not be present.
 
     Args:
-        topology: Generation and chips along each axis, as ``v5e:4x4`` or ``v5p:4x4x8``.
-        slices: How many of them, joined by the data-centre network.
+        topology: Generation and chips along each axis, such as ``v5e:4x4`` or ``v5p:4x4x8``.
+        slices: Number of slices, connected by the data-centre network.
 
     Raises:
-        ScalaxError: libtpu is missing, or knows no such topology.
+        ScalaxError: libtpu is missing, or does not know the topology.
 
     Example:
         ``tpu_devices("v5p:4x4x8")`` has 128 devices, ``tpu_devices("v5e:16x16", 2)`` has 512.
     """
-    for name, value in _QUIET.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
     from jax.experimental import topologies
 
     try:
-        found = topologies.get_topology_desc(
+        description = topologies.get_topology_desc(
             platform="tpu",
             topology_name=topology,
             num_slices=slices,
-            **_CHIP.get(topology.partition(":")[0], {}),
+            **_CHIP_OPTIONS.get(topology.partition(":")[0], {}),
         )
-    except Exception as error:  # libtpu words this as RuntimeError, ValueError or a JAX error
+    except Exception as error:  # libtpu raises RuntimeError, ValueError or a JAX error
         raise ScalaxError(
-            f"no such topology: {str(error).splitlines()[0]}",
+            f"unknown topology: {str(error).splitlines()[0]}",
             where=f"topology {topology!r}",
-            fix="write v5e:4x4, v5p:4x4x8 or v6e:4x4; libtpu comes with pip install 'jax[tpu]'",
+            fix="write v5e:4x4, v5p:4x4x8 or v6e:4x4; install libtpu with pip install 'jax[tpu]'",
         ) from None
-    return list(found.devices)
+    return list(description.devices)
 
 
 def compile_step(
@@ -108,25 +108,25 @@ def compile_step(
     precision: str = "bf16",
     recompute: Recompute = "full",
     accumulate: int = 1,
-) -> Compiled:
-    """Compiles a train step for devices that need not be here.
+) -> CompiledStep:
+    """Compiles a train step for devices that need not be present.
 
     Args:
         family: The model family.
-        shape: Its architecture.
-        data: What a batch holds.
-        devices: As `tpu_devices` gives.
+        shape: The shape of the model.
+        data: The spec of the data.
+        devices: The devices, from `tpu_devices`.
         mesh: Devices along each axis.
         batch: Examples in a batch.
         precision: ``f32`` or ``bf16``.
-        recompute: What the backward pass computes again.
-        accumulate: Parts that a batch is computed in.
+        recompute: What the backward pass recomputes.
+        accumulate: Number of parts that a batch is computed in.
 
     Returns:
-        The memory it takes, or by how much it does not fit.
+        The memory that the step needs, and whether it fits.
 
     Raises:
-        ScalaxError: The mesh does not suit the devices or the batch.
+        ScalaxError: The mesh does not match the devices or the batch.
     """
     import jax
     import numpy as np
@@ -140,46 +140,46 @@ def compile_step(
     program = Program(
         family, shape, recipe, precision, made, recompute=recompute, accumulate=accumulate
     )
-    place = batch_sharding(made)
+    sharding = batch_sharding(made)
     examples = {
-        name: jax.ShapeDtypeStruct((batch, *feature.shape), feature.dtype, sharding=place)
+        name: jax.ShapeDtypeStruct((batch, *feature.shape), feature.dtype, sharding=sharding)
         for name, feature in data.features.items()
     }
-    examples["mask"] = jax.ShapeDtypeStruct((batch,), np.float32, sharding=place)
+    examples["mask"] = jax.ShapeDtypeStruct((batch,), np.float32, sharding=sharding)
     lowered = program.lower_step(examples, dict.fromkeys(SCHEDULE, np.float32(1)))
     chips = len({(getattr(d, "slice_index", 0), *d.coords) for d in made.devices.flat})
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        given = sum(map(_bytes_on_one, jax.tree.leaves((program.abstract(), examples))))
-        needs = _overflow(str(error), given)
-        if needs is None:
+        argument_bytes = sum(map(_shard_bytes, jax.tree.leaves((program.abstract(), examples))))
+        needed = _overflow(str(error), argument_bytes)
+        if needed is None:
             raise
-        return Compiled(False, *needs, made.size, chips, ())
+        return CompiledStep(False, *needed, made.size, chips, ())
     kernels = re.findall(
         r"%(\w+)[.\d]* = .*custom_call_target=\"tpu_custom_call\"", compiled.as_text()
     )
     peak = int(compiled.memory_analysis().peak_memory_in_bytes)
-    return Compiled(True, peak, None, made.size, chips, tuple(sorted(set(kernels))))
+    return CompiledStep(True, peak, None, made.size, chips, tuple(sorted(set(kernels))))
 
 
-def _bytes_on_one(leaf: Any) -> int:
-    """Bytes of an array that one of its devices holds."""
+def _shard_bytes(leaf: Any) -> int:
+    """Returns the bytes of an array on one of its devices."""
     return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
-def _overflow(text: str, given: int) -> tuple[int, int] | None:
-    """Bytes needed and bytes there, from the compiler's own words; None for another error.
+def _overflow(text: str, argument_bytes: int) -> tuple[int, int] | None:
+    """Reads the bytes needed and available from a compiler's message; None for other errors.
 
-    It names either all that the program uses, or, where they alone are too many, the bytes of
-    its temporaries; those of its arguments, ``given``, come on top.
+    The message states the bytes of the whole program, or only those of its temporaries if these
+    alone do not fit; then the bytes of the arguments are added.
     """
     if "RESOURCE_EXHAUSTED" not in text:
         return None
-    if found := re.search(rf"Used {_SIZE} of {_SIZE} hbm", text):
-        return _bytes(*found.group(1, 2)), _bytes(*found.group(3, 4))
-    if found := re.search(rf"temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)", text):
-        return _bytes(*found.group(1, 2)) + given, _bytes(*found.group(3, 4))
+    if match := re.search(rf"Used {_SIZE} of {_SIZE} hbm", text):
+        return _bytes(*match.group(1, 2)), _bytes(*match.group(3, 4))
+    if match := re.search(rf"temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)", text):
+        return _bytes(*match.group(1, 2)) + argument_bytes, _bytes(*match.group(3, 4))
     return None
 
 

@@ -1,4 +1,4 @@
-"""What `scalax simulate step` answers: a model as described, simulated or compiled."""
+"""Answers `scalax simulate step`: describes a model, compiles its step and formats the result."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.hardware.request import VOCAB, Model, of_size, tokens_of
+from scalax.hardware.request import VOCAB, SimulatedModel, model_of_size, token_data
 from scalax.hardware.step import MARGIN, Step
 from scalax.shapes.presets import preset, read_shape
 
 if TYPE_CHECKING:
-    from scalax.simulate.compile_step import Compiled
+    from scalax.simulate.compile_step import CompiledStep
 
 _SEQ_LEN = 2048
 
 
-def describe(
+def describe_model(
     *,
     family: str = "transformer",
     params: float | None = None,
@@ -25,21 +25,22 @@ def describe(
     preset_name: str | None = None,
     seq_len: int | None = None,
     vocab: int | None = None,
-) -> Model:
-    """The model that a user described, in one of three ways.
+) -> SimulatedModel:
+    """Returns the model that a user described by its size, a file or the name of an open model.
 
     Args:
-        family: Which family gives the shape of a size; presets and files are transformers.
-        params: A size, for the family's own shape of it.
-        config: A TOML file of a shape, as `scalax.shapes.presets.read_shape` takes it.
-        preset_name: An open model.
+        family: Family that gives the shape of a size; presets and files are transformers.
+        params: Number of parameters.
+        config: A TOML file with a shape; see `scalax.shapes.presets.read_shape`.
+        preset_name: Name of an open model.
         seq_len: Tokens in a sequence; by default the model's own, or 2048.
         vocab: Size of the vocabulary; by default the model's own, or 32000.
 
     Raises:
-        ScalaxError: None or several were given, or the description is wrong.
+        ScalaxError: None or several of the three are given, or the description is invalid.
     """
-    given = [name for name, value in _ways(params, config, preset_name) if value is not None]
+    options = {"--params": params, "--config": config, "--preset": preset_name}
+    given = [name for name, value in options.items() if value is not None]
     if len(given) != 1:
         raise ScalaxError(
             f"expected one of --params, --config and --preset, got {' and '.join(given) or 'none'}",
@@ -48,48 +49,48 @@ def describe(
         )
     if params is None and family != "transformer":
         raise ScalaxError(
-            f"{given[0]} describes a transformer, not a model of {family!r}",
+            f"{given[0]} describes a transformer, not a model of the family {family!r}",
             where="--family",
-            fix="write --params, or leave out --family",
+            fix="use --params, or leave out --family",
         )
     if preset_name is not None:
-        found = preset(preset_name, seq_len)
+        arch = preset(preset_name, seq_len)
     elif config is not None:
-        found = read_shape(config, seq_len)
+        arch = read_shape(config, seq_len)
     else:
         assert params is not None
-        return of_size(family, params, seq_len or _SEQ_LEN, vocab or VOCAB)
-    found = found if vocab is None else replace(found, vocab=vocab)
-    shape = found.trained()
-    return Model(found, registry.get("model", "transformer") if shape else None, shape)
+        return model_of_size(family, params, seq_len or _SEQ_LEN, vocab or VOCAB)
+    arch = arch if vocab is None else replace(arch, vocab=vocab)
+    shape = arch.trained()
+    return SimulatedModel(arch, registry.get("model", "transformer") if shape else None, shape)
 
 
-def compile_it(model: Model, step: Step) -> Compiled:
-    """The real train step of scalax through the TPU's own compiler.
+def compile_simulated(model: SimulatedModel, step: Step) -> CompiledStep:
+    """Compiles scalax's own train step with the TPU's compiler.
 
     Args:
-        model: What is trained.
-        step: How, as it was simulated.
+        model: The model.
+        step: The simulated step: its slice, mesh, batch and precision.
 
     Raises:
-        ScalaxError: The compiler is not there, or scalax cannot train this on those chips.
+        ScalaxError: The compiler is not installed, or scalax cannot train this model there.
     """
     if model.family is None:
         raise ScalaxError(
-            "this architecture is simulated only; scalax trains decoders with rotary positions, "
-            "two norms a block, no biases and no experts",
+            "this architecture is simulated only: scalax trains decoders with rotary positions, "
+            "two norms per block, no biases and no experts",
             where="--compile",
             fix="leave out --compile, or describe the model with --params or --config",
         )
     if step.slice.chip.compile_name is None:
         raise ScalaxError(
-            f"only the TPU's compiler works without the device, not that of {step.slice.kind}",
+            f"only the TPU's compiler works without the device; {step.slice.kind} is not a TPU",
             where="--compile",
-            fix="leave out --compile, or name a TPU",
+            fix="leave out --compile, or choose a TPU",
         )
     if step.precision not in ("bf16", "f32"):
         raise ScalaxError(
-            f"scalax trains in bf16 and f32, not in {step.precision}",
+            f"expected bf16 or f32 (the precisions scalax trains in), got {step.precision}",
             where="--compile",
             fix="leave out --compile, or write --precision bf16",
         )
@@ -101,7 +102,7 @@ def compile_it(model: Model, step: Step) -> Compiled:
     return compile_step(
         model.family,
         model.shape,
-        tokens_of(model.architecture.vocab, model.architecture.seq_len),
+        token_data(model.architecture.vocab, model.architecture.seq_len),
         devices=tpu_devices(step.slice.topology, step.slice.slices),
         mesh=step.layout.to_json(),
         batch=step.batch,
@@ -110,55 +111,50 @@ def compile_it(model: Model, step: Step) -> Compiled:
     )
 
 
-def answer(step: Step, compiled: Compiled | None) -> dict[str, Any]:
-    """The JSON of an answer; where the compiler was asked, ``fits`` is what it says."""
-    found = step.to_json()
+def step_json(step: Step, compiled: CompiledStep | None) -> dict[str, Any]:
+    """Returns the JSON of a step. ``fits`` is the compiler's verdict if it was asked."""
     if compiled is None:
-        return found
+        return step.to_json()
     return {
-        **found,
+        **step.to_json(),
         "fits": compiled.fits,
         "compiled_bytes_per_device": compiled.bytes_per_device,
         "compiled_over_by": compiled.over,
     }
 
 
-def lines(step: Step, compiled: Compiled | None) -> list[str]:
-    """An answer for a person to read."""
+def format_step(step: Step, compiled: CompiledStep | None) -> list[str]:
+    """Returns the lines that describe a step to a reader."""
     size, total = step.bytes, step.seconds
     limit = step.slice.memory_limit
     price = step.usd_per_billion_tokens
     unit = "device" if step.slice.chip.cores == 2 else "chip"
-    told = [
+    lines = [
         f"model         {step.architecture.counts().params:.4g} parameters, "
         f"sequences of {step.architecture.seq_len}",
         f"chips         {step.slice.name}: {step.slice.chips} x {step.slice.chip.title}",
-        f"mesh          {step.layout}, {step.batch} sequences = {step.tokens:,} tokens a step, "
+        f"mesh          {step.layout}, {step.batch} sequences = {step.tokens:,} tokens per step, "
         f"{step.precision}, recompute {step.recompute}",
         f"step          {total:.4g} s: compute {step.compute / total:.0%}, memory "
         f"{step.memory / total:.0%}, network {step.network / total:.0%} "
-        f"({step.hidden:.3g} s more are hidden); bound by {step.bound}",
+        f"({step.hidden:.3g} s more hidden); bound by {step.bound}",
         f"speed         {step.tokens_per_second_per_chip:,.0f} tokens/s/chip, "
         f"utilisation {step.utilisation:.1%}",
-        f"memory        {_gib(size.total)} of {_gib(limit)} GiB a {unit}: parameters "
+        f"memory        {_gib(size.total)} of {_gib(limit)} GiB per {unit}: parameters "
         f"{_gib(size.parameters)}, optimizer {_gib(size.optimizer)}, gradients "
         f"{_gib(size.gradients)}, activations {_gib(size.activations)}",
     ]
     if compiled is not None:
-        told.append(f"compiled      {_gib(compiled.bytes_per_device)} GiB, says the TPU's compiler")
+        lines.append(f"compiled      {_gib(compiled.bytes_per_device)} GiB by the TPU's compiler")
     fits = step.fits if compiled is None else compiled.fits
     over = size.total - limit if compiled is None else compiled.over
-    close = f"no, or barely: counts are good to {MARGIN - 1:.0%}"
-    told.append(
+    close = f"uncertain: within the error of the count, {MARGIN - 1:.0%}"
+    lines.append(
         f"fits          {'yes' if fits else f'no, by {_gib(over)} GiB' if over > 0 else close}"
     )
     if price is not None:
-        told.append(f"price         ${price:,.2f} a billion tokens at list price")
-    return told
-
-
-def _ways(*given: Any) -> list[tuple[str, Any]]:
-    return list(zip(("--params", "--config", "--preset"), given, strict=True))
+        lines.append(f"price         ${price:,.2f} per billion tokens at list price")
+    return lines
 
 
 def _gib(size: float) -> str:

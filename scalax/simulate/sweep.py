@@ -17,8 +17,7 @@ import numpy as np
 from scalax.errors import ScalaxError
 from scalax.fit.form_error import TRUNK_SHARE, trunk_numbers
 from scalax.laws.base import ComputeRule
-from scalax.predict.fit_result import Fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.protocol import ScalingLaw
 from scalax.runs.table import Runs
 
 Truth = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -159,9 +158,7 @@ def isoflops(
     return params.ravel(), np.asarray(tokens).ravel()
 
 
-def usual_design(
-    law: Fit | PublishedLaw, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def usual_design(law: ScalingLaw, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Five isoFLOPs of seven sizes, half a decade apart, off the law's best size as in practice.
 
     The centres are off by a factor whose logarithm has deviation 0.4, and wander with the budget.
@@ -170,7 +167,7 @@ def usual_design(
     Returns:
         params and tokens, [35].
     """
-    fit = law.demand_loss() if isinstance(law, PublishedLaw) else law
+    fit = law.require_loss()
     greatest = fit.ranges.get("flops", [0, _FIRST * _APART ** (_BUDGETS - 1)])[1]
     budgets = greatest / _APART ** np.arange(_BUDGETS - 1, -1, -1)
     best = np.asarray([law.allocate(float(budget)).params for budget in budgets])
@@ -180,7 +177,7 @@ def usual_design(
 
 
 def synthetic_runs(
-    law: Fit | PublishedLaw,
+    law: ScalingLaw,
     troubles: Troubles | None = None,
     *,
     design: str | Path | None = None,
@@ -201,7 +198,7 @@ def synthetic_runs(
         ScalaxError: The law has no loss of params and tokens, or the design is wrong.
     """
     troubles = troubles or Troubles()
-    fit = law.demand_loss() if isinstance(law, PublishedLaw) else law
+    fit = law.require_loss()
     rng = np.random.default_rng(seed)
     rows = _designed(design) if design is not None else _usual_rows(law, seed, rng)
     columns = {
@@ -222,7 +219,7 @@ def synthetic_runs(
 
 
 def synthetic_table(
-    law: Fit | PublishedLaw,
+    law: ScalingLaw,
     troubles: Troubles | None = None,
     *,
     design: str | Path | None = None,
@@ -231,7 +228,7 @@ def synthetic_table(
     """The same as a table, ready to fit; arguments as `synthetic_runs`.
 
     Example:
-        >>> from scalax.predict.fit_result import published_fit
+        >>> from scalax.predict.published_law import published_fit
         >>> runs = synthetic_table(published_fit("hoffmann2022"), Troubles(noise=0.002))
         >>> len(runs), "trunk" in runs
         (35, True)
@@ -241,9 +238,7 @@ def synthetic_table(
     return Runs.from_columns(columns, source="synthetic runs")
 
 
-def _usual_rows(
-    law: Fit | PublishedLaw, seed: int, rng: np.random.Generator
-) -> list[dict[str, Any]]:
+def _usual_rows(law: ScalingLaw, seed: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     params, tokens = usual_design(law, rng)
     flops = law.compute.flops(params, tokens)
     return [
@@ -265,8 +260,7 @@ def _usual_rows(
 
 def _designed(path: str | Path) -> list[dict[str, Any]]:
     """The rows that an experiment states, before they are measured."""
-    from scalax.sweep.expand import row
     from scalax.sweep.run import prepare
 
     prepared = prepare(path)
-    return [row(run, prepared.plan.data) for run in prepared.plan.runs]
+    return [run.row(prepared.plan.data).to_dict() for run in prepared.plan.runs]

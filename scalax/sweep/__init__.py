@@ -1,1 +1,1 @@
-"""An experiment file to runs, who executes them, the fit, the check, the report."""
+"""Sweeps: an experiment file becomes runs, and their results a table, a fit and a report."""

@@ -1,7 +1,7 @@
 """Measures whether runs of one shape train faster together than one after another.
 
-A step of one run alone is timed, then one of growing ensembles, until a larger one is no faster.
-All of it is thrown away: nothing here trains a run or decides for a sweep that goes on.
+The autotuner times a step of a single run, then of growing ensembles, until a larger ensemble is
+no faster. The trained states are discarded. A sweep that continues is never measured again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -17,62 +17,65 @@ import numpy as np
 from scalax.data.base import OpenDataset
 from scalax.data.pipeline import train_batches
 from scalax.distributed.hosts import Hosts
-from scalax.sweep.execution_plan import Choice, Ensembles
-from scalax.sweep.expand import Group
+from scalax.sweep.execution_plan import EnsembleSize
+from scalax.sweep.plan import Group
+from scalax.sweep.programs import Programs
 from scalax.train.program import Program
 from scalax.train.schedule import schedule_values
 from scalax.train.settings import TrainSpec
 
 SECONDS = 0.2
-TURNS = 3
-"""Time that a speed is taken from, and how often: the best counts, others may be at work here."""
-WORTH = 10
-"""A trial is made where training apart takes this many times as long as compiling once."""
+"""Seconds of training that one timing takes."""
+REPEATS = 3
+"""Timings of each ensemble size; the fastest counts, since other processes may be running."""
+WORTHWHILE = 10
+"""Measures only if training one by one takes this many times as long as compiling once."""
 LEAST_GAIN = 1.05
-"""An ensemble less than so many times as fast as its runs apart is not worth its memory."""
+"""An ensemble that is less than this many times as fast is not worth its memory."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What it takes to try.
+class Autotuner:
+    """Chooses how many runs train together.
 
     Attributes:
-        asked: ``train.ensemble``.
-        program: The program for a spec and a number of members; the executor's, so that what was
-            compiled here serves the training.
-        data: Where batches come from.
-        hosts: The processes that train together; the first one's clock decides.
-        say: Told each choice in a line.
+        requested: ``train.ensemble``.
+        programs: Compiled programs, which training uses again.
+        data: The dataset that batches come from.
+        hosts: The processes that train together; the clock of process 0 decides.
+        note: Receives each choice as a line of text.
     """
 
-    asked: Ensembles
-    program: Callable[[TrainSpec, int | None], Program]
+    requested: Literal["auto", "never"] | int
+    programs: Programs
     data: OpenDataset
     hosts: Hosts
-    say: Callable[[str], None]
+    note: Callable[[str], None]
 
-    def choose(self, groups: Sequence[Group]) -> Choice:
-        """How many of some groups, alike but for seed and learning rate, train together."""
-        spec = groups[0].runs[0].spec
-        if self.asked == "never":
-            return Choice(1, 'train.ensemble = "never"', {})
+    def choose(self, groups: Sequence[Group]) -> EnsembleSize:
+        """Chooses how many groups train together; they differ in seed and learning rate only."""
+        spec = groups[0].spec
+        if self.requested == "never":
+            return EnsembleSize(1, 'train.ensemble = "never"', {})
         if spec.mesh != "auto":
-            return Choice(1, "train.mesh is given, and an ensemble has its own", {})
-        if self.asked != "auto":
-            return Choice(min(self.asked, len(groups)), f"train.ensemble = {self.asked}", {})
-        choice = self._tried(spec, groups)
-        self.say(f"{len(groups)} x {groups[0].name}: {choice.why}")
+            return EnsembleSize(1, "train.mesh is given, and an ensemble has its own", {})
+        if self.requested != "auto":
+            size = min(self.requested, len(groups))
+            return EnsembleSize(size, f"train.ensemble = {self.requested}", {})
+        choice = self._measure(spec, groups)
+        self.note(f"{len(groups)} x {groups[0].name}: {choice.reason}")
         return choice
 
-    def _tried(self, spec: TrainSpec, groups: Sequence[Group]) -> Choice:
+    def _measure(self, spec: TrainSpec, groups: Sequence[Group]) -> EnsembleSize:
         per_step = groups[0].runs[0].flops / spec.steps
         steps = sum(run.flops_spent for group in groups for run in group.runs) / per_step
-        compiling, seconds = self._time(spec, None)
-        if steps * seconds < WORTH * compiling:
-            why = f"{steps * seconds:.3g} s of training alone: too little to measure for"
-            return Choice(1, why, {})
+        compile_seconds, seconds = self._time(spec, None)
+        if steps * seconds < WORTHWHILE * compile_seconds:
+            reason = f"{steps * seconds:.3g} s of training one by one: too little to measure for"
+            return EnsembleSize(1, reason, {})
         speeds = {1: spec.units_per_step / seconds}
-        for size in _sizes(len(groups), self.program(spec, len(groups))):
+        devices = self.programs.get(spec, len(groups)).mesh.devices.size
+        for size in _sizes(len(groups), devices):
             try:
                 _, seconds = self._time(spec, size)
             except jax.errors.JaxRuntimeError as error:
@@ -85,24 +88,22 @@ class Trial:
         best = max(speeds, key=lambda size: speeds[size])
         gain = speeds[best] / speeds[1]
         if gain < LEAST_GAIN:
-            return Choice(1, "each alone is as fast as any ensemble tried, measured", speeds)
-        return Choice(best, f"{best} together are {gain:.2f}x as fast as each alone", speeds)
+            return EnsembleSize(1, "one by one is as fast as any ensemble measured", speeds)
+        return EnsembleSize(best, f"{best} together are {gain:.2f}x as fast as one by one", speeds)
 
-    def _time(self, spec: TrainSpec, members: int | None) -> tuple[float, float]:
-        """Seconds of the first step, which compiles, and of each later one."""
-        program = self.program(spec, members)
-        step = _Stepper(program, spec, self.data)
-        first = step.seconds(1)
-        count = self.hosts.agree(max(2, round(SECONDS / max(step.seconds(2) / 2, 1e-6))))
-        each = min(step.seconds(count) for _ in range(TURNS)) / count
-        found: list[float] = self.hosts.agree([first, each])
-        return found[0], found[1]
+    def _time(self, spec: TrainSpec, ensemble: int | None) -> tuple[float, float]:
+        """Returns the seconds of the first step, which compiles, and of each later step."""
+        steps = _Stepper(self.programs.get(spec, ensemble), spec, self.data)
+        first = steps.seconds(1)
+        count = self.hosts.broadcast(max(2, round(SECONDS / max(steps.seconds(2) / 2, 1e-6))))
+        later = min(steps.seconds(count) for _ in range(REPEATS)) / count
+        agreed: list[float] = self.hosts.broadcast([first, later])
+        return agreed[0], agreed[1]
 
 
-def _sizes(most: int, program: Program) -> list[int]:
-    """Sizes to try: each device has as many members, twice as many from size to size."""
-    across = program.mesh.devices.size
-    sizes = [across * 2**k for k in range(most.bit_length())]
+def _sizes(most: int, devices: int) -> list[int]:
+    """Returns the ensemble sizes to try: as many members on each device, doubled each time."""
+    sizes = [devices * 2**k for k in range(most.bit_length())]
     return sorted({size for size in [*sizes, most] if 1 < size <= most})
 
 
@@ -110,25 +111,24 @@ class _Stepper:
     """Trains a fresh state on one batch again and again."""
 
     def __init__(self, program: Program, spec: TrainSpec, data: OpenDataset) -> None:
-        batch, members = spec.recipe.batch, program.members
-        read = next(
-            train_batches(data.source("train"), batch=batch, seed=0, start=0, rows=program.rows)
-        )
+        rows, members = program.rows, program.members
+        source = data.source("train")
+        batch = next(train_batches(source, batch=spec.recipe.batch, seed=0, start=0, rows=rows))
         schedule = schedule_values(spec)
         seeds: Any = spec.seed
         if members is not None:
-            here = len(program.members_here)
-            read = {name: np.stack([values] * here) for name, values in read.items()}
+            local = len(program.members_here)
+            batch = {name: np.stack([values] * local) for name, values in batch.items()}
             schedule = {name: np.stack([value] * members) for name, value in schedule.items()}
             seeds = [spec.seed] * members
-        self._program, self._batch, self._schedule = program, read, schedule
+        self._program, self._batch, self._schedule = program, batch, schedule
         self._state = program.init(seeds)
 
     def seconds(self, steps: int) -> float:
-        """The time of some steps."""
+        """Returns the seconds that some steps take."""
         began = time.monotonic()
         for _ in range(steps):
             placed = self._program.place(self._batch)
-            self._state, told = self._program.step(self._state, placed, self._schedule)
-        jax.block_until_ready((self._state, told))
+            self._state, metrics = self._program.step(self._state, placed, self._schedule)
+        jax.block_until_ready((self._state, metrics))
         return time.monotonic() - began

@@ -1,4 +1,4 @@
-"""The experiment file: its schema, how it is read, overridden and written back as resolved."""
+"""The experiment file: its sections, how it is read, and how it is written with all defaults."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scalax.errors import ScalaxError
 from scalax.files import read_bytes
+from scalax.fit.settings import FitSettings
 from scalax.models.compute import Recompute
 from scalax.schema import Settings, parse
+from scalax.sweep.overrides import apply_override
 from scalax.sweep.recipe import Positive, RecipeSection
 
 Positives = Annotated[list[Positive], Field(min_length=1)]
@@ -23,30 +25,33 @@ Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
 class _Open(BaseModel):
-    """A section whose other keys belong to a plugin, which checks them itself."""
+    """A section with keys of a plugin, which checks them itself."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The plugin's keys."""
+        """Returns the plugin's keys."""
         return dict(self.model_extra or {})
 
 
 class Data(_Open):
-    """``[data]``: the dataset's name, and its own keys."""
+    """``[data]``: the name of the dataset, and the keys of that dataset."""
 
     dataset: str
 
 
 class Model(_Open):
-    """``[model]``: the family's name, and its own keys."""
+    """``[model]``: the name of the model family, and the keys of that family."""
 
     family: str
 
 
 class Grid(Settings):
-    """``[sweep]`` of every size with every token count; ``auto``: the size that [model] fixes."""
+    """``[sweep]`` with ``kind = "grid"``: every size with every token count.
+
+    ``params = "auto"`` uses the size of the shape that ``[model]`` gives.
+    """
 
     kind: Literal["grid"]
     params: Positives | Auto
@@ -55,7 +60,7 @@ class Grid(Settings):
 
 
 class IsoFlop(Settings):
-    """``[sweep]`` of sizes at fixed budgets."""
+    """``[sweep]`` with ``kind = "isoflop"``: several sizes at each compute budget."""
 
     kind: Literal["isoflop"]
     flops: Positives
@@ -70,8 +75,11 @@ class IsoFlop(Settings):
 
 
 class ListedRun(Settings):
-    """One run of a list, with keys of [model] and [train] of its own; ``auto``: the size that
-    [model] fixes. Runs of one size that name the same trunk branch from it, and share its cost."""
+    """One run of a list; its keys of ``[model]`` and ``[train]`` override those sections.
+
+    ``params = "auto"`` uses the size of the shape that ``[model]`` gives. Runs of one size that
+    name the same trunk branch from it and share its cost.
+    """
 
     params: Positive | Auto = "auto"
     tokens: Positive
@@ -87,7 +95,7 @@ class ListedRun(Settings):
 
 
 class Listed(Settings):
-    """``[sweep]`` of given runs."""
+    """``[sweep]`` with ``kind = "list"``: the given runs."""
 
     kind: Literal["list"]
     runs: Annotated[list[ListedRun], Field(min_length=1)]
@@ -99,14 +107,13 @@ class Listed(Settings):
         for run in self.runs:
             if run.trunk is not None:
                 other = first.setdefault(run.trunk, run)
-                mine, its = ((r.params, r.model, r.train) for r in (run, other))
-                if mine != its:
+                if (run.params, run.model, run.train) != (other.params, other.model, other.train):
                     raise ValueError(f"the same params, model and train in each run of {run.trunk}")
         return self
 
 
 class Train(Settings):
-    """``[train]``: how each run is trained; ``auto`` leaves it to the family's recipe."""
+    """``[train]``: how each run is trained; ``auto`` uses the family's recipe."""
 
     schedule: Literal["wsd", "cosine", "constant"] = "wsd"
     batch: Annotated[int, Field(ge=1)] | Auto = "auto"
@@ -139,35 +146,25 @@ class Train(Settings):
         return mesh
 
     @model_validator(mode="after")
-    def _mesh_of_an_ensemble(self) -> Train:
+    def _no_mesh_with_ensemble(self) -> Train:
         if isinstance(self.ensemble, int) and self.mesh != "auto":
             raise ValueError('mesh = "auto" with ensemble: its runs are divided over the devices')
         return self
 
 
-OF_A_SWEEP = ("checkpoint_seconds", "writers", "keep_checkpoints", "hang_seconds", "ensemble")
-"""Keys of [train] that all runs of a sweep share; the others may differ by run."""
-
-
-class FitSection(Settings):
-    """``[fit]``: the law and how it is fitted."""
-
-    law: str = "chinchilla"
-    metric: str = "loss"
-    weights: Literal["flat", "compute", "flops"] = "flat"
-    delta: Positive = 1e-3
-    bootstrap: Annotated[int, Field(ge=0)] = 1000
+SHARED_SETTINGS = ("checkpoint_seconds", "writers", "keep_checkpoints", "hang_seconds", "ensemble")
+"""Keys of ``[train]`` that all runs of a sweep share; other keys may differ between runs."""
 
 
 class Check(Settings):
-    """``[check]``: larger runs, trained after the fit, to test its forecast."""
+    """``[check]``: larger runs that are trained after the fit to test its forecast."""
 
     params: Positive | Positives
     tokens: Positive | Positives
 
     @property
     def points(self) -> list[tuple[float, float]]:
-        """Params and tokens of each."""
+        """Returns params and tokens of each run."""
         params = self.params if isinstance(self.params, list) else [self.params]
         tokens = self.tokens if isinstance(self.tokens, list) else [self.tokens]
         return list(zip(params, tokens, strict=True))
@@ -191,7 +188,7 @@ class Experiment(Settings):
     sweep: Annotated[Grid | IsoFlop | Listed, Field(discriminator="kind")]
     recipe: RecipeSection = RecipeSection()
     train: Train = Train()
-    fit: FitSection = FitSection()
+    fit: FitSettings = FitSettings()
     check: Check | None = None
 
     @model_validator(mode="after")
@@ -203,7 +200,7 @@ class Experiment(Settings):
         return self
 
     def to_toml(self) -> str:
-        """The file as resolved, defaults written out."""
+        """Returns the experiment as TOML, with all defaults."""
         import tomlkit
 
         return tomlkit.dumps(self.model_dump(exclude_none=True))
@@ -214,11 +211,11 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
 
     Args:
         path: The TOML file.
-        overrides: ``section.key=value`` each, the value in TOML.
+        overrides: Settings to change, each as ``section.key=value`` with the value in TOML.
 
     Raises:
-        ScalaxError: The file is missing or no TOML, a key is unknown or missing, a value is
-            wrong; names the file and key.
+        ScalaxError: The file is missing or not TOML, a key is unknown or missing, or a value is
+            wrong; the error names the file and the key.
     """
     try:
         values = tomllib.loads(read_bytes(path).decode())
@@ -232,50 +229,13 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         raise ScalaxError(f"not a TOML file: {error}", where=str(path)) from None
     values.setdefault("name", Path(path).stem)
     for override in overrides:
-        _override(values, override)
-    _one_of_each(values, str(path))
+        apply_override(values, override)
+    _check_kind(values, str(path))
     return parse(Experiment, values, where=str(path))
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    path = _key_path(key)
-    if not equals or not path:
-        raise ScalaxError(
-            f"expected section.key=value, got {override!r}",
-            where="--set",
-            fix="write --set sweep.params=[20000,40000]",
-        )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        raise ScalaxError(
-            f"expected a TOML value, got {text!r}",
-            where=f"--set {key}",
-            fix=f"write --set '{key}=\"{text}\"' for text",
-        ) from None
-    for part in path[:-1]:
-        values = values.setdefault(part, {})
-        if not isinstance(values, dict):
-            raise ScalaxError(f"{part} is not a section", where=f"--set {key}")
-    values[path[-1]] = value
-
-
-def _key_path(key: str) -> list[str]:
-    """The parts of a dotted TOML key, quoted ones whole; none where it is no key."""
-    try:
-        found: Any = tomllib.loads(f"{key} = true")
-    except tomllib.TOMLDecodeError:
-        return []
-    path = []
-    while isinstance(found, dict) and len(found) == 1:
-        ((part, found),) = found.items()
-        path.append(part)
-    return path if found is True else []
-
-
-def _one_of_each(values: Mapping[str, Any], where: str) -> None:
-    """Says what a missing kind should be, which a union's own error would not."""
+def _check_kind(values: Mapping[str, Any], where: str) -> None:
+    """Raises an error with the valid kinds if ``sweep.kind`` is missing."""
     sweep = values.get("sweep")
     if isinstance(sweep, Mapping) and "kind" not in sweep:
         raise ScalaxError(

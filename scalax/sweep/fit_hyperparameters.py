@@ -1,44 +1,45 @@
-"""What a sweep over learning rates or batches says of the best ones: its hyperparameters.json."""
+"""Fits the laws of the best learning rate and batch to a sweep that varies them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from scalax.errors import ScalaxError
+from scalax.fit.estimate import rows_of
 from scalax.fit.hyperparameters import Tuning, of_the_best, tune, varied
-from scalax.runs.clean import clean
-from scalax.runs.read import read_runs
-from scalax.sweep.expand import Plan
+from scalax.fit.settings import FitSettings
+from scalax.sweep.plan import Plan
 
-_TUNED = {"learning_rate", "batch", "seed"}
 FILE = "hyperparameters.json"
+_TUNED = {"learning_rate", "batch", "seed"}
+"""Axes that the laws describe or average over; each point's best value of any other is used."""
 
 
-def tune_sweep(
-    folder: Path, plan: Plan, *, metric: str, transfers: bool
+def fit_hyperparameters(
+    folder: Path, plan: Plan, *, settings: FitSettings, transfers: bool
 ) -> tuple[Tuning | None, list[str]]:
-    """Fits the laws of what the sweep varied, and writes them.
+    """Fits the laws of what the sweep varied, and writes hyperparameters.json.
 
     Args:
-        folder: The sweep's, with its runs.csv.
+        folder: The sweep's folder, with its runs.csv.
         plan: Its runs.
-        metric: What is to be least.
-        transfers: Whether the learning rate is carried across sizes by the parametrisation, and
-            so is a law of tokens alone.
+        settings: The ``[fit]`` section: which rows to use, and which metric to minimise.
+        transfers: Whether the parametrisation carries the learning rate across sizes, so that its
+            law depends on tokens only.
 
     Returns:
-        The laws, or None where neither was varied or no law could be had; and notes of why.
+        The laws, or None if neither was varied or no law can be fitted; and notes.
     """
     try:
-        runs = clean(read_runs(folder, metric=metric), metric=metric)
+        runs = rows_of(folder, settings, every_setting=True)
         if not varied(runs):
             return None, []
         axes = {axis for run in plan.fitted for axis in run.axes}
-        kept = runs.notes
-        runs = of_the_best(runs, sorted(axes - _TUNED), metric)
+        earlier = len(runs.notes)
+        runs = of_the_best(runs, sorted(axes - _TUNED), settings.metric)
         rate_of = ("tokens",) if transfers else ("params", "tokens")
-        found = tune(runs, metric, rate_of=rate_of)
-    except ScalaxError as error:  # the runs stand; only the laws could not be had from them
+        tuning = tune(runs, settings.metric, rate_of=rate_of)
+    except ScalaxError as error:  # the runs are still valid
         return None, [f"no law of learning rate or batch: {error}"]
-    found.save(folder / FILE)
-    return found, [*runs.notes[len(kept) :], *found.notes]
+    tuning.save(folder / FILE)
+    return tuning, [*runs.notes[earlier:], *tuning.notes]

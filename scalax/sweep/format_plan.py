@@ -1,4 +1,4 @@
-"""A plan in words, as a table and as JSON: what `scalax run` says before it trains."""
+"""Formats a plan as a summary, as a table and as JSON, before any run is trained."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from scalax.hardware.host import expected_seconds
 from scalax.report.outcome_text import duration
-from scalax.sweep.expand import Plan
+from scalax.sweep.plan import Plan
 
 
 def plan_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
-    """The plan as a table: headers, and a row a run."""
+    """Returns the plan as a table: the headers, and one row for each run."""
     headers = ["run", "params", plan.data.unit, "FLOPs", "steps", "batch", "learning rate"]
     rows = [
         [
@@ -28,24 +28,23 @@ def plan_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
 
 
 def plan_summary(plan: Plan) -> str:
-    """The plan in one line: how much of everything."""
+    """Returns the number of runs, their compute, the expected time and the data in one line."""
     spent = sum(run.flops_spent for run in plan.runs)
-    alone = sum(run.flops for run in plan.runs)
-    saved = f" ({alone:.3g} without shared trunks)" if alone > 1.001 * spent else ""
+    separate = sum(run.flops for run in plan.runs)
+    saved = f" ({separate:.3g} without shared trunks)" if separate > 1.001 * spent else ""
     seconds = _seconds(plan)
-    took = (
+    time = (
         f"about {duration(seconds)} of training on this machine" if seconds else "time unknown here"
     )
-    checks = sum(len(group.runs) for group in plan.checks)
     return (
-        f"{len(plan.fitted)} runs and {checks} to check, {spent:.3g} FLOPs{saved}, {took}; "
-        f"data {plan.data.name}, {plan.data.train_examples * plan.data.units_per_example:,} "
-        f"distinct {plan.data.unit}"
+        f"{len(plan.fitted)} runs and {len(plan.check_runs)} to check, "
+        f"{spent:.3g} FLOPs{saved}, {time}; data {plan.data.name}, "
+        f"{plan.data.train_examples * plan.data.units_per_example:,} distinct {plan.data.unit}"
     )
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON values."""
+    """Returns the plan as ``scalax run --dry-run --json`` prints it."""
     spent = sum(run.flops_spent for run in plan.runs)
     return {
         "runs": [
@@ -56,7 +55,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "tokens": run.spec.units,
                 "flops": run.flops,
                 "flops_spent": run.flops_spent,
-                "trunk": run.trunk,
+                "trunk": run.trunk_name,
                 "steps": run.spec.steps,
             }
             for run in plan.runs

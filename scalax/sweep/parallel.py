@@ -1,8 +1,8 @@
-"""Trains the units of a schedule on the devices of this process, as many at once as fit.
+"""Trains the groups of an execution plan on this process's devices, as many at once as fit.
 
-A unit that uses more than half of the devices trains by itself, in the calling thread; smaller ones
-train side by side, each in a thread and on devices of its own, so that none stands idle. Where
-other machines take units of the same sweep, a claim decides who trains what.
+A group that uses more than half of the devices trains by itself, in the calling thread. Smaller
+groups train at the same time, each in a thread and on devices of its own, so that no device is
+idle. Where several jobs share a sweep, a claim decides which job trains a group.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import jax
 
 from scalax.distributed.stopping import Stopped
 from scalax.sweep.execute import Executor
-from scalax.sweep.execution_plan import Unit
+from scalax.sweep.plan import Group
+from scalax.sweep.programs import choose_mesh
 from scalax.train.measure import peak
 
 SECONDS = 1.0
-"""Between looks at what other machines have done."""
+"""Seconds between looks at the results of other jobs."""
 
-Claim = Callable[[Unit], AbstractContextManager[Any] | None]
+Claim = Callable[[Group], AbstractContextManager[Any] | None]
 
 
 class Devices:
-    """Devices lent to units, in blocks of neighbours.
+    """Devices that are lent in blocks of neighbours.
 
     Args:
-        devices: Those of this process, in the order in which neighbours are linked.
+        devices: Devices of this process; neighbours in this order are linked.
 
     Example:
         >>> devices = Devices(["a", "b", "c", "d"])
@@ -42,7 +43,7 @@ class Devices:
         self._all, self._free = list(devices), set(range(len(devices)))
 
     def lend(self, count: int) -> list[Any] | None:
-        """The first free block that begins at a multiple of its length; None where none is."""
+        """Returns the first free block that begins at a multiple of its length, or None."""
         for first in range(0, len(self._all) - count + 1, count):
             block = range(first, first + count)
             if self._free.issuperset(block):
@@ -51,49 +52,56 @@ class Devices:
         return None
 
     def take_back(self, block: Sequence[Any]) -> None:
-        """Makes a block free again."""
+        """Marks a block as free."""
         self._free.update(self._all.index(device) for device in block)
 
+    @property
+    def all_lent(self) -> bool:
+        """Whether no device is free."""
+        return not self._free
 
-def train_all(
-    executor: Executor, units: Sequence[Unit], claim: Claim = lambda unit: nullcontext()
+
+def train_groups(
+    executor: Executor, groups: Sequence[Group], claim: Claim = lambda group: nullcontext()
 ) -> None:
-    """Trains all units, here or, where others claim them, elsewhere.
+    """Trains all groups here, or waits for the jobs that claimed them.
 
     Args:
-        executor: Trains one.
-        units: In any order.
-        claim: Claims a unit until the context it gives is left; None where another has it.
+        executor: Trains one group.
+        groups: The groups, in any order.
+        claim: Claims a group until its context is left; None if another job has it.
 
     Raises:
-        Stopped: Asked to stop; all is saved.
-        ScalaxError: What one of the units raised, once the others have saved and stopped.
+        Stopped: A stop was requested; everything is saved.
+        ScalaxError: The error of a group, once the others have saved and stopped.
     """
-    _Session(executor, units, claim).train()
+    executor.programs.reserve(groups)
+    _Scheduler(executor, groups, claim).train()
 
 
-class _Session:
-    def __init__(self, executor: Executor, units: Sequence[Unit], claim: Claim) -> None:
+class _Scheduler:
+    def __init__(self, executor: Executor, groups: Sequence[Group], claim: Claim) -> None:
         self._executor, self._claim = executor, claim
-        there = jax.local_devices() if executor.hosts.count == 1 else []
-        self._devices, self._half = Devices(there), len(there) // 2
-        self._widths = {unit.name: self._width(unit) for unit in units}
-        # Those that need most devices first, and the longest of them: the last to end are short.
-        self._waiting = sorted(units, key=lambda u: (-self._widths[u.name], -u.flops))
+        self._one_process = executor.context.hosts.count == 1
+        local = jax.local_devices() if self._one_process else []
+        self._devices, self._half = Devices(local), len(local) // 2
+        self._widths = {group.name: self._width(group) for group in groups}
+        # Groups on many devices go first, then the longest, so that the last to end are short.
+        self._waiting = sorted(groups, key=lambda g: (-self._widths[g.name], -g.flops))
         self._running: dict[Future[None], list[Any]] = {}
         self._error: BaseException | None = None
         small = sum(width <= self._half for width in self._widths.values())
-        self._pool = ThreadPoolExecutor(max(1, min(small, len(there))), "unit")
+        self._pool = ThreadPoolExecutor(max(1, min(small, len(local))), "group")
 
     def train(self) -> None:
-        """Starts what fits, waits, and so on."""
+        """Starts the groups that fit, waits for one to end, and repeats."""
         try:
             while self._error is None and (self._waiting or self._running):
-                begun = [self._begin(unit) for unit in list(self._waiting)]
+                progress = self._begin_all()
                 if self._running:
                     self._collect(SECONDS)
-                elif self._waiting and not any(begun):
-                    self._look_again()
+                elif self._waiting and not progress:
+                    self._wait_for_others()
         except BaseException as error:
             self._fail(error)
         while self._running:
@@ -102,45 +110,58 @@ class _Session:
         if self._error is not None:
             raise self._error
 
-    def _width(self, unit: Unit) -> int:
-        """Devices that a unit trains on; more than there are where several processes share it."""
-        if self._executor.hosts.count > 1:
+    def _width(self, group: Group) -> int:
+        """Returns the number of devices that a group trains on; 1 where all processes share it."""
+        if not self._one_process:
             return 1
-        program = self._executor.program(unit.spec, unit.members)
-        peak(jax.local_devices()[0].device_kind, program.mesh.size, unit.spec.precision)
-        return program.mesh.size
+        size: int = choose_mesh(group.spec, group.ensemble).size
+        peak(jax.local_devices()[0].device_kind, size, group.spec.precision)
+        return size
 
-    def _begin(self, unit: Unit) -> bool:
-        """Trains a unit, or begins to; False where it has to wait."""
-        if self._error is not None:
-            return False
-        if self._executor.finished(unit):
-            self._waiting.remove(unit)
+    def _begin_all(self) -> bool:
+        """Begins the groups that fit; returns whether any began or was already finished."""
+        waiting, self._waiting = self._waiting, []
+        progress = False
+        for k, group in enumerate(waiting):
+            if self._error is not None or (self._one_process and self._devices.all_lent):
+                self._waiting += waiting[k:]
+                break
+            if self._begin(group):
+                progress = True
+            else:
+                self._waiting.append(group)
+        return progress
+
+    def _begin(self, group: Group) -> bool:
+        """Trains a group, or starts a thread that does; returns False if it has to wait."""
+        if self._executor.finished(group):
+            self._executor.programs.release(group)
             return True
-        alone = self._executor.hosts.count > 1
-        block = None if alone else self._devices.lend(self._widths[unit.name])
-        if block is None and not alone:
+        block = self._devices.lend(self._widths[group.name]) if self._one_process else None
+        if block is None and self._one_process:
             return False
-        claimed = self._claim(unit)
+        claimed = self._claim(group)
         if claimed is None:
             if block is not None:
                 self._devices.take_back(block)
             return False
-        self._waiting.remove(unit)
         if block is not None and len(block) <= self._half:
-            self._running[self._pool.submit(self._train, unit, block, claimed)] = block
+            self._running[self._pool.submit(self._train, group, block, claimed)] = block
             return True
-        self._train(unit, block, claimed)
+        self._train(group, block, claimed)
         if block is not None:
             self._devices.take_back(block)
         return True
 
-    def _train(self, unit: Unit, block: list[Any] | None, claimed: Any) -> None:
+    def _train(
+        self, group: Group, block: list[Any] | None, claimed: AbstractContextManager[Any]
+    ) -> None:
         with claimed:
-            self._executor.execute(unit, block)
+            self._executor.execute(group, block)
+        self._executor.programs.release(group)
 
     def _collect(self, seconds: float | None) -> None:
-        """Takes back the devices of units that ended."""
+        """Waits for a group to end, and takes its devices back."""
         for ended in wait(self._running, seconds, FIRST_COMPLETED).done:
             self._devices.take_back(self._running.pop(ended))
             error = ended.exception()
@@ -148,12 +169,13 @@ class _Session:
                 self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Has the other units save and stop; of several errors, one that is no stop is told."""
-        self._executor.halt.set()
+        """Makes the other groups save and stop; an error takes precedence over a `Stopped`."""
+        self._executor.context.failed.set()
         if self._error is None or isinstance(self._error, Stopped):
             self._error = error
 
-    def _look_again(self) -> None:
-        if self._executor.hosts.stop_asked(self._executor.stop()):
+    def _wait_for_others(self) -> None:
+        context = self._executor.context
+        if context.hosts.stop_requested(context.stop()):
             raise Stopped
         time.sleep(SECONDS)

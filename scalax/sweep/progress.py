@@ -1,6 +1,6 @@
-"""How a sweep goes, told to a person: two bars on a terminal, a line a run elsewhere, or nothing.
+"""Shows the progress of a sweep: two bars on a terminal, a line a run in a log, or nothing.
 
-Everything goes to standard error. It reads the clock, and nothing it shows is ever stored.
+All output goes to standard error. Nothing that is shown here is stored.
 """
 
 from __future__ import annotations
@@ -8,61 +8,63 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from scalax.sweep.expand import Plan, RunPlan
+from scalax.report.outcome import Outcome
+from scalax.runs.schema import RunResult
 from scalax.sweep.format_plan import plan_summary
+from scalax.sweep.plan import Plan, Run
 
 
 class Reporter(Protocol):
-    """Who is told how a sweep goes: its beginning, its runs, from any thread, and its end."""
+    """Receives the progress of a sweep; runs report from any thread."""
 
     def start(self, plan: Plan) -> None:
-        """The sweep begins, or goes on."""
+        """Called when the sweep begins or continues."""
 
     def note(self, text: str) -> None:
-        """Something was decided."""
+        """Called with a decision or a message for the user."""
 
     def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
-        """A run, a trunk or an ensemble starts or goes on."""
+        """Called when a run, a trunk or an ensemble begins or continues."""
 
     def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
-        """Some steps were done."""
+        """Called after some steps."""
 
-    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
-        """A run ended."""
+    def end(self, run: Run, result: RunResult) -> None:
+        """Called when a run has ended."""
 
-    def finish(self, outcome: dict[str, Any]) -> None:
-        """The sweep ended."""
+    def finish(self, outcome: Outcome) -> None:
+        """Called when the sweep has ended."""
 
 
 class Quiet:
-    """Says nothing."""
+    """Shows nothing."""
 
     def start(self, plan: Plan) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
-        """Nothing."""
+        """Does nothing."""
 
-    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
-        """Nothing."""
+    def end(self, run: Run, result: RunResult) -> None:
+        """Does nothing."""
 
-    def finish(self, outcome: dict[str, Any]) -> None:
-        """Nothing."""
+    def finish(self, outcome: Outcome) -> None:
+        """Does nothing."""
 
 
 class Lines(Quiet):
-    """A line for each run that ends: for logs."""
+    """Prints a line for each run that ends; for logs."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -71,28 +73,28 @@ class Lines(Quiet):
         self._unit = "tokens"
 
     def start(self, plan: Plan) -> None:
-        """Says what there is to do."""
+        """Prints a summary of the plan."""
         self._console.print(plan_summary(plan))
         self._total, self._unit = len(plan.runs), plan.data.unit
 
     def note(self, text: str) -> None:
-        """Says it."""
+        """Prints the text."""
         self._console.print(text)
 
-    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
-        """Says what the run measured."""
+    def end(self, run: Run, result: RunResult) -> None:
+        """Prints the result of the run."""
         self._ended += 1
-        loss = result["metrics"].get("loss")
-        told = f"loss {loss:.4f}" if loss is not None else f"diverged: {result['why']}"
+        loss = result.metrics.get("loss")
+        text = f"loss {loss:.4f}" if loss is not None else f"diverged: {result.reason}"
         seconds = time.monotonic() - self._began
         self._console.print(
             f"{seconds:7.1f} s  {self._ended}/{self._total}  {run.name}: "
-            f"{run.counts.params:,} params, {run.spec.units:,} {self._unit}, {told}"
+            f"{run.counts.params:,} params, {run.spec.units:,} {self._unit}, {text}"
         )
 
 
 class Bars(Lines):
-    """The sweep's bar, by its compute, and one for each run under way: speed, loss, time left."""
+    """Shows a bar for the sweep, by compute, and one for each run: speed, loss and time left."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class Bars(Lines):
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[text]}"),
         )
         self._bars = Progress(*columns, console=self._console, transient=True)
         self._sweep = TaskID(0)
@@ -111,7 +113,7 @@ class Bars(Lines):
         """Draws the sweep's bar."""
         super().start(plan)
         total = sum(run.flops_spent for run in plan.runs)
-        self._sweep = self._bars.add_task("sweep", total=total, said="")
+        self._sweep = self._bars.add_task("sweep", total=total, text="")
         self._bars.start()
 
     def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
@@ -119,28 +121,28 @@ class Bars(Lines):
         thread = threading.get_ident()
         for other in [n for n, bar in self._runs.items() if bar.thread == thread]:
             self._bars.remove_task(self._runs.pop(other).task)
-        task = self._bars.add_task(name, total=steps, completed=done, said="")
+        task = self._bars.add_task(name, total=steps, completed=done, text="")
         self._runs[name] = _Bar(task, thread, flops_per_step, done)
 
     def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
-        """Moves both bars."""
+        """Advances both bars."""
         bar = self._runs[name]
-        said = f"{units_per_second:,.0f} {self._unit}/s  loss {loss:.3f}"
-        self._bars.update(bar.task, completed=step, said=said)
+        text = f"{units_per_second:,.0f} {self._unit}/s  loss {loss:.3f}"
+        self._bars.update(bar.task, completed=step, text=text)
         self._bars.advance(self._sweep, (step - bar.step) * bar.flops_per_step)
         bar.step = step
 
-    def end(self, run: RunPlan, result: dict[str, Any]) -> None:
-        """Says what the run measured, above the bars."""
+    def end(self, run: Run, result: RunResult) -> None:
+        """Prints the result of the run above the bars."""
         super().end(run, result)
-        self._bars.update(self._sweep, said=f"{self._ended} of {self._total} runs")
+        self._bars.update(self._sweep, text=f"{self._ended} of {self._total} runs")
 
-    def finish(self, outcome: dict[str, Any]) -> None:
-        """Takes the bars away."""
+    def finish(self, outcome: Outcome) -> None:
+        """Removes the bars."""
         self.close()
 
     def close(self) -> None:
-        """Gives the terminal back."""
+        """Restores the terminal."""
         self._bars.stop()
 
 

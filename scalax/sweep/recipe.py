@@ -1,6 +1,6 @@
-"""``[recipe]``: an experiment's own laws of batch, learning rate, decay and warm-up.
+"""``[recipe]``: an experiment's own laws of batch, learning rate, weight decay and warm-up.
 
-They stand in place of the family's recipe; what [train] fixes stands above both. It plans no run.
+These laws replace the family's recipe. Values in ``[train]`` take precedence over both.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ class PowerLaw(Settings):
 
     @property
     def product(self) -> PowerProduct:
-        """The law itself."""
+        """The section as a law."""
         return PowerProduct(**self.model_dump())
 
 
 class RecipeSection(Settings):
-    """``[recipe]``: laws in params N, tokens D and flops C, each in place of the family's.
+    """``[recipe]``: laws in params N, tokens D and flops C that replace the family's recipe.
 
     Attributes:
-        law: Of learning rate and batch: a published one by name, or a JSON file, such as the
-            hyperparameters.json that a sweep over both leaves.
-        learning_rate: Of the peak.
-        batch_tokens: Of the batch, in tokens, rounded to a power of two of examples.
-        weight_decay: Of the decoupled weight decay.
-        beta2_tokens: Half-life of Adam's second moment, in tokens, whatever the batch is.
-        warmup_tokens: Length of the warm-up, in tokens.
+        law: Laws of learning rate and batch: the name of a published one, or a JSON file, such as
+            the hyperparameters.json of a sweep over both.
+        learning_rate: Law of the peak learning rate.
+        batch_tokens: Law of the batch size in tokens; the batch is rounded to a power of two of
+            examples.
+        weight_decay: Law of the decoupled weight decay.
+        beta2_tokens: Law of the half-life of Adam's second moment, in tokens.
+        warmup_tokens: Law of the length of the warm-up, in tokens.
     """
 
     law: str | None = None
@@ -60,22 +61,22 @@ class RecipeSection(Settings):
 
     @property
     def laws(self) -> dict[str, PowerProduct]:
-        """Those given, by name.
+        """Returns the laws of the section by name.
 
         Raises:
-            ScalaxError: The law named is unknown, or the file is none.
+            ScalaxError: ``law`` is neither a published law nor a file with one.
         """
-        found = read_law(self.law) if self.law else {}
-        given = {name: getattr(self, name) for name in type(self).model_fields if name != "law"}
-        return found | {name: law.product for name, law in given.items() if law is not None}
+        laws = read_law(self.law) if self.law else {}
+        sections = {name: getattr(self, name) for name in type(self).model_fields if name != "law"}
+        return laws | {name: law.product for name, law in sections.items() if law is not None}
 
 
 @dataclass(frozen=True)
-class Chooser:
-    """Chooses what runs are trained with: by [train], else by [recipe], else by the family.
+class RecipeChooser:
+    """Chooses hyperparameters: from [train], else from [recipe], else from the family's recipe.
 
     Attributes:
-        experiment: As read.
+        experiment: The experiment as read.
         family: Its model family.
         data: Its dataset.
     """
@@ -85,60 +86,65 @@ class Chooser:
     data: DataSpec
 
     def recipe(self, shape: Any, units: float) -> Recipe:
-        """The hyperparameters of a shape and an amount of data.
+        """Returns the hyperparameters of a shape and an amount of data.
+
+        Args:
+            shape: The architecture.
+            units: Tokens (or examples) to train on.
 
         Raises:
-            ScalaxError: A law gives what cannot be trained with, or contradicts the shape's
-                parametrisation.
+            ScalaxError: A law's value cannot be trained with, or the law contradicts the
+                parametrisation of the shape.
         """
         train, laws = self.experiment.train, self.experiment.recipe.laws
         given = {name: getattr(train, name) for name in _FIXED if getattr(train, name) != "auto"}
         if train.clip != "auto":
             given["clip"] = None if train.clip == "none" else train.clip
-        at = self._at(shape, units)
-        found: dict[str, Any] = {}
+        point = self._point(shape, units)
+        from_laws: dict[str, Any] = {}
         for name, most in (("learning_rate", 1.0), ("weight_decay", 1e3)):
             if name in laws and name not in given:
-                found[name] = _value(name, laws[name], at, most)
-        each = self.data.units_per_example
+                from_laws[name] = _evaluate(name, laws[name], point, most)
+        per_example = self.data.units_per_example
         if "batch_tokens" in laws and "batch" not in given:
-            found["batch"] = examples_of(_value("batch_tokens", laws["batch_tokens"], at), each)
-        recipe = replace(self.family.recipe(shape, units, self.data), **found | given)
+            tokens = _evaluate("batch_tokens", laws["batch_tokens"], point)
+            from_laws["batch"] = examples_of(tokens, per_example)
+        recipe = replace(self.family.recipe(shape, units, self.data), **from_laws | given)
         if "beta2_tokens" in laws and "beta2" not in given:
-            half_life = _value("beta2_tokens", laws["beta2_tokens"], at, most=1e30)
-            recipe = replace(recipe, beta2=0.5 ** (recipe.batch * each / half_life))
+            half_life = _evaluate("beta2_tokens", laws["beta2_tokens"], point, most=1e30)
+            recipe = replace(recipe, beta2=0.5 ** (recipe.batch * per_example / half_life))
         if self.family.transfers_rate(shape):
-            _one_rate_law(laws.get("learning_rate"), recipe)
+            _check_transfer(laws.get("learning_rate"), recipe)
         return recipe
 
     def warmup_steps(self, recipe: Recipe, shape: Any, longest: float, fewest: int) -> int:
-        """Steps of warm-up.
+        """Returns the steps of warm-up.
 
         Args:
-            recipe: As chosen.
+            recipe: The hyperparameters of the run.
             shape: The architecture.
             longest: Tokens of the longest run that shares the trunk.
-            fewest: Steps of the shortest, which has to hold all of it.
+            fewest: Steps of the shortest run, which must contain the whole warm-up.
 
         Raises:
-            ScalaxError: It does not.
+            ScalaxError: The warm-up is longer than the shortest run.
         """
         law = self.experiment.recipe.laws.get("warmup_tokens")
         if law is None or self.experiment.train.warmup != "auto":
             return round(recipe.warmup * fewest)
-        at = self._at(shape, longest)
-        wanted = _value("warmup_tokens", law, at)
-        steps = round(wanted / (recipe.batch * self.data.units_per_example))
+        point = self._point(shape, longest)
+        tokens = _evaluate("warmup_tokens", law, point)
+        steps = round(tokens / (recipe.batch * self.data.units_per_example))
         if steps >= fewest:
             raise ScalaxError(
-                f"{wanted:,.0f} {self.data.unit} of warm-up are {steps} steps, and the shortest "
-                f"run of {at['params']:,.0f} params has {fewest}",
+                f"{tokens:,.0f} {self.data.unit} of warm-up are {steps} steps, and the shortest "
+                f"run of {point['params']:,.0f} params has {fewest}",
                 where="recipe.warmup_tokens",
                 fix="lower the law, or train for longer",
             )
         return steps
 
-    def _at(self, shape: Any, units: float) -> dict[str, float]:
+    def _point(self, shape: Any, units: float) -> dict[str, float]:
         return {
             "params": float(self.family.counts(shape).params),
             "tokens": units,
@@ -146,26 +152,35 @@ class Chooser:
         }
 
 
-def _value(name: str, law: PowerProduct, at: dict[str, float], most: float | None = None) -> float:
-    """What a law gives, by default of as many tokens as there are at most."""
-    value, most = float(law(**at)), most or at["tokens"]
+def _evaluate(
+    name: str, law: PowerProduct, point: dict[str, float], most: float | None = None
+) -> float:
+    """Evaluates a hyperparameter law and checks that the result is positive and within its bound.
+
+    Args:
+        name: Key of the law in ``[recipe]``.
+        law: The law.
+        point: Params, tokens and flops of the run.
+        most: Largest value allowed; by default the tokens of the run.
+    """
+    value, most = float(law(**point)), most or point["tokens"]
     if not 0 < value <= most:
         raise ScalaxError(
-            f"{law.equation} is {value:.3g} at {at['params']:,.0f} params and "
-            f"{at['tokens']:,.0f} tokens, and cannot be more than {most:g}",
+            f"{law.equation} is {value:.3g} at {point['params']:,.0f} params and "
+            f"{point['tokens']:,.0f} tokens, and cannot be more than {most:g}",
             where=f"recipe.{name}",
-            fix="mend the law",
+            fix="correct the law",
         )
     return value
 
 
-def _one_rate_law(law: PowerProduct | None, recipe: Recipe) -> None:
-    """Refuses what contradicts a parametrisation that carries the learning rate by itself."""
+def _check_transfer(law: PowerProduct | None, recipe: Recipe) -> None:
+    """Rejects settings that contradict a parametrisation that transfers the learning rate."""
     if law is not None and (law.params or law.flops):
         raise ScalaxError(
             f"{law.equation} changes with size, and so does the parametrisation's own scaling",
             where="recipe.learning_rate",
-            fix="give the rate of the base size, of tokens at most",
+            fix="give the rate at the base size; it may depend on tokens",
         )
     if recipe.optimizer != "adamw":
         raise ScalaxError(

@@ -1,7 +1,4 @@
-"""`run`: an experiment file from its first check to its report: checks it, trains, and ends it.
-
-check the file -> hold the folder -> train -> `finish`
-"""
+"""Runs an experiment: checks the file, locks the folder, trains the runs and ends the sweep."""
 
 from __future__ import annotations
 
@@ -21,24 +18,23 @@ from scalax.data.open import open_dataset
 from scalax.distributed.cluster import Cluster
 from scalax.errors import ScalaxError, suggest
 from scalax.files import as_path, flatten, write_text
-from scalax.fit.estimate import FitSettings, demand_finite
+from scalax.fit.estimate import require_finite
 from scalax.laws.base import Law
 from scalax.models.base import ModelFamily
-from scalax.runs.csv_writer import write_runs
-from scalax.sweep.execution_plan import Schedule, read_or_make
-from scalax.sweep.expand import Plan, expand, row
+from scalax.report.outcome import Outcome
+from scalax.sweep.execution_plan import read_or_make
+from scalax.sweep.expand import expand
 from scalax.sweep.experiment import Experiment, read_experiment
-from scalax.sweep.finish import Outcome, finish, rows_so_far
+from scalax.sweep.plan import Plan
 from scalax.sweep.progress import Quiet, Reporter
-from scalax.sweep.work_sharing import Alone, Sharing
+from scalax.sweep.work_sharing import ExclusiveJob, WorkSharing
 from scalax.train.profile import Profile
 from scalax.train.writers import check_writers
 
 if TYPE_CHECKING:
     from scalax.distributed.hosts import Hosts
-    from scalax.sweep.execute import Executor
 
-HOW = tuple(
+RESUMABLE = tuple(
     f"train.{name}"
     for name in (
         "mesh",
@@ -50,15 +46,15 @@ HOW = tuple(
         "writers",
     )
 )
-"""Settings of how a sweep is computed and kept, not of what: it may go on with others."""
+"""Settings that may change when a sweep is resumed: they do not affect its results."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An experiment that was checked whole, and that nothing was done for yet.
+    """An experiment that has been checked and can be run.
 
     Attributes:
-        experiment: As resolved.
+        experiment: The experiment, with defaults filled in.
         family: Its model family.
         data: Its dataset.
         plan: Its runs.
@@ -71,15 +67,18 @@ class Prepared:
 
 
 def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
-    """Checks a whole experiment: the file, the names in it, the data, every shape.
+    """Reads an experiment and checks all of it: names, settings, data and every shape.
+
+    Args:
+        path: The experiment file.
+        overrides: Settings to change, each as ``section.key=value``.
 
     Raises:
-        ScalaxError: Whatever is wrong, before any work.
+        ScalaxError: Anything is wrong with the experiment.
     """
     experiment = read_experiment(path, overrides)
     family: ModelFamily = registry.get("model", experiment.model.family)
     check_writers(experiment.train.writers)
-    FitSettings(law=experiment.fit.law, weights=experiment.fit.weights, delta=experiment.fit.delta)
     name = experiment.data.dataset
     data = open_dataset(name, experiment.data.options)
     plan = expand(experiment, family, data.spec)
@@ -88,26 +87,26 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
 
 
 def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
-    """Demands that what is to be fitted will be in the table, before it is trained for."""
-    asked = experiment.fit
-    if asked.metric not in family.metrics:
+    """Checks, before any training, that the table will have what the law reads."""
+    section = experiment.fit
+    if section.metric not in family.metrics:
         raise ScalaxError(
-            f"{family.name} does not measure {asked.metric!r}",
+            f"{family.name} does not measure {section.metric!r}",
             where="fit.metric",
-            fix=suggest(asked.metric, family.metrics),
+            fix=suggest(section.metric, family.metrics),
         )
-    if asked.law in ("auto", "posterior"):
+    if section.law in ("auto", "posterior"):
         return
-    law: Law = registry.get("law", asked.law)
-    lacking = [name for name in law.columns if name not in row(plan.runs[0], plan.data)]
+    law: Law = registry.get("law", section.law)
+    planned = [run.row(plan.data).to_dict() for run in plan.fitted]
+    lacking = [name for name in law.columns if name not in planned[0]]
     if lacking:
         raise ScalaxError(
             f"law {law.name!r} reads {', '.join(lacking)}, which no run of a sweep measures",
             where="fit.law",
             fix="choose a law of params, tokens or flops",
         )
-    planned = [row(run, plan.data) for run in plan.fitted]
-    demand_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
+    require_finite(law, {n: np.asarray([r[n] for r in planned], float) for n in law.columns})
 
 
 def run_experiment(
@@ -118,22 +117,22 @@ def run_experiment(
     reporter: Reporter | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome | None:
-    """Runs an experiment, or goes on with one.
+    """Runs an experiment, or continues one that was stopped.
 
     Args:
         path: The experiment file.
-        out: Its folder; ``out/NAME`` by default.
-        overrides: ``section.key=value`` each.
-        reporter: Who is told how it goes.
-        stop: Asked at each step whether to save and stop.
+        out: The sweep's folder; ``out/NAME`` by default.
+        overrides: Settings to change, each as ``section.key=value``.
+        reporter: Receives the progress; by default nothing is shown.
+        stop: Returns whether to save and stop; called at each step.
 
     Returns:
-        What it came to; None on every process but the first of a job of several.
+        The outcome; None on all processes but process 0.
 
     Raises:
         ScalaxError: The experiment is wrong, or the folder holds another one.
         JobError: The disk is full.
-        Stopped: ``stop`` said so; the same call goes on.
+        Stopped: ``stop`` returned True; the same call continues.
     """
     prepared = prepare(path, overrides)
     return run_prepared(prepared, out, reporter=reporter or Quiet(), stop=stop)
@@ -150,18 +149,21 @@ def run_prepared(
     compile_cache: str | None = None,
     share_seconds: float | None = None,
 ) -> Outcome | None:
-    """Runs what `prepare` gave; see `run_experiment`.
+    """Runs an experiment that `prepare` has checked.
 
     Args:
         prepared: The experiment.
-        out: Its folder.
-        reporter: Who is told how it goes, on process 0.
-        stop: Asked at each step whether to save and stop.
-        cluster: The processes of this job, where the environment does not name them.
+        out: The sweep's folder; ``out/NAME`` by default.
+        reporter: Receives the progress, on process 0.
+        stop: Returns whether to save and stop; called at each step.
+        cluster: The processes of this job, if the environment does not name them.
         profile: Steps to trace.
-        compile_cache: Where compiled steps are kept, as `keep_compiled` takes it.
-        share_seconds: Where other jobs take runs from the same folder: after how long without a
-            sign of one the others take over its runs. None for a job that has it to itself.
+        compile_cache: Folder of compiled steps; see `keep_compiled`.
+        share_seconds: Seconds after which a silent job's runs are taken over by the other jobs
+            that share the folder. None for a job that has the folder to itself.
+
+    Returns:
+        As `run_experiment`; also None if another job ends the sweep.
 
     Raises:
         ScalaxError: As `run_experiment`; or no run has the steps to trace.
@@ -169,7 +171,7 @@ def run_prepared(
     from scalax.devices import prepare as prepare_devices
 
     prepare_devices()
-    from scalax.distributed.hosts import joined
+    from scalax.distributed.hosts import join_hosts
     from scalax.train.compile_cache import keep_compiled
     from scalax.train.expected import check_devices
 
@@ -177,90 +179,85 @@ def run_prepared(
     profile.check(max(run.spec.steps for run in prepared.plan.runs))
 
     folder = as_path(out) if out is not None else Path("out") / prepared.experiment.name
-    with joined(cluster) as hosts:
+    with join_hosts(cluster) as hosts:
         keep_compiled(compile_cache)
-        hosts.same("the experiment", _digest(prepared, folder))
+        hosts.require_equal("the experiment", _digest(prepared, folder))
         specs = [run.spec for run in prepared.plan.runs]
         parts = [spec.recipe.batch // spec.accumulate for spec in specs]
-        hosts.each(lambda: check_devices(specs[0].mesh, parts))
-        told = reporter if hosts.first else Quiet()
+        hosts.on_every(lambda: check_devices(specs[0].mesh, parts))
+        reporter = reporter if hosts.first else Quiet()
         if share_seconds is None:
-            jobs = Alone(folder, hosts, told.note)
+            job = ExclusiveJob(folder, hosts, reporter.note)
         else:
-            jobs = Sharing(folder, hosts, told.note, share_seconds)
-        with jobs:
-            return _run_steps(prepared, folder, hosts, told, stop, profile, jobs)
+            job = WorkSharing(folder, hosts, reporter.note, share_seconds)
+        with job:
+            return _train_and_finish(prepared, folder, hosts, reporter, stop, profile, job)
 
 
-def _run_steps(
+def _train_and_finish(
     prepared: Prepared,
     folder: Path,
     hosts: Hosts,
     reporter: Reporter,
     stop: Callable[[], bool],
     profile: Profile,
-    jobs: Alone,
+    job: ExclusiveJob,
 ) -> Outcome | None:
-    """Trains on every process; fits, forecasts, compares and reports on process 0 alone."""
+    """Trains on every process; fits, forecasts, compares and reports on process 0."""
     from scalax.data.pipeline import load_ahead
+    from scalax.sweep.autotune import Autotuner
+    from scalax.sweep.context import SweepContext
     from scalax.sweep.execute import Executor
-    from scalax.sweep.parallel import train_all
+    from scalax.sweep.finish import finish
+    from scalax.sweep.parallel import train_groups
+    from scalax.sweep.programs import Programs
+    from scalax.sweep.results import Results
 
     load_ahead()
     experiment, plan = prepared.experiment, prepared.plan
 
-    def asked() -> bool:
-        jobs.check()
+    def stop_requested() -> bool:
+        job.check()
         return stop()
 
-    executor = Executor(
+    context = SweepContext(
         folder=folder,
         family=prepared.family,
         data=prepared.data,
+        train=experiment.train,
         progress=reporter,
-        stop=asked,
-        checkpoint_seconds=experiment.train.checkpoint_seconds,
-        keep_checkpoints=experiment.train.keep_checkpoints,
-        ended=lambda: write_runs(folder / "runs.csv", rows_so_far(executor, plan)),
-        writers=experiment.train.writers,
+        stop=stop_requested,
         profile=profile,
         hosts=hosts,
-        hang_seconds=None
-        if experiment.train.hang_seconds == "none"
-        else experiment.train.hang_seconds,
     )
-    with jobs.beginning(stop):
+    results = Results(folder, plan, hosts, shared=isinstance(job, WorkSharing))
+    programs = Programs(prepared.family)
+    executor = Executor(context, results, programs)
+    with job.starting(stop):
         hosts.on_first(lambda: _write_resolved(folder, experiment))
-        hosts.sees(folder / "experiment.toml")
+        hosts.require_shared_file(folder / "experiment.toml")
+        results.load()
         reporter.start(plan)
-        schedule = _schedule(experiment, plan, executor, reporter)
-    train_all(executor, schedule.fitted, jobs.claim)
-    with jobs.ending() as other:
+        autotuner = Autotuner(
+            experiment.train.ensemble, programs, prepared.data, hosts, reporter.note
+        )
+        execution = read_or_make(folder, plan, autotuner.choose, hosts)
+    train_groups(executor, execution.fitted, job.claim)
+    with job.finishing() as other:
         if other is None:
-            return finish(executor, plan, experiment, schedule, reporter)
-        reporter.note(f"the end is left to {other}: the fit, the check runs and the report")
+            return finish(executor, plan, experiment, execution)
+        reporter.note(f"{other} ends the sweep: the fit, the check runs and the report")
         return None
 
 
-def _schedule(
-    experiment: Experiment, plan: Plan, executor: Executor, reporter: Reporter
-) -> Schedule:
-    """Which runs train together: as the folder says, or tried now and written there."""
-    from scalax.sweep.autotune import Trial
-
-    hosts = executor.hosts
-    trial = Trial(experiment.train.ensemble, executor.program, executor.data, hosts, reporter.note)
-    return read_or_make(executor.folder, plan, trial.choose, hosts)
-
-
 def _digest(prepared: Prepared, folder: Path) -> str:
-    """What every process of a job must have been given alike."""
-    told = [prepared.experiment.to_toml(), prepared.data.spec.fingerprint, str(folder)]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+    """Returns a digest of what must be the same on every process of a job."""
+    values = [prepared.experiment.to_toml(), prepared.data.spec.fingerprint, str(folder)]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
 
 
 def _write_resolved(folder: Path, experiment: Experiment) -> None:
-    """Writes experiment.toml; one that is there must say the same but for `HOW`."""
+    """Writes experiment.toml, or checks that an existing one differs in `RESUMABLE` only."""
     file = folder / "experiment.toml"
     text = experiment.to_toml()
     if not file.is_file():
@@ -269,11 +266,13 @@ def _write_resolved(folder: Path, experiment: Experiment) -> None:
     before = flatten(tomllib.loads(file.read_text(encoding="utf-8")))
     now = flatten(tomllib.loads(text))
     other = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    changed = [key for key in other if not key.startswith(HOW)]
+    changed = [key for key in other if not key.startswith(RESUMABLE)]
     if changed:
-        told = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
+        changes = "; ".join(
+            f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed
+        )
         raise ScalaxError(
-            f"holds an experiment with other settings: {told}",
+            f"holds an experiment with other settings: {changes}",
             where=str(folder),
             fix="give another --out, or the settings it was started with",
         )

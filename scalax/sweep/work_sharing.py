@@ -1,7 +1,7 @@
-"""Several jobs take units from one sweep folder: a lease a unit, and one for what ends the sweep.
+"""Decides which job trains which group of a sweep: one exclusive job, or several with leases.
 
-A job that dies is taken over once its leases have run out; what it trained goes on from its last
-checkpoint. Nothing here trains.
+A sharing job holds one lease for each group that it trains and one while it ends the sweep. When a
+job dies, its leases expire and another job resumes its groups from their last checkpoints.
 """
 
 from __future__ import annotations
@@ -12,188 +12,195 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Self
 
 from scalax.distributed import lease as leases
-from scalax.distributed.folder_lock import Hold, Leases
+from scalax.distributed.folder_lock import FolderLock
 from scalax.distributed.hosts import Hosts
 from scalax.distributed.lease import Lease
 from scalax.distributed.stopping import Stopped
-from scalax.sweep.execution_plan import Unit
+from scalax.sweep.plan import Group
 
-SECONDS = 1.0
-"""Between tries to begin while another job does, or may."""
+POLL_SECONDS = 1.0
+"""Time between attempts to start while another job starts or may be alive."""
 
-_JOB = "job-"
+_JOB_PREFIX = "job-"
 
 
-class Alone:
-    """A job that has the folder to itself.
+class ExclusiveJob:
+    """A job that has a folder for itself.
 
     Args:
-        folder: The sweep's.
-        hosts: The processes of the job.
-        note: Told, on process 0, what is waited for.
+        folder: Folder of the sweep.
+        hosts: Processes of this job.
+        notify: Called on process 0 with a message when the job starts to wait.
     """
 
-    def __init__(self, folder: Path, hosts: Hosts, note: Callable[[str], None]) -> None:
-        self._folder, self._hosts, self._note = folder, hosts, note
-        self._hold = Hold(folder)
-        self._over = contextlib.ExitStack()
+    def __init__(self, folder: Path, hosts: Hosts, notify: Callable[[str], None]) -> None:
+        self._folder, self._hosts, self._notify = folder, hosts, notify
+        self._lock = FolderLock(folder)
+        self._resources = contextlib.ExitStack()
 
-    def __enter__(self) -> Alone:
-        self._over.enter_context(self._hold)
+    def __enter__(self) -> Self:
+        self._resources.enter_context(self._lock)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.close()
+        self._resources.close()
 
     @contextmanager
-    def beginning(self, stop: Callable[[], bool]) -> Iterator[None]:
-        """While inside, what all jobs of the folder go by may be written.
+    def starting(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """Enters a context in which the job may write the files that all jobs of the folder read.
 
         Args:
-            stop: Whether to stop waiting for another job: to have done so, or to prove dead.
+            stop: Returns True to stop waiting for another job.
 
         Raises:
-            ScalaxError: The folder is in use.
-            Stopped: ``stop`` said so.
+            ScalaxError: Another job uses the folder.
+            Stopped: ``stop`` returned True.
         """
-        sharing = Leases(self._folder)
-        self._wait(self._hold.take, stop)
-        self._wait(lambda: _doubt_sharing(self._folder, sharing), stop)
+        self._wait(self._lock.try_acquire, stop)
+        self._wait(self._describe_sharing_job, stop)
         yield
 
-    def _wait(self, doubt: Callable[[], str | None], stop: Callable[[], bool]) -> None:
-        """Waits while process 0 doubts, having said so once.
-
-        Raises:
-            Stopped: ``stop`` said so.
-        """
-        said = False
-        while (told := self._hosts.on_first(doubt)) is not None:
-            if not said:
-                self._note(told)
-            said = True
-            if self._hosts.stop_asked(stop()):
-                raise Stopped
-            time.sleep(SECONDS)
-
-    def claim(self, unit: Unit) -> AbstractContextManager[object] | None:
-        """Claims a unit until the context is left; None where another job has it."""
-        del unit
+    def claim(self, group: Group) -> AbstractContextManager[object] | None:
+        """Claims a group until the context exits. Returns None if another job has claimed it."""
+        del group
         return nullcontext()
 
-    def ending(self) -> AbstractContextManager[str | None]:
-        """Claims the end of the sweep; gives who has it, where that is another job."""
+    def finishing(self) -> AbstractContextManager[str | None]:
+        """Claims the end of the sweep. The context gives the other job that has it, if any."""
         return nullcontext()
 
     def check(self) -> None:
-        """Demands that no other job have taken over what this one holds.
+        """Checks that no other job has taken over what this job holds.
 
         Raises:
-            JobError: One did, or may have.
+            JobError: Another job has, or may have.
         """
-        self._hold.check()
+        self._lock.check()
+
+    def _wait(self, describe: Callable[[], str | None], stop: Callable[[], bool]) -> None:
+        """Waits while process 0 gets a message from ``describe``, and reports the first message.
+
+        Raises:
+            Stopped: ``stop`` returned True.
+        """
+        notified = False
+        while (message := self._hosts.on_first(describe)) is not None:
+            if not notified:
+                self._notify(message)
+            notified = True
+            if self._hosts.stop_requested(stop()):
+                raise Stopped
+            time.sleep(POLL_SECONDS)
+
+    def _describe_sharing_job(self) -> str | None:
+        """Describes a job that may still share the folder; None if there is none.
+
+        Raises:
+            ScalaxError: Such a job is alive.
+        """
+        folder = _lease_folder(self._folder)
+        if not folder.is_dir():
+            return None
+        names = sorted({file.name.rpartition(".")[0] for file in folder.iterdir()})
+        fix = "wait until that process ends, or add --share"
+        messages = [
+            self._lock.describe_holder(f"{folder}/{name}", detail=", which shares it", fix=fix)
+            for name in names
+            if name.startswith(_JOB_PREFIX)
+        ]
+        return next(filter(None, messages), None)
 
 
-class Sharing(Alone):
-    """A job that takes what the others of the folder do not.
+class WorkSharing(ExclusiveJob):
+    """A job that trains the groups of a folder that no other job has claimed.
 
     Args:
-        folder: The sweep's.
-        hosts: The processes of the job; the first takes its leases.
-        note: As `Alone` has it.
-        seconds: Without a sign of a job, after which others take over what it was at.
+        folder: Folder of the sweep.
+        hosts: Processes of this job. Process 0 acquires the leases.
+        notify: As in `ExclusiveJob`.
+        seconds: Time without a sign of a job after which others take over its groups.
     """
 
     def __init__(
-        self, folder: Path, hosts: Hosts, note: Callable[[str], None], seconds: float
+        self, folder: Path, hosts: Hosts, notify: Callable[[str], None], seconds: float
     ) -> None:
-        super().__init__(folder, hosts, note)
-        self._seconds, self._held = seconds, list[Lease]()
-        self._reported = False
+        super().__init__(folder, hosts, notify)
+        self._seconds, self._leases = seconds, list[Lease]()
+        self._had_report = False
 
     @contextmanager
-    def beginning(self, stop: Callable[[], bool]) -> Iterator[None]:
-        """As `Alone.beginning`: refused only where a job has the folder to itself."""
-        presence = self.take(f"{_JOB}{uuid.uuid4().hex[:12]}")
+    def starting(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """As `ExclusiveJob.starting`, but fails only if an exclusive job uses the folder."""
+        presence = self._acquire(f"{_JOB_PREFIX}{uuid.uuid4().hex[:12]}")
         assert presence is not None
-        self._over.enter_context(presence)
-        while (turn := self.take("begin")) is None:
-            if self._hosts.stop_asked(stop()):
+        self._resources.enter_context(presence)
+        while (turn := self._acquire("begin")) is None:
+            if self._hosts.stop_requested(stop()):
                 raise Stopped
-            time.sleep(SECONDS)
-        with turn, self._hold:
-            self._wait(self._hold.take, stop)
-            self._reported = self._hosts.agree(self._report.is_file())
+            time.sleep(POLL_SECONDS)
+        with turn, self._lock:
+            self._wait(self._lock.try_acquire, stop)
+            self._had_report = self._has_report()
             yield
 
-    def claim(self, unit: Unit) -> AbstractContextManager[object] | None:
-        """As `Alone.claim`."""
-        return self.take(f"unit-{unit.name}")
+    def claim(self, group: Group) -> AbstractContextManager[object] | None:
+        """Claims a group until the context exits. Returns None if another job has claimed it."""
+        return self._acquire(f"unit-{group.name}")
 
     @contextmanager
-    def ending(self) -> Iterator[str | None]:
-        """As `Alone.ending`; one job alone ends a sweep."""
-        lease = self.take("end")
+    def finishing(self) -> Iterator[str | None]:
+        """Claims the end of the sweep, which only one job may do."""
+        lease = self._acquire("end")
         if lease is None:
-            holder = self._hosts.on_first(lambda: leases.holder(self._place("end")))
-            yield holder or "another job"
+            path = self._lease_path("end")
+            yield self._hosts.on_first(lambda: leases.holder(path)) or "another job"
             return
         with lease:
-            before, self._reported = self._reported, self._hosts.agree(self._report.is_file())
-            yield "another job" if self._reported and not before else None
+            had_report, self._had_report = self._had_report, self._has_report()
+            yield "another job" if self._had_report and not had_report else None
 
     def check(self) -> None:
-        """As `Alone.check`."""
-        for lease in list(self._held):
+        """Checks that no other job has taken over a lease of this job.
+
+        Raises:
+            JobError: Another job has, or may have.
+        """
+        for lease in list(self._leases):
             lease.check()
 
-    def take(self, name: str) -> AbstractContextManager[object] | None:
-        """A lease that process 0 takes for all; None where another job has it."""
-        taken: list[Lease] = []
+    def _acquire(self, name: str) -> AbstractContextManager[object] | None:
+        """Acquires a lease on process 0 for all processes. Returns None if another job holds it."""
+        acquired: list[Lease] = []
 
-        def take() -> bool:
-            lease = leases.take(self._place(name), seconds=self._seconds)
-            taken.extend([lease] if lease else [])
+        def acquire() -> bool:
+            lease = leases.acquire(self._lease_path(name), seconds=self._seconds)
+            acquired.extend([lease] if lease else [])
             return lease is not None
 
-        if not self._hosts.on_first(take):
+        if not self._hosts.on_first(acquire):
             return None
-        return self._holding(taken[0]) if taken else nullcontext()
+        return self._tracked(acquired[0]) if acquired else nullcontext()
 
     @contextmanager
-    def _holding(self, lease: Lease) -> Iterator[None]:
-        self._held.append(lease)
+    def _tracked(self, lease: Lease) -> Iterator[None]:
+        """Holds a lease and includes it in `check` until the context exits."""
+        self._leases.append(lease)
         try:
             with lease:
                 yield
         finally:
-            self._held.remove(lease)
+            self._leases.remove(lease)
 
-    def _place(self, name: str) -> str:
-        return f"{_leases(self._folder)}/{name}"
+    def _lease_path(self, name: str) -> str:
+        return f"{_lease_folder(self._folder)}/{name}"
 
-    @property
-    def _report(self) -> Path:
-        return self._folder / "report.html"
+    def _has_report(self) -> bool:
+        """Returns whether process 0 sees a report; the same value on every process."""
+        return bool(self._hosts.broadcast((self._folder / "report.html").is_file()))
 
 
-def _leases(folder: Path) -> Path:
+def _lease_folder(folder: Path) -> Path:
     return folder / "leases"
-
-
-def _doubt_sharing(folder: Path, sharing: Leases) -> str | None:
-    """What job may share the folder still, told in a sentence; None where none does.
-
-    Raises:
-        ScalaxError: One is at it.
-    """
-    there = _leases(folder)
-    if not there.is_dir():
-        return None
-    names = sorted({file.name.rpartition(".")[0] for file in there.iterdir()})
-    places = [f"{there}/{name}" for name in names if name.startswith(_JOB)]
-    fix = "wait for it, or add --share"
-    doubts = [sharing.doubt(place, also=", which shares it", fix=fix) for place in places]
-    return next(filter(None, doubts), None)

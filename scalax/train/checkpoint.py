@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -24,12 +24,14 @@ import orbax.checkpoint as ocp
 from scalax.distributed.hosts import Hosts
 from scalax.errors import JobError
 from scalax.files import bucket_files, disk_error, on_bucket, write_json
-from scalax.train.program import TrainState
 
 # What Orbax's threads log as errors, with tracebacks, they also raise; it is told once, from there.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 ABOUT = "checkpoint.json"
+
+Tree = TypeVar("Tree")
+"""A tree of arrays, such as `scalax.train.program.TrainState`."""
 
 _writing = threading.Lock()
 """Held while Orbax writes a checkpoint: its parts find each other by a number that a second one,
@@ -68,9 +70,7 @@ class Checkpoints:
         """Steps of the checkpoints there, whole or damaged, ascending."""
         return sorted(self._manager.all_steps())
 
-    def save(
-        self, state: TrainState, step: int, about: dict[str, Any], *, wait: bool = False
-    ) -> None:
+    def save(self, state: Any, step: int, about: dict[str, Any], *, wait: bool = False) -> None:
         """Begins to write a checkpoint, once the one before is on disk; then deletes older ones.
 
         Args:
@@ -89,7 +89,7 @@ class Checkpoints:
             if wait:
                 self._settle()
 
-    def restore(self, abstract: TrainState, at_most: int | None = None) -> TrainState | None:
+    def restore(self, abstract: Tree, at_most: int | None = None) -> Tree | None:
         """The latest state that is whole.
 
         Those that are damaged, or later than asked for, are deleted: they are trained again.
@@ -136,7 +136,7 @@ class Checkpoints:
         for step in [s for s in self.steps() if s not in self._keep][: -self._latest]:
             self._manager.delete(step)
 
-    def _write(self, state: TrainState, step: int, about: dict[str, Any]) -> None:
+    def _write(self, state: Any, step: int, about: dict[str, Any]) -> None:
         _writing.acquire()  # until `_seal` sees it on disk, in a thread of its own
         try:
             self._manager.save(step, args=ocp.args.StandardSave(_tree(state)))
@@ -155,7 +155,7 @@ class Checkpoints:
             folder = self._folder / str(step)
             write_json(folder / ABOUT, {**about, "files": _sums(folder)})
 
-    def _read(self, step: int, abstract: TrainState) -> TrainState | None:
+    def _read(self, step: int, abstract: Tree) -> Tree | None:
         wrong = self._hosts.on_first(lambda: _damage(self._folder / str(step)))
         if wrong is None:
             try:
@@ -164,9 +164,10 @@ class Checkpoints:
             except Exception as error:  # whatever damage raises, an earlier one may be whole
                 told = str(error).splitlines()
                 wrong = f"{type(error).__name__}: {told[0] if told else ''}"
-            wrong = self._hosts.any_wrong(wrong)  # all go back, or none
+            wrong = self._hosts.first_problem(wrong)  # all go back, or none
             if wrong is None:
-                return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+                state: Tree = jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+                return state
         if self._hosts.first:
             warnings.warn(
                 f"{self._folder}: checkpoint {step} cannot be used ({wrong}); "
@@ -224,6 +225,6 @@ def _sums(folder: Path) -> dict[str, str]:
     return found
 
 
-def _tree(state: TrainState) -> dict[str, list[Any]]:
+def _tree(state: Any) -> dict[str, list[Any]]:
     """The leaves in order: what no class of ours or of a library must exist to read again."""
     return {"leaves": jax.tree.leaves(state)}

@@ -193,7 +193,7 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
         while done < until:
             with meter.spent("input"):
                 batch = next(batches)
-            watchdog.reached(done, entered=True)
+            watchdog.entering_step()
             before_step(done, flight)
             state, told = job.program.step(state, batch, schedule)
             done += 1
@@ -204,15 +204,15 @@ def advance(job: Job, state: TrainState, until: int, checkpoints: Checkpoints) -
             flight.append(told)
             if len(flight) > IN_FLIGHT:
                 jax.block_until_ready(flight.popleft())
-            watchdog.reached(done)
+            watchdog.step_done(done)
             if job.spec.eval_every and done % job.spec.eval_every == 0 and done < job.spec.steps:
-                with watchdog.resting():
+                with watchdog.paused():
                     teller.score(done, evaluate(job, state))
-            stop = job.hosts.stop_asked(job.stop()) and done < until
+            stop = job.hosts.stop_requested(job.stop()) and done < until
             if stop or done == until or _due(job, done, saved):
                 teller.keep()  # a checkpoint never holds a step whose line could be lost
                 saved = time.monotonic()
-                with meter.spent("checkpoint"), watchdog.resting():
+                with meter.spent("checkpoint"), watchdog.paused():
                     checkpoints.save(state, done, _about(job, done), wait=stop)
             if stop:
                 raise Stopped
@@ -263,7 +263,7 @@ def _due(job: Job, done: int, saved: float) -> bool:
     here = time.monotonic() - saved > job.checkpoint_seconds
     if job.hosts.count == 1:
         return here
-    return done % ASK_EVERY == 0 and bool(job.hosts.agree(here))
+    return done % ASK_EVERY == 0 and bool(job.hosts.broadcast(here))
 
 
 def _about(job: Job, done: int) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from scalax.budget.data_limited import allocate_limited
 from scalax.budget.frontier import frontier, spread
 from scalax.budget.hardware import Run, allocate_on
 from scalax.errors import ScalaxError
-from scalax.predict.fit_result import published_fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.data_limited import allocate_limited
+from scalax.predict.published_law import PublishedLaw, published_fit
 
 HOFFMANN = published_fit("hoffmann2022")
 

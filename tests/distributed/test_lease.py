@@ -17,8 +17,8 @@ from scalax.errors import JobError
 
 HOLD = """
 import sys, time
-from scalax.distributed.lease import take
-lease = take(sys.argv[1], seconds=float(sys.argv[2]))
+from scalax.distributed.lease import acquire
+lease = acquire(sys.argv[1], seconds=float(sys.argv[2]))
 print("taken", flush=True)
 sys.stdin.readline()
 print("held" if lease.held else "lost", flush=True)
@@ -31,10 +31,10 @@ except Exception as error:
 CONTEND = """
 import os, sys, time
 from pathlib import Path
-from scalax.distributed.lease import take
+from scalax.distributed.lease import acquire
 place, flag, taken, until = sys.argv[1], Path(sys.argv[2]), 0, time.monotonic() + 1.5
 while time.monotonic() < until:
-    lease = take(place)
+    lease = acquire(place)
     if lease is not None:
         flag.touch(exist_ok=False)  # an error where another holds it too
         time.sleep(0.003)
@@ -67,7 +67,7 @@ def holding(place: str, seconds: float) -> subprocess.Popen[str]:
 def wait_to_take(place: str) -> tuple[leases.Lease, float]:
     """Takes a lease as soon as it can be had, and says after how many seconds."""
     began = time.monotonic()
-    while (lease := leases.take(place, seconds=1)) is None:
+    while (lease := leases.acquire(place, seconds=1)) is None:
         assert time.monotonic() < began + 20
         time.sleep(0.05)
     return lease, time.monotonic() - began
@@ -75,21 +75,21 @@ def wait_to_take(place: str) -> tuple[leases.Lease, float]:
 
 def test_it_has_one_holder_who_is_named_and_gives_it_up(place: str) -> None:
     assert leases.holder(place) is None
-    with leases.take(place, who="process 12 on host-a") as lease:
+    with leases.acquire(place, who="process 12 on host-a") as lease:
         assert lease.held
-        assert leases.take(place) is None
+        assert leases.acquire(place) is None
         named = leases.holder(place)
         assert re.fullmatch(r"process 12 on host-a since \d{4}-\d\d-\d\d [\d:]{8} UTC", named)
     assert leases.holder(place) is None
-    leases.take(place).release()
+    leases.acquire(place).release()
 
 
-def test_it_is_renewed_for_as_long_as_the_holder_lives(place: str) -> None:
-    with leases.take(place, seconds=0.8) as lease:
+def test_it_is_renewed_for_as_long_as_the_holder_is_alive(place: str) -> None:
+    with leases.acquire(place, seconds=0.8) as lease:
         time.sleep(2)
         assert lease.held
         lease.check()
-        assert leases.take(place, seconds=0.1) is None  # its holder's time counts
+        assert leases.acquire(place, seconds=0.1) is None  # its holder's time counts
 
 
 def test_one_whose_holder_was_killed_is_free_after_its_time(place: str) -> None:
@@ -116,10 +116,10 @@ def test_a_holder_that_slept_past_its_time_knows_that_it_lost(place: str) -> Non
 
 
 def test_a_lease_that_another_took_says_who(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = leases.take(place, seconds=2)
+    mine = leases.acquire(place, seconds=2)
     with monkeypatch.context() as patch:  # as if the file system's clock had jumped
-        patch.setattr(leases, "_lives", lambda *_, **__: False)
-        theirs = leases.take(place, who="process 3 on host-b")
+        patch.setattr(leases, "_is_alive", lambda *_, **__: False)
+        theirs = leases.acquire(place, who="process 3 on host-b")
     time.sleep(1)
     with pytest.raises(JobError, match=r"process 3 on host-b since .* took it over"):
         mine.check()
@@ -135,7 +135,7 @@ def test_of_many_who_want_a_free_one_at_once_one_gets_it(place: str) -> None:
 
     def want() -> None:
         together.wait()
-        lease = leases.take(place)
+        lease = leases.acquire(place)
         if lease is not None:
             won.append(lease)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
 from scalax.fit.estimate import fit
-from scalax.fit.outliers import _near_duplicates, tidy
+from scalax.fit.outliers import _near_duplicates, drop_outliers
 from scalax.runs.read import read_runs
 from scalax.runs.table import Runs
 from tests.fit.tables import isoflops
@@ -64,14 +64,14 @@ def test_one_bad_number_is_named_by_row_and_column(name, row, value):
     values = runs[name].copy()
     values[row] = value
     with pytest.raises(ScalaxError, match=f"row {row + 1}, {name}"):
-        fit(runs.with_column(name, values))
+        fit(runs.with_column(name, values), "chinchilla")
 
 
 def test_two_rows_are_refused_and_few_are_warned_of():
     runs = isoflops()
     with pytest.raises(ScalaxError, match="2 usable rows"):
-        fit(runs.where(np.array([0, 50])))
-    notes = fit(runs.where(np.array([0, 20, 50]))).notes
+        fit(runs.where(np.array([0, 50])), "chinchilla")
+    notes = fit(runs.where(np.array([0, 20, 50])), "chinchilla").notes
     assert any("too few" in note for note in notes)
 
 
@@ -120,16 +120,16 @@ def test_a_tiny_loss_is_fitted_without_overflow():
 def test_units_that_look_wrong_are_warned_of(name, factor, said):
     runs = isoflops()
     spoilt = runs.with_column(name, runs[name] * factor)
-    assert any(said in note for note in fit(spoilt).notes)
-    assert not any(said in note for note in fit(runs).notes)
+    assert any(said in note for note in fit(spoilt, "chinchilla").notes)
+    assert not any(said in note for note in fit(runs, "chinchilla").notes)
 
 
 def test_losses_in_bits_among_nats_are_warned_of():
     runs = isoflops(noise=0.002)
     loss = runs["loss"].copy()
     loss[[4, 20, 33]] /= math.log(2)
-    assert any("bits" in note for note in fit(runs.with_column("loss", loss)).notes)
-    assert not any("bits" in note for note in fit(runs).notes)
+    assert any("bits" in note for note in fit(runs.with_column("loss", loss), "chinchilla").notes)
+    assert not any("bits" in note for note in fit(runs, "chinchilla").notes)
 
 
 def test_clean_drops_what_misleads_and_lists_each_row():
@@ -139,12 +139,12 @@ def test_clean_drops_what_misleads_and_lists_each_row():
     columns["loss"][-2] *= 1.2  # an outlier
     columns["params"][-1] *= 40  # off the centre of its isoFLOP
     columns["tokens"][-1] /= 40
-    found = tidy(Runs.from_columns(columns))
+    found = drop_outliers(Runs.from_columns(columns))
     assert len(found) == len(runs)
     text = " ".join(found.notes)
     for row in (55, 56, 57):
         assert f"rows {row})" in text
-    assert tidy(runs).notes == ()
+    assert drop_outliers(runs).notes == ()
 
 
 def test_near_duplicates_are_those_that_all_pairs_give():

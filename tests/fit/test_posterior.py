@@ -15,7 +15,7 @@ from scalax.fit.posterior import trunks_of
 from scalax.fit.prior import coefficients, coordinates, log_loss, moved, prior
 from scalax.laws.base import ComputeRule
 from scalax.laws.published import published
-from scalax.predict.fit_result import published_fit
+from scalax.predict.published_law import published_fit
 from scalax.predict.read_fit import read_fit
 from scalax.runs.table import Runs
 from scalax.simulate.sweep import Troubles, synthetic_table
@@ -115,7 +115,7 @@ def test_the_command_writes_a_fit_that_answers(scalax: Command, tmp_path: Path) 
 
 
 def test_what_is_of_one_law_is_refused() -> None:
-    with pytest.raises(ScalaxError, match="posterior weighs several"):
+    with pytest.raises(ScalaxError, match="posterior fits several"):
         fit(table(), "posterior", fixed={"E": 1.7})
     with pytest.raises(ScalaxError, match="usable rows"):
         fit(table().where(np.arange(2)), "posterior")

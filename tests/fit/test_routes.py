@@ -8,7 +8,7 @@ import pytest
 from scalax.errors import ScalaxError
 from scalax.fit.classical import classical_split
 from scalax.fit.estimate import fit
-from scalax.fit.watch import line, watch
+from scalax.fit.watch import summary_line, watch
 from tests.fit.tables import isoflops, llama3
 
 
@@ -46,12 +46,12 @@ def test_watch_fits_again_as_rows_arrive(tmp_path):
 
     every = list(runs.rows())
     write(every[:1])
-    seen = watch(path, lambda: fit(str(path), rollout=True), every=0.01)
+    seen = watch(path, lambda: fit(str(path), "chinchilla"), every=0.01)
     assert isinstance(next(seen), ScalaxError)
     write(every[:36])
     first = next(seen)
     write(every)
     second = next(seen)
     assert (first.rows, second.rows) == (36, 54)
-    assert "54 rows" in line(second)
-    assert "N*" in line(second)
+    assert "54 rows" in summary_line(second)
+    assert "N*" in summary_line(second)

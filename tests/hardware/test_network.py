@@ -6,14 +6,14 @@ import pytest
 
 from scalax.hardware.chips import read_chips
 from scalax.hardware.layout import Layout
-from scalax.hardware.network import Axis, place
+from scalax.hardware.network import Axis, place_axes
 from scalax.hardware.slices import parse_slice
 
 GIGABYTE = 1e9
 
 
 def axes(chips: str, **sizes: int) -> dict[str, Axis]:
-    return place(Layout(**sizes), parse_slice(chips, read_chips()))
+    return place_axes(Layout(**sizes), parse_slice(chips, read_chips()))
 
 
 def test_a_ring_brings_what_is_lacking_both_ways_round() -> None:

@@ -10,7 +10,7 @@ import pytest
 from scalax.errors import ScalaxError
 from scalax.hardware.chips import read_chips
 from scalax.hardware.layout import Layout, parse_mesh, stored_params
-from scalax.hardware.request import ask, of_size
+from scalax.hardware.request import model_of_size, step_from_request
 from scalax.hardware.search import best_step
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import simulate_step
@@ -30,7 +30,7 @@ def test_published_results_that_calibrated_nothing_are_met() -> None:
 
 
 def test_utilisation_is_model_flops_over_the_peak() -> None:
-    step = ask(LLAMA, "v5e-16", mesh="fsdp=16", batch_tokens=131072, recompute="full")
+    step = step_from_request(LLAMA, "v5e-16", mesh="fsdp=16", batch_tokens=131072, recompute="full")
     flops = 131072 * LLAMA.flops_per_token("causal")
     assert step.utilisation == pytest.approx(flops / step.seconds / (16 * 197e12))
     speed = step.tokens_per_second_per_chip
@@ -39,12 +39,12 @@ def test_utilisation_is_model_flops_over_the_peak() -> None:
 
 def test_state_is_sharded_as_the_family_rules() -> None:
     whole = LLAMA.counts().params
-    step = ask(LLAMA, "v5p-32", mesh="fsdp=16", batch_tokens=131072)
+    step = step_from_request(LLAMA, "v5p-32", mesh="fsdp=16", batch_tokens=131072)
     norms = LLAMA.width * (2 * LLAMA.layers + 1)
     assert step.bytes.parameters == pytest.approx(4 * ((whole - norms) / 16 + norms), abs=1)
     assert step.bytes.optimizer == pytest.approx(2 * step.bytes.parameters, abs=1)
     # Three heads do not divide into two: attention lies whole on both, the rest is halved.
-    odd = of_size("transformer", 1e8, 512).architecture
+    odd = model_of_size("transformer", 1e8, 512).architecture
     heads = odd.heads
     held = stored_params(odd, Layout(tensor=2))["blocks"] / odd.layers
     halves = odd.expert_params / 2 + odd.attention_params / (2 if heads % 2 == 0 else 1)
@@ -66,7 +66,9 @@ def test_more_recomputation_takes_longer_and_less_memory() -> None:
 def test_a_slow_network_binds() -> None:
     # One sequence on each of 256 chips: 405 billion parameters are gathered for 2048 tokens each.
     arch = preset("llama-3.1-405b", 256)
-    step = ask(arch, "v5e-256", mesh="fsdp=256", batch_tokens=256 * 256, recompute="full")
+    step = step_from_request(
+        arch, "v5e-256", mesh="fsdp=256", batch_tokens=256 * 256, recompute="full"
+    )
     assert step.bound == "network"
     assert not step.fits
 
@@ -86,7 +88,7 @@ def test_the_search_finds_no_slower_step_than_any_mesh_named(chips: str) -> None
 
 
 def test_what_fits_nowhere_is_told_with_the_least_memory() -> None:
-    step = ask(preset("llama-3.1-405b"), "v5e-16")
+    step = step_from_request(preset("llama-3.1-405b"), "v5e-16")
     assert not step.fits
     assert step.bytes.total > step.slice.memory_limit
 
@@ -98,20 +100,20 @@ def test_what_fits_nowhere_is_told_with_the_least_memory() -> None:
         ("fsdp=8,tensor=3", None, "Fix: write one of "),
         ("fspd=16", None, "did you mean 'fsdp'"),
         ("fsdp", None, "expected AXIS=SIZE"),
-        ("fsdp=16", 1000, "whole sequences"),
-        ("fsdp=16", 8192, "16 sequences are 131072 tokens"),
+        ("fsdp=16", 1000, "expected a multiple of 2048"),
+        ("fsdp=16", 8192, r"write 131072 \(16 sequences\)"),
     ],
 )
 def test_what_does_not_divide_is_refused_with_what_would(
     mesh: str, tokens: float | None, told: str
 ) -> None:
     with pytest.raises(ScalaxError, match=told):
-        ask(LLAMA, "v5e-16", mesh=mesh, batch_tokens=tokens)
+        step_from_request(LLAMA, "v5e-16", mesh=mesh, batch_tokens=tokens)
 
 
 def test_slices_need_an_axis_to_cross_them() -> None:
     with pytest.raises(ScalaxError, match=r"Fix: write one of .*data=2"):
-        ask(LLAMA, "2xv5e-16", mesh="tensor=32")
+        step_from_request(LLAMA, "2xv5e-16", mesh="tensor=32")
 
 
 def test_a_mesh_reads_as_it_is_written() -> None:

@@ -17,7 +17,7 @@ from scalax.fit.prior import prior
 from scalax.plan.candidates import Candidates
 from scalax.plan.design import Design
 from scalax.plan.pilot import Pilot, plan_pilot
-from scalax.predict.fit_result import published_fit
+from scalax.predict.published_law import published_fit
 from scalax.simulate.sweep import Troubles, synthetic_table
 from tests.conftest import Command
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
+from scalax.fit.gain import gain
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
-from scalax.predict.gain import gain
 
 BASE = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
 

@@ -10,7 +10,7 @@ from scalax.errors import ScalaxError
 from scalax.models.transformer import Transformer
 from scalax.shapes.base import DataSpec, Feature
 from scalax.shapes.transformer import TransformerShape, shape_for
-from scalax.simulate.compile_step import Compiled, compile_step, tpu_devices
+from scalax.simulate.compile_step import CompiledStep, compile_step, tpu_devices
 
 VOCAB, LENGTH = 32_000, 2_048
 GIB = 2**30
@@ -25,7 +25,7 @@ SMALL = TransformerShape(
 )  # fmt: skip
 
 
-def compiled(topology: str, mesh: dict[str, int], batch: int, shape=None) -> Compiled:
+def compiled(topology: str, mesh: dict[str, int], batch: int, shape=None) -> CompiledStep:
     shape = shape or shape_for(1.3e9, vocab=VOCAB, seq_len=LENGTH)
     return compile_step(
         Transformer(), shape, DATA, devices=tpu_devices(topology), mesh=mesh, batch=batch

@@ -11,13 +11,13 @@ pytest.importorskip("libtpu", reason="the TPU's compiler comes with the extra tp
 from scalax import registry
 from scalax.hardware.chips import read_chips
 from scalax.hardware.layout import Layout
-from scalax.hardware.request import Model
+from scalax.hardware.request import SimulatedModel
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import Step, simulate_step
 from scalax.shapes.architecture import architecture
 from scalax.shapes.transformer import TransformerShape
-from scalax.simulate.compile_step import Compiled
-from scalax.simulate.step import compile_it
+from scalax.simulate.compile_step import CompiledStep
+from scalax.simulate.step import compile_simulated
 from tests.published_tpu import memory_cases, simulated
 
 pytestmark = pytest.mark.slow
@@ -28,9 +28,11 @@ SHALLOW = TransformerShape(
 )  # fmt: skip
 
 
-def compiled(step: Step) -> Compiled:
+def compiled(step: Step) -> CompiledStep:
     arch = step.architecture
-    return compile_it(Model(arch, registry.get("model", "transformer"), arch.trained()), step)
+    return compile_simulated(
+        SimulatedModel(arch, registry.get("model", "transformer"), arch.trained()), step
+    )
 
 
 @pytest.mark.parametrize("case", memory_cases()[1:4], ids=lambda case: case["recompute"])

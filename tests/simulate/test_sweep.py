@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scalax.predict.fit_result import published_fit
+from scalax.predict.published_law import published_fit
 from scalax.simulate.sweep import Drift, Troubles, spoil
 from tests.conftest import Command
 

@@ -17,7 +17,7 @@ import pytest
 
 import scalax as sx
 import scalax.distributed.lease as leases
-from scalax.distributed.folder_lock import Hold
+from scalax.distributed.folder_lock import FolderLock
 from scalax.distributed.stopping import Stopped
 from scalax.errors import JobError
 from scalax.files import as_path, bucket_files, write_text
@@ -55,10 +55,10 @@ def test_a_sweep_stopped_and_resumed_in_a_bucket_leaves_what_it_leaves_on_a_disk
 HOLD = """
 import sys, time
 from scalax.files import as_path
-from scalax.distributed.folder_lock import Hold
-with Hold(as_path(sys.argv[1]), seconds=3) as hold:
-    hold.take()
-    print("taken", flush=True)
+from scalax.distributed.folder_lock import FolderLock
+with FolderLock(as_path(sys.argv[1]), seconds=3) as lock:
+    lock.try_acquire()
+    print("acquired", flush=True)
     time.sleep(60)
 """
 IN_USE = r"in use by process \d+ on .+ since 20.+ UTC"
@@ -66,27 +66,27 @@ IN_USE = r"in use by process \d+ on .+ since 20.+ UTC"
 
 def test_a_second_job_is_told_who_holds_a_folder_of_a_disk(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
-    with Hold(folder) as first, Hold(folder) as second:
-        assert first.take() is None
+    with FolderLock(folder) as first, FolderLock(folder) as second:
+        assert first.try_acquire() is None
         with pytest.raises(sx.ScalaxError, match=IN_USE):
-            second.take()
+            second.try_acquire()
         first.check()
-    with Hold(folder) as third:
-        assert third.take() is None
+    with FolderLock(folder) as third:
+        assert third.try_acquire() is None
 
 
 def test_a_second_job_sees_that_the_holder_of_a_bucket_lives(bucket: str, tmp_path: Path) -> None:
     folder = as_path(f"{bucket}/{tmp_path.name}")
-    with Hold(folder, seconds=2) as first, Hold(folder) as second:
-        assert first.take() is None
-        told = second.take()
-        assert re.search(r"held by process \d+ on .* UTC; waiting .* [12] s at most", told)
+    with FolderLock(folder, seconds=2) as first, FolderLock(folder) as second:
+        assert first.try_acquire() is None
+        told = second.try_acquire()
+        assert re.search(r"locked by process \d+ on .* UTC; waiting up to [12] s to see", told)
         time.sleep(1)
         with pytest.raises(sx.ScalaxError, match=IN_USE):
-            second.take()
+            second.try_acquire()
         first.check()
-    with Hold(folder) as third:
-        assert third.take() is None
+    with FolderLock(folder) as third:
+        assert third.try_acquire() is None
 
 
 @pytest.mark.group
@@ -97,13 +97,13 @@ def test_a_job_waits_for_one_that_was_killed_and_takes_its_bucket_over(
     killed = subprocess.Popen(
         [sys.executable, "-c", HOLD, out], stdout=subprocess.PIPE, text=True
     )  # fmt: skip
-    assert killed.stdout.readline() == "taken\n"
+    assert killed.stdout.readline() == "acquired\n"
     killed.kill()
     killed.communicate()
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     ended = scalax("run", experiment, "--out", out, *settings)
     assert ended.returncode == 0, ended.stderr
-    assert f"held by process {killed.pid} on" in ended.stderr
+    assert f"locked by process {killed.pid} on" in ended.stderr
     assert f"report: {out}/report.html" in ended.stdout
 
 
@@ -163,4 +163,4 @@ def test_an_address_without_a_bucket_is_refused(path: str) -> None:
 def test_a_lease_in_a_bucket_that_is_not_there_is_an_error_of_the_job(bucket: str) -> None:
     assert bucket
     with pytest.raises(JobError, match=r"gs://scalax-none/x"):
-        leases.take("gs://scalax-none/x/.lock")
+        leases.acquire("gs://scalax-none/x/.lock")

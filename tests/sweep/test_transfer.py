@@ -29,6 +29,7 @@ axes.learning_rate = {rates}
 batch = {batch}
 eval_tokens = 65_536
 [fit]
+law = "chinchilla"
 bootstrap = 0
 """
 

@@ -22,6 +22,7 @@ tokens = {tokens}
 [train]
 eval_tokens = 65_536
 [fit]
+law = "chinchilla"
 bootstrap = 0
 """
 

@@ -14,7 +14,7 @@ import pytest
 import scalax.distributed.lease as leases
 from scalax.distributed.hosts import Hosts
 from scalax.distributed.stopping import Stopped
-from scalax.sweep.work_sharing import Alone
+from scalax.sweep.work_sharing import ExclusiveJob
 
 SETTINGS = ["sweep.params=[9_000, 10_000, 12_000, 14_000]", "train.checkpoint_seconds=0.1"]
 
@@ -77,7 +77,7 @@ def test_a_job_that_dies_is_taken_over_by_another(
 def test_a_job_alone_waits_for_one_that_shared_and_was_killed(tmp_path: Path) -> None:
     take = (
         "import sys, time, scalax.distributed.lease as l; "
-        "l.take(sys.argv[1], seconds=2); time.sleep(60)"
+        "l.acquire(sys.argv[1], seconds=2); time.sleep(60)"
     )
     place = tmp_path / "leases" / "job-0"
     with subprocess.Popen([sys.executable, "-c", take, place]) as killed:
@@ -85,12 +85,12 @@ def test_a_job_alone_waits_for_one_that_shared_and_was_killed(tmp_path: Path) ->
             time.sleep(0.01)
         killed.kill()
     told: list[str] = []
-    with Alone(tmp_path, Hosts(), told.append) as alone, pytest.raises(Stopped):
-        alone.beginning(lambda: True).__enter__()
-    with Alone(tmp_path, Hosts(), told.append) as alone, alone.beginning(lambda: False):
+    with ExclusiveJob(tmp_path, Hosts(), told.append) as alone, pytest.raises(Stopped):
+        alone.starting(lambda: True).__enter__()
+    with ExclusiveJob(tmp_path, Hosts(), told.append) as alone, alone.starting(lambda: False):
         assert leases.holder(place) is None
     assert len(told) == 2  # once for each
-    assert re.search(rf"held by process {killed.pid} on .*, which shares it; waiting", told[1])
+    assert re.search(rf"locked by process {killed.pid} on .*, which shares it; waiting", told[1])
 
 
 @pytest.mark.slow

@@ -1,43 +1,42 @@
-"""The split of a budget where data is limited: no more tokens than there are."""
+"""The split of a budget where data is limited, and the frontier over several budgets."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from scalax.laws.base import ComputeRule
 from scalax.predict.answers import Allocation
 from scalax.predict.columns import positive
-from scalax.predict.fit_result import Fit
-from scalax.predict.published_law import PublishedLaw
+from scalax.predict.protocol import ScalingLaw
 from scalax.predict.recommend import recommend
 
 
 def allocate_limited(
-    found: Fit | PublishedLaw, flops: float, max_tokens: float | None, **given: float
+    law: ScalingLaw, flops: float, max_tokens: float | None, **given: float
 ) -> Allocation:
-    """The best split of a budget with at most so many tokens.
+    """Splits a budget with at most ``max_tokens`` tokens.
 
-    Beyond the limit the rest of the budget goes to parameters: with data fixed, the loss of a law
-    falls in them.
+    Where the limit binds, the rest of the budget goes to parameters, since the loss of a law falls
+    in them when data is fixed.
 
     Args:
-        found: The law.
-        flops: The budget.
-        max_tokens: Tokens that there are; None for no limit.
-        **given: The law's other columns.
+        law: The law.
+        flops: The budget, in FLOPs.
+        max_tokens: Tokens available; None for no limit.
+        **given: The law's columns other than params and tokens.
 
     Raises:
         ScalaxError: As `Fit.allocate`, or ``max_tokens`` is not positive.
     """
-    best = found.allocate(flops, **given)
+    best = law.allocate(flops, **given)
     if max_tokens is None or best.tokens <= float(positive("max_tokens", max_tokens)):
         return best
     tokens = float(max_tokens)
-    params = _params(found.compute, flops, tokens)
-    law = found.fit if isinstance(found, PublishedLaw) else found
+    params = _params(law.compute, flops, tokens)
     loss, intervals = None, dict.fromkeys(("params", "tokens", "loss"))
-    if law is not None:
-        forecast = law.predict(params=params, tokens=tokens, **given)
+    if law.loss_law is not None:
+        forecast = law.loss_law.predict(params=params, tokens=tokens, **given)
         loss = forecast.loss
         if forecast.low is not None and forecast.high is not None:
             intervals = {**intervals, "loss": [forecast.low, forecast.high]}
@@ -55,10 +54,16 @@ def allocate_limited(
             f"{best.params:.4g} and D* {best.tokens:.4g}"
         ],
     )
-    published = isinstance(found, PublishedLaw) and found.entry.hyperparameters
-    return recommend(limited, found.law if published else None)
+    return recommend(limited, law.hyperparameter_law)
+
+
+def frontier(
+    law: ScalingLaw, budgets: Sequence[float], max_tokens: float | None, **given: float
+) -> list[Allocation]:
+    """Allocates each budget; arguments as `allocate_limited`."""
+    return [allocate_limited(law, flops, max_tokens, **given) for flops in budgets]
 
 
 def _params(rule: ComputeRule, flops: float, tokens: float) -> float:
-    """The size that spends a budget on so many tokens."""
+    """Returns the number of parameters that spends a budget on ``tokens``."""
     return float((flops / (rule.coefficient * tokens)) ** (1 / rule.exponent))

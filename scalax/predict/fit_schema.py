@@ -1,6 +1,6 @@
-"""The schema of fit.json: what each key must hold. It comes from `Fit` and builds none.
+"""The pydantic schema of fit.json, derived from `Fit`.
 
-Only reading a file imports it, as it needs pydantic; a query of a published law does not.
+Only reading a file imports it: a query of a published law does not need pydantic.
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ class _Member(_Finite):
     weights: str = "flat"
 
 
-def _schema(of: type, **refined: Any) -> type[_Finite]:
-    """A schema with the fields of a dataclass, some of them narrower than their type."""
-    hints = get_type_hints(of)
-    found: dict[str, Any] = {}
-    for each in fields(of):
-        optional = each.default is not MISSING or each.default_factory is not MISSING
-        kind = refined.get(each.name, hints[each.name])
-        found[each.name] = (kind, None if optional else ...)
-    made: type[_Finite] = create_model(f"{of.__name__}File", __base__=_Finite, **found)
-    return made
+def _schema(dataclass: type, **narrowed: Any) -> type[_Finite]:
+    """Returns a schema with a dataclass's fields; ``narrowed`` replaces the types of some."""
+    hints = get_type_hints(dataclass)
+    schema_fields: dict[str, Any] = {}
+    for item in fields(dataclass):
+        optional = item.default is not MISSING or item.default_factory is not MISSING
+        kind = narrowed.get(item.name, hints[item.name])
+        schema_fields[item.name] = (kind, None if optional else ...)
+    model: type[_Finite] = create_model(
+        f"{dataclass.__name__}File", __base__=_Finite, **schema_fields
+    )
+    return model
 
 
 _Compute = _schema(ComputeRule, coefficient=Positive, exponent=Positive)
@@ -52,7 +54,7 @@ _Error = _schema(
 )
 
 
-# A base made at run time from the dataclass is more than a type checker follows.
+# A type checker can't follow a base class that is made at run time from a dataclass.
 class FitFile(
     _schema(  # type: ignore[misc]
         fit_result.Fit,
@@ -61,13 +63,15 @@ class FitFile(
         level=Annotated[float, Field(gt=0, lt=1)],
         compute=_Compute,
         ranges=dict[str, Ends],
+        samples=list[list[float]],
+        residuals=list[float],
         diagnostics=dict[str, float | None],
         members=list[_Member],
         error=_Error | None,
         split_error=_Error | None,
     )
 ):
-    """All of fit.json."""
+    """The content of fit.json."""
 
     format: int = fit_result.FORMAT
     coefficients: dict[str, float] | None = None
