@@ -48,8 +48,8 @@ def test_known_laws_are_recovered(a: float, b: float, c: float, twist: float) ->
     assert len(found.optima) == 6
 
 
-def test_optima_of_a_real_sweep_are_near_its_best_runs() -> None:
-    """225 runs of experiments/tune.toml, whose rates and batches are each 2 times apart."""
+def test_optima_of_a_real_sweep_are_as_good_as_its_best_runs() -> None:
+    """The 225 runs of experiments/tune.toml; the run nearest to an optimum is nearly the best."""
     runs = read_runs(TUNE)
     result = tune(runs)
     rate, batch = result.learning_rate, result.batch_tokens
@@ -60,10 +60,12 @@ def test_optima_of_a_real_sweep_are_near_its_best_runs() -> None:
         point = runs.where(
             (runs["target_params"] == optimum.params) & (runs["target_tokens"] == optimum.tokens)
         )
-        best = np.argmin(point["loss"])
         assert len(point) == optimum.rows == 25
-        assert 1 / 2.05 < optimum.learning_rate / point["learning_rate"][best] < 2.05
-        assert 1 / 2.05 < optimum.batch_tokens / point["batch_tokens"][best] < 2.05
+        distance = np.hypot(
+            np.log(point["learning_rate"] / optimum.learning_rate),
+            np.log(point["batch_tokens"] / optimum.batch_tokens),
+        )
+        assert point["loss"][np.argmin(distance)] < 1.02 * point["loss"].min()
         where = {"params": optimum.params, "tokens": optimum.tokens, "flops": 1.0}
         assert rate.law(**where) == pytest.approx(optimum.learning_rate, rel=0.1)
         assert batch.law(**where) == pytest.approx(optimum.batch_tokens, rel=0.4)
