@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from scalax.laws.base import Coefficient as Coefficient
     from scalax.laws.base import ComputeRule as ComputeRule
     from scalax.laws.base import Law as Law
+    from scalax.laws.formula import law as law
+    from scalax.laws.power_law import Exponent as Exponent
+    from scalax.laws.power_law import PowerLaw as PowerLaw
+    from scalax.laws.power_law import PowerSum as PowerSum
+    from scalax.laws.power_law import Term as Term
     from scalax.models.base import ModelFamily as ModelFamily
     from scalax.models.compute import Compute as Compute
     from scalax.models.compute import constrain as constrain
@@ -63,11 +68,14 @@ if TYPE_CHECKING:
     from scalax.shapes.base import Feature as Feature
     from scalax.shapes.base import Recipe as Recipe
     from scalax.shapes.base import Trial as Trial
-    from scalax.shapes.transformer import Fixed as FixedShape
+    from scalax.shapes.nearest import nearest_shape as nearest_shape
     from scalax.shapes.transformer import TransformerShape as TransformerShape
+    from scalax.shapes.transformer import TransformerVariant as TransformerVariant
     from scalax.shapes.transformer import counts as transformer_counts
-    from scalax.shapes.transformer import forward_flops_per_token as transformer_flops
-    from scalax.shapes.transformer import shape_for as transformer_shape
+    from scalax.shapes.transformer import forward_flops as forward_flops
+    from scalax.shapes.transformer import train_flops as train_flops
+    from scalax.shapes.transformer_search import Fixed as FixedShape
+    from scalax.shapes.transformer_search import shape_for as transformer_shape
     from scalax.simulate.sweep import Troubles as Troubles
     from scalax.simulate.sweep import synthetic_table as synthetic_runs
     from scalax.sweep.run import run_experiment as run
@@ -82,15 +90,18 @@ _PUBLIC = {
     "DataSpec": "scalax.shapes.base:DataSpec",
     "Dataset": "scalax.data.base:Dataset",
     "Example": "scalax.data.base:Example",
+    "Exponent": "scalax.laws.power_law:Exponent",
     "Feature": "scalax.shapes.base:Feature",
     "Fit": "scalax.predict.fit_result:Fit",
-    "FixedShape": "scalax.shapes.transformer:Fixed",
+    "FixedShape": "scalax.shapes.transformer_search:Fixed",
     "JobError": "scalax.errors:JobError",
     "Law": "scalax.laws.base:Law",
     "Matrix": "scalax.models.decoder:Matrix",
     "ModelFamily": "scalax.models.base:ModelFamily",
     "OpenDataset": "scalax.data.base:OpenDataset",
     "Pilot": "scalax.plan.pilot:Pilot",
+    "PowerLaw": "scalax.laws.power_law:PowerLaw",
+    "PowerSum": "scalax.laws.power_law:PowerSum",
     "Prediction": "scalax.predict.answers:Prediction",
     "PublishedLaw": "scalax.predict.published_law:PublishedLaw",
     "RMSNorm": "scalax.models.decoder:RMSNorm",
@@ -100,7 +111,9 @@ _PUBLIC = {
     "Settings": "scalax.schema:Settings",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
+    "Term": "scalax.laws.power_law:Term",
     "TransformerShape": "scalax.shapes.transformer:TransformerShape",
+    "TransformerVariant": "scalax.shapes.transformer:TransformerVariant",
     "Trial": "scalax.shapes.base:Trial",
     "Troubles": "scalax.simulate.sweep:Troubles",
     "TwoStep": "scalax.predict.two_step:TwoStep",
@@ -110,9 +123,12 @@ _PUBLIC = {
     "compare": "scalax.fit.compare:compare",
     "constrain": "scalax.models.compute:constrain",
     "fit": "scalax.fit.estimate:fit",
+    "forward_flops": "scalax.shapes.transformer:forward_flops",
     "gain": "scalax.fit.gain:gain",
     "label_sums": "scalax.models.label_sums:label_sums",
+    "law": "scalax.laws.formula:law",
     "load_plugin": "scalax.registry:load_file",
+    "nearest_shape": "scalax.shapes.nearest:nearest_shape",
     "open_tfds": "scalax.data.tfds:open_builder",
     "parse_settings": "scalax.schema:parse",
     "plan": "scalax.plan.pilot:plan_pilot",
@@ -124,10 +140,13 @@ _PUBLIC = {
     "summed_cross_entropy": "scalax.models.cross_entropy:summed_cross_entropy",
     "synthetic_runs": "scalax.simulate.sweep:synthetic_table",
     "traced_flops": "scalax.models.traced:traced_flops",
+    "train_flops": "scalax.shapes.transformer:train_flops",
     "transformer_counts": "scalax.shapes.transformer:counts",
-    "transformer_flops": "scalax.shapes.transformer:forward_flops_per_token",
-    "transformer_shape": "scalax.shapes.transformer:shape_for",
+    "transformer_shape": "scalax.shapes.transformer_search:shape_for",
 }
+
+_DEPRECATED = {"transformer_flops": "forward_flops"}
+"""Old public names and the names that replace them."""
 
 __version__ = "0.2.0"  # the only place: pyproject.toml reads it
 __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
@@ -140,6 +159,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "DataSpec",
     "Dataset",
     "Example",
+    "Exponent",
     "Feature",
     "Fit",
     "FixedShape",
@@ -149,6 +169,8 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "ModelFamily",
     "OpenDataset",
     "Pilot",
+    "PowerLaw",
+    "PowerSum",
     "Prediction",
     "PublishedLaw",
     "RMSNorm",
@@ -158,7 +180,9 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Settings",
     "Source",
     "Split",
+    "Term",
     "TransformerShape",
+    "TransformerVariant",
     "Trial",
     "Troubles",
     "TwoStep",
@@ -169,9 +193,12 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "compare",
     "constrain",
     "fit",
+    "forward_flops",
     "gain",
     "label_sums",
+    "law",
     "load_plugin",
+    "nearest_shape",
     "open_tfds",
     "parse_settings",
     "plan",
@@ -183,13 +210,20 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "summed_cross_entropy",
     "synthetic_runs",
     "traced_flops",
+    "train_flops",
     "transformer_counts",
-    "transformer_flops",
     "transformer_shape",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if new_name := _DEPRECATED.get(name):
+        import warnings
+
+        warnings.warn(
+            f"sx.{name} is deprecated: use sx.{new_name}", DeprecationWarning, stacklevel=2
+        )
+        return __getattr__(new_name)
     target = _PUBLIC.get(name)
     if target is None:
         raise AttributeError(f"module 'scalax' has no attribute {name!r}")

@@ -19,7 +19,20 @@ if TYPE_CHECKING or CHECKED:
     from jaxtyping import Int as Int
     from jaxtyping import Num as Num
     from jaxtyping import Shaped as Shaped
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+    Array = float | np.ndarray | jax.Array
 else:
+    Array = Any
+"""A number or an array of numpy or jax: arguments of a law, which broadcast against each other.
+
+At run time it is `Any`, because a check would import jax.
+"""
+
+if not (TYPE_CHECKING or CHECKED):
 
     class _Placeholder:
         def __class_getitem__(cls, item: Any) -> Any:

@@ -9,12 +9,11 @@ from scalax.hardware.chips import read_chips
 from scalax.hardware.layout import parse_mesh
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import Step, simulate_step
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape, TransformerVariant
 from tests.conftest import ROOT
 
 _INTEGERS = (
-    "vocab", "width", "layers", "heads", "kv_heads", "head_dim", "hidden", "seq_len", "experts",
-    "experts_per_token",
+    "vocab", "width", "layers", "heads", "kv_heads", "head_dim", "hidden", "seq_len",
 )  # fmt: skip
 
 
@@ -38,12 +37,21 @@ def _read(name: str) -> list[dict[str, Any]]:
     with (ROOT / "experiments" / "data" / name).open(encoding="utf-8", newline="") as stream:
         rows: list[dict[str, Any]] = list(csv.DictReader(stream))
     for row in rows:
-        row["architecture"] = Architecture(
-            **{key: int(row[key]) for key in _INTEGERS if key in row},
+        row["architecture"] = TransformerShape(
+            **{key: int(row[key]) for key in _INTEGERS},
+            variant=_variant(row),
             gated=row["gated"] == "true",
             tied=row["tied"] == "true",
         )
     return rows
+
+
+def _variant(row: dict[str, Any]) -> TransformerVariant | None:
+    """The row's experts; None for a dense model."""
+    experts = int(row.get("experts", 1))
+    if experts == 1:
+        return None
+    return TransformerVariant(experts=experts, experts_per_token=int(row["experts_per_token"]))
 
 
 def simulated(row: dict[str, Any]) -> Step:

@@ -25,7 +25,7 @@ from bench_row import row  # noqa: E402
 from scalax.models.compute import Recompute  # noqa: E402
 from scalax.models.transformer import Transformer  # noqa: E402
 from scalax.shapes.base import Recipe  # noqa: E402
-from scalax.shapes.transformer import shape_for  # noqa: E402
+from scalax.shapes.transformer_search import shape_for  # noqa: E402
 from scalax.train.measure import peak  # noqa: E402
 from scalax.train.mesh import make_mesh  # noqa: E402
 from scalax.train.program import Program  # noqa: E402

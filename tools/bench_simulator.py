@@ -29,7 +29,7 @@ from bench_row import row  # noqa: E402
 from scalax import registry  # noqa: E402  (the tests' readers lie in the root)
 from scalax.hardware.chips import read_chips  # noqa: E402
 from scalax.hardware.request import SimulatedModel  # noqa: E402
-from scalax.shapes.transformer import shape_for  # noqa: E402
+from scalax.shapes.transformer_search import shape_for  # noqa: E402
 from tests.published_tpu import memory_cases, published_rows, simulated  # noqa: E402
 
 RULE = 0.45
@@ -72,7 +72,7 @@ def memory(compile_anew: bool) -> list[dict[str, Any]]:
         step = simulated(case)
         if compile_anew:
             arch = case["architecture"]
-            model = SimulatedModel(arch, registry.get("model", "transformer"), arch.trained())
+            model = SimulatedModel(arch, registry.get("model", "transformer"), arch)
             compiled = compile_simulated(model, step)
             size, fits = compiled.bytes_per_device, compiled.fits
         else:

@@ -55,15 +55,12 @@ def plan(
     Runs of one size branch from one trunk, which is paid once.
     """
     from scalax.plan.pilot import plan_pilot
-    from scalax.runs.clean import clean
-    from scalax.runs.read import read_runs
 
-    known = None if runs is None else clean(read_runs(runs))
     asked = None if sizes is None else _sizes(sizes)
-    found = plan_pilot(law, budget, target, max_flops=max_flops, sizes=asked, runs=known, like=like)
+    found = plan_pilot(law, budget, target, max_flops=max_flops, sizes=asked, runs=runs, like=like)
     if out:
         found.save(out)
-    warn([*(known.notes if known else ()), *found.notes])
+    warn(found.notes)
     if as_json:
         print_json(found.to_json(out))
         return

@@ -31,6 +31,7 @@ from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
 from scalax.fit.rows import budget_column, compute_rule, evenly, ranges, row_weights
 from scalax.laws.base import ComputeRule, Law
+from scalax.laws.resolve import law_reference
 from scalax.predict.ensemble_law import NAME, EnsembleMember
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
@@ -102,7 +103,10 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
         notes += bits_warnings(runs, residuals)
     listed = [
         EnsembleMember(
-            member.law.name, member.weights, float(part), coefficients_of(member.law, theta)
+            law_reference(member.law),
+            member.weights,
+            float(part),
+            coefficients_of(member.law, theta),
         )
         for member, part, theta in zip(members, parts, thetas, strict=True)
     ]

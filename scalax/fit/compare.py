@@ -25,7 +25,7 @@ from scalax.fit.rows import WEIGHTS, budget_column, row_weights
 from scalax.fit.settings import ObjectiveSettings
 from scalax.fit.solve import solve
 from scalax.laws.base import Law
-from scalax.laws.resolve import LawLike, resolve_law
+from scalax.laws.resolve import LawLike, law_reference, resolve_law
 from scalax.runs.read import SCALE_COLUMNS
 from scalax.runs.table import Runs
 from scalax.runs.tabular import Table
@@ -218,7 +218,7 @@ def score(backtest: Rollout, *, prior_scale: float = PRIOR_SCALE) -> Score:
     every = np.concatenate(errors)
     one = backtest.members[0] if len(backtest.members) == 1 else None
     return Score(
-        law=one.law.name if one else "ensemble",
+        law=law_reference(one.law) if one else "ensemble",
         weights=one.weights if one else "all",
         mean_error=float(every.mean()),
         median_error=float(np.median(every)),

@@ -1,7 +1,7 @@
-"""Coefficients held at a value, tied to one another, or kept within bounds.
+"""Constraints of a fit: coefficients that are fixed, tied to one another, or kept within bounds.
 
-A constrained fit moves in fewer directions: theta = offset + matrix @ free. It changes neither the
-objective nor the solver.
+A constrained fit moves in fewer directions: theta = offset + matrix @ free. Neither the objective
+nor the solver changes.
 """
 
 from __future__ import annotations
@@ -12,47 +12,48 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.errors import ScalaxError, suggest
-from scalax.fit.objective import Derivatives, Evaluate
+from scalax.fit.derivatives import Derivatives, Evaluate
 from scalax.laws.base import Coefficient, Law
 
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a fit may move.
+    """The directions that a fit may move in.
 
     Attributes:
         matrix: [coefficients, free].
-        offset: [coefficients]: theta of what is fixed, 0 elsewhere.
+        offset: [coefficients]: theta of fixed coefficients, 0 elsewhere.
         limits: ``{name: (least, greatest)}``, in the coefficient's own unit.
     """
 
-    matrix: np.ndarray
-    offset: np.ndarray
+    matrix: Float[np.ndarray, "coefficients free"]
+    offset: Float[np.ndarray, " coefficients"]
     limits: Mapping[str, tuple[float, float]]
 
     @property
     def free(self) -> int:
-        """How many directions are left."""
+        """Number of free directions."""
         return int(self.matrix.shape[1])
 
     def expand(self, free: np.ndarray) -> np.ndarray:
-        """Theta [batch, coefficients] from [batch, free]."""
+        """Returns theta [batch, coefficients] of points [batch, free]."""
         return np.asarray(self.offset + free @ self.matrix.T)
 
     def reduce(self, theta: np.ndarray) -> np.ndarray:
-        """The nearest [batch, free]: tied coefficients meet at their mean."""
+        """Returns the nearest points [batch, free]: tied coefficients take their mean."""
         return np.asarray((theta - self.offset) @ self.matrix / self.matrix.sum(axis=0))
 
     def bounds(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds [free] from those of theta: the tightest of coefficients that are tied."""
+        """Returns bounds [free] from bounds of theta: for tied coefficients, the tightest."""
         member = self.matrix.T > 0
         least = np.where(member, low, -np.inf).max(axis=1)
         greatest = np.where(member, high, np.inf).min(axis=1)
         return least, greatest
 
     def derivatives(self, evaluate: Evaluate) -> Evaluate:
-        """The derivatives by the free directions, from those by theta."""
+        """Returns derivatives by the free directions, given derivatives by theta."""
 
         def reduced(free: np.ndarray, weights: np.ndarray) -> Derivatives:
             value, gradient, hessian = evaluate(self.expand(free), weights)
@@ -67,12 +68,12 @@ def constrain(
     ties: Sequence[tuple[str, str]],
     bounds: Mapping[str, tuple[float, float]],
 ) -> Constraints:
-    """The constraints of a fit.
+    """Checks and returns the constraints of a fit.
 
     Args:
         law: The law form.
         fixed: Values by coefficient name.
-        ties: Pairs of coefficients that are to be equal.
+        ties: Pairs of coefficients to keep equal.
         bounds: Least and greatest value by coefficient name.
 
     Raises:
@@ -101,18 +102,20 @@ def constrain(
     group = {name: name for name in specs}
     for left, right in ties:
         if specs[left].log != specs[right].log:
-            raise ScalaxError(f"{left} and {right} are of different kinds", where="ties")
+            raise ScalaxError(
+                f"{left} and {right} are not both exponents or both sizes", where="ties"
+            )
         group = {n: group[left] if g == group[right] else g for n, g in group.items()}
     for name in fixed:
         if list(group.values()).count(group[name]) > 1:
             raise ScalaxError(
                 f"{name} is both tied and fixed", where="ties", fix="fix both instead"
             )
-    kinds = list(dict.fromkeys(group[name] for name in specs if name not in fixed))
-    if not kinds:
+    groups = list(dict.fromkeys(group[name] for name in specs if name not in fixed))
+    if not groups:
         raise ScalaxError("every coefficient is fixed", where="fixed", fix="leave one to fit")
     matrix = np.asarray(
-        [[float(n not in fixed and group[n] == kind) for kind in kinds] for n in specs]
+        [[float(n not in fixed and group[n] == label) for label in groups] for n in specs]
     )
     offset = np.asarray(
         [_theta(specs[n], fixed[n]) if n in fixed else 0.0 for n in specs], dtype=float

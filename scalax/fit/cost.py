@@ -1,7 +1,7 @@
-"""What a log residual costs: Huber by default, and the others that a fit may be asked for.
+"""Costs of a log residual: Huber by default, and four others.
 
-Each gives, for r = log loss - log measured, the cost and its first two derivatives. It knows
-neither laws nor rows.
+Each cost of r = log loss - log measured has its first two derivatives. This module knows neither
+laws nor rows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.errors import ScalaxError, suggest
 
 Kind = Literal["huber", "l1", "l2", "student", "asymmetric"]
@@ -27,12 +28,12 @@ class Cost:
 
     Attributes:
         kind: ``huber``: r^2 / 2 up to delta, then linear (Hoffmann et al. 2022, equation 3);
-            ``l1``: delta * abs(r), rounded within ``turn`` of zero to have a curvature there;
+            ``l1``: delta * abs(r), rounded within ``turn`` of zero so that it has a curvature;
             ``l2``: r^2 / 2; ``student``: the likelihood of a Student-t with 4 degrees of freedom
-            and scale delta, in delta^2; ``asymmetric``: Huber, times 1.5 where the law lies above
-            the measurement and 0.5 where below, since bad luck only ever raises a loss.
-        delta: Its scale, in log units.
-        turn: Within this of zero, ``l1`` is rounded.
+            and scale delta, in delta^2; ``asymmetric``: Huber, times 1.5 where the law is above
+            the measurement and 0.5 where it is below, since failures only raise a loss.
+        delta: Scale, in log units.
+        turn: Half-width of the rounding of ``l1``.
 
     Example:
         >>> Cost("huber", 0.1).value(np.array([0.05, -1.0])).round(6).tolist()
@@ -52,7 +53,7 @@ class Cost:
             raise ScalaxError(f"expected a positive number, got {self.delta!r}", where="delta")
 
     def value(self, r: Any, xp: Any = np) -> Any:
-        """The cost of each residual."""
+        """Returns the cost of each residual."""
         size = xp.abs(r)
         if self.kind == "l2":
             return 0.5 * r * r
@@ -66,8 +67,10 @@ class Cost:
             return value * (self.delta / turn)
         return value * self._tilt(r, xp) if self.kind == "asymmetric" else value
 
-    def slopes(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First and second derivative of the cost of each residual."""
+    def slopes(
+        self, r: Float[np.ndarray, "*shape"]
+    ) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
+        """Returns the first and second derivative of the cost of each residual."""
         if self.kind == "l2":
             return r, np.ones_like(r)
         if self.kind == "student":
@@ -84,10 +87,11 @@ class Cost:
             return slope * tilt, curve * tilt
         return slope, curve
 
-    def bowl(self, r: np.ndarray) -> np.ndarray:
-        """The curvature of the parabola through zero that touches the cost at each residual.
+    def bowl(self, r: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Returns the curvature of the parabola around zero that touches the cost at each r.
 
-        It is never negative and bounds the cost from above, so that steps on it always descend.
+        The curvature is never negative and the parabola bounds the cost from above, so every step
+        to its minimum descends.
         """
         slope, _ = self.slopes(r)
         safe = np.where(np.abs(r) > 1e-12, r, 1e-12)

@@ -27,7 +27,7 @@ from scalax.fit.solve import solve
 from scalax.fit.starts import grid_starts
 from scalax.fit.uncertainty import bootstrap, can_resample
 from scalax.laws.base import Law
-from scalax.laws.resolve import LawLike, resolve_law
+from scalax.laws.resolve import LawLike, law_reference, resolve_law
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
 from scalax.runs.diagnostics import bits_warnings
@@ -85,7 +85,7 @@ def fit(runs: Table, law: LawLike = "auto", **settings: Any) -> Fit:
         0.34
     """
     form = None if law in SEVERAL_LAWS else resolve_law(law)
-    name = form.name if form is not None else law
+    name = law_reference(form) if form is not None else law
     chosen = fit_settings(law=name, **settings)
     return fit_table(rows_of(runs, chosen, form), chosen, form)
 
@@ -162,7 +162,7 @@ def _fit_law(runs: Runs, law: Law, settings: FitSettings) -> Fit:
     if settings.metric == "loss":
         notes += bits_warnings(runs, residuals)
     return Fit(
-        law=law.name,
+        law=law_reference(law),
         coefficients={k: float(v[0]) for k, v in objective.coefficients(theta[None]).items()},
         intervals=intervals,
         objective=solution.value,

@@ -1,8 +1,8 @@
-"""Second derivatives of a law in NumPy: an array that carries its gradient and Hessian along.
+"""Hyper-dual numbers: arrays that carry exact first and second derivatives through NumPy code.
 
-A law is written against ``xp``; given `Jets` as ``xp`` and coefficients made by `seed`, its loss
-comes out with exact derivatives, with no compiler to start. It knows the functions that laws are
-made of; a law that uses another is differentiated by JAX instead (see `objective`).
+A law is written against ``xp``. Given `HyperDualNumpy` as ``xp`` and coefficients from `seed`, its
+loss has exact derivatives without a compiler. `HyperDualNumpy` has the functions that laws usually
+call; JAX differentiates a law that calls others (see `scalax.fit.jax_derivatives`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 Array = Any
 
 
-class Jet:
-    """A value, its first derivatives by variable, and its second by pair (i <= j) of them.
+class HyperDual:
+    """A value, its first derivatives by variable, and its second by pair (i <= j) of variables.
 
-    What is missing is zero. The parts broadcast against each other, so that what does not depend
-    on rows is never spread over them.
+    A missing derivative is zero. The parts broadcast against each other, so a part that does not
+    depend on the rows is stored once, not once a row.
     """
 
     __slots__ = ("first", "second", "value")
@@ -30,8 +30,8 @@ class Jet:
     ) -> None:
         self.value, self.first, self.second = value, first, second
 
-    def chain(self, value: Array, slope: Array, curve: Array) -> Jet:
-        """A function of this jet, from its value and its two derivatives here."""
+    def chain(self, value: Array, slope: Array, curve: Array) -> HyperDual:
+        """Applies a function, given its value and its two derivatives at this value."""
         first = {i: slope * g for i, g in self.first.items()}
         second = {pair: slope * h for pair, h in self.second.items()}
         bent = {i: curve * g for i, g in self.first.items()}
@@ -39,21 +39,21 @@ class Jet:
             for j, right in self.first.items():
                 if i <= j:
                     _add(second, (i, j), left * right)
-        return Jet(value, first, second)
+        return HyperDual(value, first, second)
 
-    def __add__(self, other: Any) -> Jet:
-        if not isinstance(other, Jet):
-            return Jet(self.value + other, self.first, self.second)
+    def __add__(self, other: Any) -> HyperDual:
+        if not isinstance(other, HyperDual):
+            return HyperDual(self.value + other, self.first, self.second)
         first, second = dict(self.first), dict(self.second)
         for i, g in other.first.items():
             _add(first, i, g)
         for pair, h in other.second.items():
             _add(second, pair, h)
-        return Jet(self.value + other.value, first, second)
+        return HyperDual(self.value + other.value, first, second)
 
-    def __mul__(self, other: Any) -> Jet:
-        if not isinstance(other, Jet):
-            return Jet(
+    def __mul__(self, other: Any) -> HyperDual:
+        if not isinstance(other, HyperDual):
+            return HyperDual(
                 self.value * other,
                 {i: g * other for i, g in self.first.items()},
                 {pair: h * other for pair, h in self.second.items()},
@@ -68,46 +68,46 @@ class Jet:
             for j, right in other.first.items():
                 product = left * right
                 _add(second, (min(i, j), max(i, j)), 2 * product if i == j else product)
-        return Jet(self.value * other.value, first, second)
+        return HyperDual(self.value * other.value, first, second)
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def __neg__(self) -> Jet:
+    def __neg__(self) -> HyperDual:
         return self * -1.0
 
-    def __sub__(self, other: Any) -> Jet:
+    def __sub__(self, other: Any) -> HyperDual:
         return self + (-other)
 
-    def __rsub__(self, other: Any) -> Jet:
+    def __rsub__(self, other: Any) -> HyperDual:
         return -self + other
 
-    def reciprocal(self) -> Jet:
-        """1 over this."""
+    def reciprocal(self) -> HyperDual:
+        """Returns the reciprocal."""
         value = 1.0 / self.value
         return self.chain(value, -(value**2), 2 * value**3)
 
-    def __truediv__(self, other: Any) -> Jet:
-        return self * (other.reciprocal() if isinstance(other, Jet) else 1.0 / other)
+    def __truediv__(self, other: Any) -> HyperDual:
+        return self * (other.reciprocal() if isinstance(other, HyperDual) else 1.0 / other)
 
-    def __rtruediv__(self, other: Any) -> Jet:
+    def __rtruediv__(self, other: Any) -> HyperDual:
         return self.reciprocal() * other
 
-    def __pow__(self, other: Any) -> Jet:
-        if isinstance(other, Jet):
-            return Jets.exp(Jets.log(self) * other)
+    def __pow__(self, other: Any) -> HyperDual:
+        if isinstance(other, HyperDual):
+            return HyperDualNumpy.exp(HyperDualNumpy.log(self) * other)
         return self.chain(
             self.value**other,
             other * self.value ** (other - 1),
             other * (other - 1) * self.value ** (other - 2),
         )
 
-    def __rpow__(self, other: Any) -> Jet:
-        return Jets.exp(self * np.log(other))
+    def __rpow__(self, other: Any) -> HyperDual:
+        return HyperDualNumpy.exp(self * np.log(other))
 
 
-def seed(value: Array, index: int) -> Jet:
-    """The variable of a number, at a value."""
-    return Jet(value, {index: 1.0}, {})
+def seed(value: Array, index: int) -> HyperDual:
+    """Returns a variable with derivative 1 by itself."""
+    return HyperDual(value, {index: 1.0}, {})
 
 
 def _add(into: dict[Any, Array], key: Any, value: Array) -> None:
@@ -118,7 +118,7 @@ def _lifted(
     plain: Callable[[Array], Array], parts: Callable[[Array], tuple[Array, Array, Array]]
 ) -> Any:
     def function(x: Any) -> Any:
-        return x.chain(*parts(x.value)) if isinstance(x, Jet) else plain(x)
+        return x.chain(*parts(x.value)) if isinstance(x, HyperDual) else plain(x)
 
     return staticmethod(function)
 
@@ -164,8 +164,8 @@ def _abs(x: Array) -> tuple[Array, Array, Array]:
     return np.abs(x), np.sign(x), np.zeros_like(x)
 
 
-class Jets:
-    """The namespace to hand a law as ``xp``."""
+class HyperDualNumpy:
+    """The functions that a law can call through ``xp``, for hyper-dual numbers and arrays."""
 
     exp = _lifted(np.exp, _exp)
     log = _lifted(np.log, _log)
@@ -178,10 +178,10 @@ class Jets:
     @staticmethod
     def logaddexp(x: Any, y: Any) -> Any:
         """log(exp(x) + exp(y))."""
-        if not (isinstance(x, Jet) or isinstance(y, Jet)):
+        if not (isinstance(x, HyperDual) or isinstance(y, HyperDual)):
             return np.logaddexp(x, y)
-        apart = x - y
-        return apart.chain(*_softplus(apart.value)) + y
+        difference = x - y
+        return difference.chain(*_softplus(difference.value)) + y
 
     @staticmethod
     def power(x: Any, y: Any) -> Any:

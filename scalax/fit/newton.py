@@ -1,7 +1,7 @@
-"""A batched second-order solve: many starts, or many resamples, of one objective at once.
+"""A batched Newton solver: minimises one objective from many starts or for many resamples at once.
 
-Newton's step on the exact Hessian, its negative curvature turned positive, damped until the
-objective falls, and projected onto the bounds. It knows nothing of laws.
+Each step uses the exact Hessian with its negative eigenvalues made positive, is damped until the
+objective falls, and is projected onto the bounds. This module knows nothing about laws.
 """
 
 from __future__ import annotations
@@ -11,51 +11,52 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalax.fit.objective import Derivatives
+from scalax.array_types import Bool, Float
+from scalax.fit.derivatives import Derivatives
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Where a batch of solves ended.
+    """The end points of a batch of solves.
 
     Attributes:
         theta: [batch, coefficients].
-        value: The objective there, [batch].
-        hessian: [batch, coefficients, coefficients].
-        converged: Whether the last step was too small to matter, [batch].
-        steps: Iterations taken.
+        value: The objective at theta, [batch].
+        hessian: The Hessian at theta, [batch, coefficients, coefficients].
+        converged: Whether the last predicted fall was negligible, [batch].
+        steps: Number of iterations.
     """
 
-    theta: np.ndarray
-    value: np.ndarray
-    hessian: np.ndarray
-    converged: np.ndarray
+    theta: Float[np.ndarray, "batch coefficients"]
+    value: Float[np.ndarray, " batch"]
+    hessian: Float[np.ndarray, "batch coefficients coefficients"]
+    converged: Bool[np.ndarray, " batch"]
     steps: int
 
 
 def minimise(
     derivatives: Callable[[np.ndarray, np.ndarray], Derivatives],
-    theta: np.ndarray,
+    theta: Float[np.ndarray, "batch coefficients"],
     weights: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
+    bounds: tuple[Float[np.ndarray, " coefficients"], Float[np.ndarray, " coefficients"]],
     *,
     most_steps: int = 200,
     tolerance: float = 1e-13,
-    nothing: float = 0.0,
+    negligible: float = 0.0,
 ) -> Solution:
     """Minimises from every start.
 
     Args:
-        derivatives: theta and weights to value, gradient, Hessian.
+        derivatives: Function of theta and weights that returns value, gradient and Hessian.
         theta: Starts, [batch, coefficients].
-        weights: [rows] for all, or [batch, rows].
+        weights: [rows], shared by the batch, or [batch, rows].
         bounds: Least and greatest theta, [coefficients] each.
-        most_steps: Iterations at most.
-        tolerance: A start is done when its predicted fall, relative to its value, is below this.
-        nothing: A value at or below this cannot be told from zero: a start there is done.
+        most_steps: Maximum number of iterations.
+        tolerance: A start has converged when its predicted relative fall is below this.
+        negligible: A value at or below this counts as zero, and the start has converged.
 
     Returns:
-        The best point that each start reached.
+        The best point of each start.
     """
     low, high = bounds
     theta = np.clip(theta, low, high)
@@ -69,19 +70,19 @@ def minimise(
         steps += 1
         at = np.flatnonzero(active)
         step, fall = _step(theta[at], gradient[at], hessian[at], damping[at], low, high)
-        small = (fall <= tolerance * np.maximum(value[at], 1e-300)) | (value[at] <= nothing)
+        small = (fall <= tolerance * np.maximum(value[at], 1e-300)) | (value[at] <= negligible)
         done[at[small]] = True
         active[at[small]] = False
         at, step = at[~small], step[~small]
         if not at.size:
             break
-        tried = np.clip(theta[at] + step, low, high)
+        trial = np.clip(theta[at] + step, low, high)
         new_value, new_gradient, new_hessian = derivatives(
-            tried, weights if shared else weights[at]
+            trial, weights if shared else weights[at]
         )
         better = np.isfinite(new_value) & (new_value < value[at])
         won, lost = at[better], at[~better]
-        theta[won], value[won] = tried[better], new_value[better]
+        theta[won], value[won] = trial[better], new_value[better]
         gradient[won], hessian[won] = new_gradient[better], new_hessian[better]
         damping[won] = np.maximum(damping[won] / 8, 1e-14)
         damping[lost] *= 8
@@ -99,16 +100,16 @@ def _step(
     low: np.ndarray,
     high: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The damped step in units scaled by the Hessian's diagonal, and the fall it predicts."""
-    held = ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
-    gradient = np.where(held, 0.0, gradient)
+    """Returns the damped step and the fall that it predicts; both are scaled by the diagonal."""
+    at_bound = ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
+    gradient = np.where(at_bound, 0.0, gradient)
     scale = np.sqrt(np.maximum(np.abs(np.einsum("bkk->bk", hessian)), 1e-30))
     scaled = hessian / (scale[:, :, None] * scale[:, None, :])
-    free = ~held
+    free = ~at_bound
     scaled = np.where(free[:, :, None] & free[:, None, :], scaled, 0.0)
     values, vectors = np.linalg.eigh(scaled)
     values = np.maximum(np.abs(values), 1e-12) + damping[:, None]
     along = np.einsum("bkm,bk->bm", vectors, gradient / scale)
     step = -np.einsum("bkm,bm->bk", vectors, along / values) / scale
     fall = 0.5 * np.sum(along**2 / values, axis=1)
-    return np.where(held, 0.0, step), fall
+    return np.where(at_bound, 0.0, step), fall

@@ -1,8 +1,8 @@
-"""Good starting points: a coarse grid of the coefficients that are not linear, the rest solved.
+"""Starting points of a fit: a coarse grid of some coefficients, least squares for the others.
 
-Given those, a function of the loss is linear in the rest (see `scalax.laws.base.Law.basis`), and
-dividing each row by its target makes plain least squares close to the log residual that the
-objective uses. What comes out is only a start: the exact objective is for `newton`.
+The grid covers the coefficients that are not linear. Given those, `Law.target` is linear in the
+others (see `scalax.laws.base.Law.basis`). Dividing each row by its target brings least squares
+close to the log residual of the objective. `scalax.fit.newton` then minimises the exact objective.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.fit.constraints import Constraints
 from scalax.fit.objective import Objective
 
@@ -24,22 +25,22 @@ def grid_starts(
     objective: Objective,
     weights: np.ndarray,
     count: int,
-    held: Constraints | None = None,
+    constraints: Constraints | None = None,
     *,
     diverse: bool = False,
-) -> np.ndarray:
-    """The best points of the grid by the exact objective, best first.
+) -> Float[np.ndarray, "starts coefficients"]:
+    """Returns the best points of the grid by the exact objective.
 
     Args:
-        objective: What will be minimised.
+        objective: The objective to minimise later.
         weights: [rows].
-        count: How many starts to give.
-        held: What the fit may move; the grid is brought onto it.
-        diverse: Whether to add, for each value of a grid of few values, the best point with it:
-            a law with a knee has valleys that the best points of all may miss.
+        count: Number of starts.
+        constraints: The directions that the fit may move in; the grid is projected onto them.
+        diverse: Whether to add the best point for each value of every small grid: a law with a
+            knee has valleys that the best points overall may miss.
 
     Returns:
-        theta, [starts, coefficients], best first.
+        theta [starts, coefficients], best first.
     """
     law = objective.law
     low, high = objective.bounds()
@@ -47,20 +48,20 @@ def grid_starts(
     searched = [c for c in law.coefficients if c.role != "linear"]
     size = int(np.prod([len(c.grid) for c in searched])) if searched else 1
     most = min(rows, _MOST_ROWS, max(len(law.coefficients) * 8, _MOST_VALUES // size))
-    some = np.unique(np.linspace(0, rows - 1, most).astype(int))
-    few, weights = objective.rows(some), weights[some]
+    picked = np.unique(np.linspace(0, rows - 1, most).astype(int))
+    few, weights = objective.rows(picked), weights[picked]
     loss = np.exp(few.log_measured)
     grids = [np.unique(c.starts(few.columns, loss)) for c in searched]
     points = np.asarray(list(itertools.product(*grids)), float).reshape(-1, len(searched))
-    chunks = np.array_split(points, max(1, len(points) * len(some) // _CHUNK_VALUES))
-    found, values = [], []
+    chunks = np.array_split(points, max(1, len(points) * len(picked) // _CHUNK_VALUES))
+    thetas, values = [], []
     for chunk in chunks:
         theta = np.clip(_solve_linear(few, chunk, weights), low, high)
-        if held is not None:
-            theta = held.expand(held.reduce(theta))
-        found.append(theta)
+        if constraints is not None:
+            theta = constraints.expand(constraints.reduce(theta))
+        thetas.append(theta)
         values.append(few.value(theta, weights))
-    theta, value = np.concatenate(found), np.concatenate(values)
+    theta, value = np.concatenate(thetas), np.concatenate(values)
     order = np.argsort(value, kind="stable")
     best = order[:count]
     if diverse:
@@ -75,8 +76,10 @@ def grid_starts(
 
 
 def _solve_linear(objective: Objective, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Theta [points, coefficients]: at each point, non-negative least squares of the factors over
-    the target on 1. With so few coefficients the active set is found by trying every one."""
+    """Returns theta [points, coefficients] with the linear coefficients solved at each point.
+
+    They are the non-negative least squares of the factors divided by the target, against 1.
+    """
     law, batch = objective.law, len(points)
     rows = objective.log_measured.size
     searched = [c for c in law.coefficients if c.role != "linear"]
@@ -95,16 +98,17 @@ def _solve_linear(objective: Objective, points: np.ndarray, weights: np.ndarray)
                 axis=1,
             )
         factors = np.where(np.isfinite(factors), factors, 0.0)
-        # A power of two taken out first keeps the squares of a tiny loss's factors finite.
+        # Dividing by a power of two first keeps the squares of very large factors finite.
         _, power = np.frexp(np.abs(factors).max(axis=2, keepdims=True))
         size = np.sqrt(np.mean(np.ldexp(factors, -power) ** 2, axis=2, keepdims=True))
         scale = np.ldexp(size, power) + 1e-300
         solved = _positive_least_squares(factors / scale, weights)
-        # A term the grid left out starts small, so that Newton may bring it back.
+        # A term with amount 0 starts small instead, so that Newton can restore it.
         values = np.maximum(solved, 1e-3) / scale[..., 0]
         flat = {name: value[:, 0] for name, value in given.items()}
         with np.errstate(all="ignore"):
-            amounts = law.untangle(flat, {c.name: values[:, k] for k, c in enumerate(linear)})
+            solution = {c.name: values[:, k] for k, c in enumerate(linear)}
+            amounts = {k: np.asarray(v) for k, v in law.untangle(flat, solution).items()}
     theta = np.empty((batch, len(law.coefficients)))
     for k, c in enumerate(law.coefficients):
         value = amounts[c.name] if c.role == "linear" else given[c.name][:, 0]
@@ -113,7 +117,8 @@ def _solve_linear(objective: Objective, points: np.ndarray, weights: np.ndarray)
 
 
 def _positive_least_squares(factors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Amounts [batch, count] >= 0 with the least weighted squares of sum amount * factor - 1."""
+    """Returns amounts [batch, count] >= 0 that minimise the weighted squares of
+    sum(amount * factor) - 1. With so few amounts, it tries every active set."""
     batch, count, _ = factors.shape
     weighted = factors * weights
     gram = weighted @ factors.transpose(0, 2, 1)
@@ -123,11 +128,11 @@ def _positive_least_squares(factors: np.ndarray, weights: np.ndarray) -> np.ndar
     best_cost = np.full(batch, np.inf)
     for size in range(1, count + 1):
         for active in map(list, itertools.combinations(range(count), size)):
-            # A ridge far below what matters, above what rounding leaves of repeated factors.
+            # The ridge is far below what matters and above the rounding of repeated factors.
             sub = gram[:, active][:, :, active] + ridge * np.eye(size)
             try:
                 solved = np.linalg.solve(sub, target[:, active, None])[..., 0]
-            except np.linalg.LinAlgError:  # one point of the batch is enough; all are solved again
+            except np.linalg.LinAlgError:  # one singular point fails the batch: solve all by pinv
                 solved = (np.linalg.pinv(sub) @ target[:, active, None])[..., 0]
             cost = -np.einsum("bk,bk->b", solved, target[:, active])
             better = (solved > 0).all(axis=1) & (cost < best_cost)

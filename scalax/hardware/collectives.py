@@ -9,7 +9,7 @@ from scalax.hardware.layout import Layout, stored_params
 from scalax.hardware.names import Recompute
 from scalax.hardware.network import Axis, place_axes
 from scalax.hardware.slices import Slice
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CollectiveTimes:
 
 
 def collective_times(
-    arch: Architecture,
+    arch: TransformerShape,
     layout: Layout,
     slice_: Slice,
     *,

@@ -13,7 +13,7 @@ from scalax.hardware.chips import Chip
 from scalax.hardware.layout import Layout, block_matrices, even_shards, stored_params
 from scalax.hardware.memory import block_arrays
 from scalax.hardware.names import Recompute
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape, attended_keys
 
 EXPERT_CAPACITY = 1.25
 """Size of an expert's buffer, relative to an even share of the tokens."""
@@ -44,7 +44,7 @@ class DeviceTime:
         flash: Whether attention runs in a kernel that never stores the scores.
     """
 
-    arch: Architecture
+    arch: TransformerShape
     chip: Chip
     layout: Layout
     batch: int
@@ -96,7 +96,7 @@ class DeviceTime:
         """Returns the number of softmax elements outside attention kernels."""
         arch, tensor = self.arch, self.layout.tensor
         heads = arch.heads / even_shards(arch.heads, tensor)
-        scores = 0.0 if self.flash else arch.layers * heads * arch.attended("full")
+        scores = 0.0 if self.flash else arch.layers * heads * attended_keys(arch, "full")
         return self.tokens * (scores + arch.vocab / even_shards(arch.vocab, tensor))
 
     def block_traffic(self) -> float:
@@ -151,8 +151,8 @@ class DeviceTime:
         """
         arch = self.arch
         heads = arch.heads / even_shards(arch.heads, self.layout.tensor)
-        full = arch.attended("full")
-        keys = min(arch.attended("causal") + _TILE / 2, full) if self.flash else full
+        full = attended_keys(arch, "full")
+        keys = min(attended_keys(arch, "causal") + _TILE / 2, full) if self.flash else full
         flops = 4 * self.tokens * heads * arch.head_dim * keys
         filled = min(1.0, arch.head_dim / self.chip.mxu)
         precision = "f32" if self.precision == "f32" else "bf16"

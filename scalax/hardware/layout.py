@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scalax.errors import ScalaxError, suggest
 from scalax.hardware.slices import Slice
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape, counts
 
 AXES = ("data", "fsdp", "tensor", "expert")
 
@@ -74,7 +74,7 @@ def parse_mesh(text: str) -> Layout:
     return Layout(**sizes)
 
 
-def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
+def check_layout(layout: Layout, slice_: Slice, arch: TransformerShape) -> None:
     """Checks that a mesh divides the slice and the architecture.
 
     Raises:
@@ -104,7 +104,7 @@ def check_layout(layout: Layout, slice_: Slice, arch: Architecture) -> None:
         fail(f"a width of {arch.width} cannot be divided into {layout.fsdp} shards")
 
 
-def layouts(slice_: Slice, arch: Architecture) -> list[Layout]:
+def layouts(slice_: Slice, arch: TransformerShape) -> list[Layout]:
     """Returns every mesh over a slice that scalax's trainer accepts.
 
     In the trainer only the data axis crosses slices. Published programs also cross with fsdp;
@@ -123,7 +123,7 @@ def layouts(slice_: Slice, arch: Architecture) -> list[Layout]:
     return accepted
 
 
-def _suggestions(wanted: Layout, slice_: Slice, arch: Architecture) -> list[Layout]:
+def _suggestions(wanted: Layout, slice_: Slice, arch: TransformerShape) -> list[Layout]:
     """Returns the valid meshes, most similar first."""
 
     def distance(layout: Layout) -> float:
@@ -166,7 +166,7 @@ def even_shards(dimension: int, axis: int) -> int:
     return axis if dimension % axis == 0 else 1
 
 
-def block_matrices(arch: Architecture, layout: Layout) -> dict[str, BlockMatrix]:
+def block_matrices(arch: TransformerShape, layout: Layout) -> dict[str, BlockMatrix]:
     """Returns the matrices of a block by name; experts are counted as one token uses them."""
 
     def shards(dimension: int) -> int:
@@ -185,7 +185,7 @@ def block_matrices(arch: Architecture, layout: Layout) -> dict[str, BlockMatrix]
     }
 
 
-def stored_params(arch: Architecture, layout: Layout) -> Mapping[str, float]:
+def stored_params(arch: TransformerShape, layout: Layout) -> Mapping[str, float]:
     """Returns the number of parameters on one device, inside (``blocks``) and ``outside`` blocks.
 
     fsdp divides each matrix along the width, and tensor along heads, MLP or vocabulary, if they
@@ -198,10 +198,10 @@ def stored_params(arch: Architecture, layout: Layout) -> Mapping[str, float]:
     for name, matrix in block_matrices(arch, layout).items():
         count = matrix.copies * (per_expert if name in ("up", "down") else 1.0)
         total += count * matrix.inputs * matrix.outputs / matrix.shards / fsdp
-    counts = arch.counts()
+    params = counts(arch).params
     matrices = arch.attention_params + arch.experts * arch.expert_params
     head = arch.vocab * arch.width * (1 if arch.tied else 2)
-    replicated = counts.params - arch.layers * matrices - head  # norms, biases, positions, routers
+    replicated = params - arch.layers * matrices - head  # norms, biases, positions, routers
     vocab = even_shards(arch.vocab, layout.tensor)
     return {
         "blocks": arch.layers * total,

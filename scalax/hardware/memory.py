@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from scalax.hardware.chips import Chip
 from scalax.hardware.layout import Layout, block_matrices, even_shards, stored_params
 from scalax.hardware.names import Recompute
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape
 
 CHUNK = 2**23
 """Largest number of logits of a sequence at a time, as in `scalax.models.cross_entropy`."""
@@ -70,7 +70,7 @@ class BlockArrays:
 
 
 def block_arrays(
-    arch: Architecture, layout: Layout, batch: int, itemsize: int, flash: bool
+    arch: TransformerShape, layout: Layout, batch: int, itemsize: int, flash: bool
 ) -> BlockArrays:
     """Returns the bytes of each kind of array in a block.
 
@@ -94,7 +94,7 @@ def block_arrays(
     )
 
 
-def uses_flash(arch: Architecture, chip: Chip) -> bool:
+def uses_flash(arch: TransformerShape, chip: Chip) -> bool:
     """Returns whether `scalax.models.attention` uses a kernel that never stores the scores."""
     if chip.compile_name is not None:
         return arch.seq_len % 128 == 0 and arch.head_dim % 128 == 0
@@ -102,7 +102,7 @@ def uses_flash(arch: Architecture, chip: Chip) -> bool:
 
 
 def step_bytes(
-    arch: Architecture,
+    arch: TransformerShape,
     layout: Layout,
     batch: int,
     *,
@@ -151,7 +151,7 @@ def step_bytes(
     return Bytes(stored_bytes, 2 * stored_bytes, gradients, round(peak) - gradients)
 
 
-def _head_bytes(arch: Architecture, layout: Layout, batch: int, itemsize: int) -> float:
+def _head_bytes(arch: TransformerShape, layout: Layout, batch: int, itemsize: int) -> float:
     """Bytes while the loss is computed: a chunk of logits, their gradient, the head's gradient."""
     examples = math.ceil(batch / layout.batch_parts)
     tensor = even_shards(arch.vocab, layout.tensor)

@@ -13,15 +13,15 @@ from scalax.hardware.names import Recompute
 from scalax.hardware.search import best_step
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import Step
-from scalax.shapes.architecture import Architecture, architecture
 from scalax.shapes.base import DataSpec, Feature
+from scalax.shapes.transformer import TransformerShape
 
 VOCAB = 32_000
 """Vocabulary of a model that is described by its size alone."""
 
 
 def step_from_request(
-    arch: Architecture,
+    arch: TransformerShape,
     chips: str,
     *,
     mesh: str | None = None,
@@ -66,7 +66,7 @@ class SimulatedModel:
         shape: The family's own shape of the model.
     """
 
-    architecture: Architecture
+    architecture: TransformerShape
     family: Any = None
     shape: Any = None
 
@@ -75,7 +75,7 @@ def model_of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) 
     """Returns the model of a family with a number of parameters.
 
     A family whose shape is not a `TransformerShape` needs a method ``architecture`` that turns
-    its shape into an `Architecture`.
+    its shape into a `TransformerShape`.
 
     Args:
         family: Name of the family.
@@ -87,7 +87,6 @@ def model_of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) 
         ScalaxError: The family or the size does not exist, or the family cannot be simulated.
     """
     from scalax import registry
-    from scalax.shapes.transformer import TransformerShape
 
     if not 1 <= params < math.inf:
         raise ScalaxError(
@@ -95,15 +94,17 @@ def model_of_size(family: str, params: float, seq_len: int, vocab: int = VOCAB) 
         )
     registered = registry.get("model", family)
     shape = registered.shape(params, {}, token_data(vocab, seq_len))
-    described = architecture if isinstance(shape, TransformerShape) else None
-    described = getattr(registered, "architecture", described)
-    if described is None:
+    if hasattr(registered, "architecture"):
+        described = registered.architecture(shape)
+    elif isinstance(shape, TransformerShape):
+        described = shape
+    else:
         raise ScalaxError(
             f"the family {family!r} has no description that can be simulated",
             where="--family",
             fix="add a method architecture(shape) to the family, or write --family transformer",
         )
-    return SimulatedModel(described(shape), registered, shape)
+    return SimulatedModel(described, registered, shape)
 
 
 def token_data(vocab: int, seq_len: int) -> DataSpec:

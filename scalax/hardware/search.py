@@ -9,7 +9,7 @@ from scalax.hardware.layout import Layout, layouts
 from scalax.hardware.names import RECOMPUTE, Recompute
 from scalax.hardware.slices import Slice
 from scalax.hardware.step import Step, cost, simulate_step
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape
 
 MOST_TOKENS = 2**24
 """Largest batch searched, in tokens: the batch of Llama 3 405B (Dubey et al. 2024, table 4)."""
@@ -18,7 +18,7 @@ _NEARLY_FASTEST = 0.99
 
 
 def best_step(
-    arch: Architecture,
+    arch: TransformerShape,
     slice_: Slice,
     *,
     layout: Layout | None = None,
@@ -81,7 +81,7 @@ def _choose(steps: list[Step]) -> Step:
     )
 
 
-def _batches(arch: Architecture, layout: Layout, batch: int | None) -> Iterator[int]:
+def _batches(arch: TransformerShape, layout: Layout, batch: int | None) -> Iterator[int]:
     """Yields batches that the mesh divides: the given one, or doublings from one per part."""
     if batch is not None:
         if batch % layout.batch_parts == 0:

@@ -20,7 +20,7 @@ from scalax.hardware.layout import Layout, check_layout
 from scalax.hardware.memory import Bytes, step_bytes, uses_flash
 from scalax.hardware.names import Recompute
 from scalax.hardware.slices import Slice
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import TransformerShape, counts, train_flops
 
 Bound = Literal["compute", "memory", "network"]
 
@@ -56,7 +56,7 @@ class Step:
 
     slice: Slice
     layout: Layout
-    architecture: Architecture
+    architecture: TransformerShape
     batch: int
     precision: str
     recompute: Recompute
@@ -84,7 +84,7 @@ class Step:
     @property
     def utilisation(self) -> float:
         """Model FLOPs (causal attention) over the dense peak FLOPs at the step's precision."""
-        flops = self.architecture.flops_per_token("causal") * self.tokens
+        flops = train_flops(self.architecture) * self.tokens
         peak = self.slice.chip.peak_flops(self.precision) * self.slice.chips
         return flops / self.seconds / peak
 
@@ -115,7 +115,7 @@ class Step:
             "chips": self.slice.name,
             "num_chips": self.slice.chips,
             "mesh": self.layout.to_json(),
-            "params": self.architecture.counts().params,
+            "params": counts(self.architecture).params,
             "tokens_per_step": self.tokens,
             "seq_len": self.architecture.seq_len,
             "precision": self.precision,
@@ -138,7 +138,7 @@ class Step:
 
 
 def simulate_step(
-    arch: Architecture,
+    arch: TransformerShape,
     slice_: Slice,
     layout: Layout,
     batch: int,
@@ -172,7 +172,7 @@ def simulate_step(
 
 
 def cost(
-    arch: Architecture,
+    arch: TransformerShape,
     slice_: Slice,
     layout: Layout,
     batch: int,

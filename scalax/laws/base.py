@@ -1,8 +1,8 @@
-"""What every law form provides: its coefficients, its loss, how a budget splits under it.
+"""The base class of law forms: coefficients, loss, and how a budget splits under a law.
 
 A law is a pure function of coefficients and columns, written once against an array namespace
-``xp`` (numpy for a query, jax.numpy where derivatives are wanted). It holds no data and no
-estimates; `scalax.predict` joins it with those.
+``xp``: numpy for a query, jax.numpy or `scalax.fit.hyperdual` for derivatives. It holds no data and
+no estimates; `scalax.predict` combines it with those.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from scalax.array_types import Array as Array
 from scalax.errors import ScalaxError
 from scalax.laws.allocation_search import search
-from scalax.laws.coefficient import Array as Array
 from scalax.laws.coefficient import Coefficient as Coefficient
 
 
@@ -25,11 +25,11 @@ from scalax.laws.coefficient import Coefficient as Coefficient
 class ComputeRule:
     """Training compute as a function of size: flops = coefficient * params**exponent * tokens.
 
-    The default is the approximation 6ND (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). A
-    family's exact count over a range of sizes is described by its own coefficient and exponent.
+    The default is the approximation 6ND (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). The
+    exact count of a model family over a range of sizes has its own coefficient and exponent.
 
     Attributes:
-        coefficient: FLOPs per token at one parameter; 6 for 6ND.
+        coefficient: FLOPs per token of a model with one parameter; 6 for 6ND.
         exponent: 1 for 6ND.
 
     Example:
@@ -42,43 +42,50 @@ class ComputeRule:
 
     @property
     def name(self) -> str:
-        """``6ND``, or the rule written out."""
+        """``6ND``, or the rule in plain text."""
         if self == ComputeRule():
             return "6ND"
         return f"{self.coefficient:.4g} N^{self.exponent:.4g} D"
 
     def flops(self, params: Array, tokens: Array) -> Array:
-        """Compute of a training run, in FLOPs."""
+        """Returns the compute of a training run, in FLOPs."""
         return self.coefficient * params**self.exponent * tokens
 
     def tokens(self, params: Array, flops: Array) -> Array:
-        """Tokens that a budget buys at a size."""
+        """Returns the tokens that a budget buys at a size."""
         return flops / (self.coefficient * params**self.exponent)
 
 
 class Law(abc.ABC):
-    """A parametric form of the loss. Subclass it to add one; see `scalax.laws.chinchilla`.
+    """A parametric form of the loss.
 
-    A law that is a sum of linear coefficients times factors gives `basis` alone. One that becomes
-    such a sum under a change of variable, as E + (A / N^a + B / D^b)^g does once E is taken off
-    and the root of g drawn, also gives `target`, and where a coefficient stands in the sum as a
-    function of itself, `untangle`; see `scalax.laws.joint` and `scalax.laws.kaplan`. These serve
-    only to find good starts: the exact objective uses `loss`.
+    To add a law that is a sum of power terms, subclass `scalax.laws.power_law.PowerLaw`, which
+    derives every method from one declaration. To add any other law, subclass this class and write
+    `loss` and `basis`.
+
+    The solver needs good starts. Given the coefficients that are not linear, it computes the linear
+    ones by least squares of ``target = sum of amount * factor``: `basis` gives the factors, and
+    `target` the left side, which is the loss itself for most laws. A law that becomes linear under
+    a change of variable overrides `target`, as E + (A / N^a + B / D^b)^g does after subtracting E
+    and taking the root. A law whose sum contains a function of a coefficient also overrides
+    `untangle`. The exact objective uses only `loss`.
 
     Class attributes:
-        name: What a user writes.
+        name: The name that users write.
         title: One line for a listing.
-        equation: The form, in plain text.
+        equation: The form in plain text.
         source: Paper and equation.
-        columns: The columns of the runs table that it reads, in order.
-        coefficients: Its coefficients, in order.
-        params_expected: Which parameters its N counts in the source.
-        assumed: What a query takes a column other than params and tokens to be where it is not
-            given: words for the reader, and the value given the other columns.
-        typical: Plausible least and greatest value of each coefficient, and of columns other than
-            params, tokens and flops: what a check or a synthetic sweep draws from.
-        falls_with: The columns in which the loss never rises as they grow; None for all of them.
-        interface: Version of this interface that it was written for; 1 where it says nothing.
+        columns: The columns of the runs table that the law reads, in order.
+        coefficients: The coefficients, in order.
+        params_expected: Which parameters N counts in the source.
+        assumed: Default values of columns other than params and tokens in a query: a description,
+            and a function from the given columns to the value.
+        typical: Plausible range of each coefficient, and of columns other than params, tokens and
+            flops. Checks and synthetic sweeps draw from it.
+        falls_with: The columns in which the loss never rises; None for all columns.
+        interface: The version of this interface that the law was written for; 1 by default.
+        reference: What `scalax.laws.resolve.resolve_law` turns back into the law, for files: its
+            name, or ``NAME = FORMULA`` for a law from a formula. Empty for the name.
     """
 
     interface: ClassVar[int] = 1
@@ -92,15 +99,16 @@ class Law(abc.ABC):
     assumed: ClassVar[Mapping[str, tuple[str, Callable[[Mapping[str, Array]], Array]]]] = {}
     typical: ClassVar[Mapping[str, tuple[float, float]]] = {}
     falls_with: ClassVar[tuple[str, ...] | None] = None
+    reference: ClassVar[str] = ""
 
     @abc.abstractmethod
     def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
-        """The loss, in the unit of the data it was fitted to.
+        """Returns the loss, in the unit of the data that the law was fitted to.
 
         Args:
-            xp: numpy, or jax.numpy.
-            c: Coefficients by name, each a float or an array that broadcasts against columns.
-            x: Columns by name, each a float or an array.
+            xp: numpy or jax.numpy, or another namespace with the same functions.
+            c: Coefficients by name: floats, or arrays that broadcast against the columns.
+            x: Columns by name: floats or arrays.
 
         Returns:
             The loss, of the broadcast shape.
@@ -108,10 +116,10 @@ class Law(abc.ABC):
 
     @abc.abstractmethod
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factors of the linear coefficients, in order: target = sum of amount * factor.
+        """Returns the factors of the linear coefficients, in order.
 
         Args:
-            xp: numpy, or jax.numpy.
+            xp: numpy or jax.numpy.
             c: The coefficients that are not linear, by name.
             x: Columns by name.
         """
@@ -123,17 +131,18 @@ class Law(abc.ABC):
         x: Mapping[str, Array],
         loss: Array,
     ) -> Array:
-        """What the sum over `basis` equals where the law holds exactly: the loss itself, or a
-        function of it that is monotone for the coefficients given.
+        """Returns what the sum over `basis` equals where the law holds exactly.
+
+        It is the loss itself, or a monotone function of the loss at the given coefficients.
 
         Args:
-            xp: numpy, or jax.numpy.
+            xp: numpy or jax.numpy.
             c: The coefficients that are not linear, by name.
             x: Columns by name.
             loss: The measured loss.
 
         Returns:
-            Of the broadcast shape; NaN where no linear coefficients give such a loss.
+            An array of the broadcast shape; NaN where no linear coefficients give the loss.
         """
         return loss
 
@@ -142,7 +151,7 @@ class Law(abc.ABC):
         c: Mapping[str, Array],
         amounts: Mapping[str, Array],
     ) -> dict[str, Array]:
-        """The linear coefficients from the amounts of their factors: by default the same.
+        """Returns the linear coefficients from the amounts of their factors: by default the same.
 
         Args:
             c: The coefficients that are not linear, by name.
@@ -150,42 +159,27 @@ class Law(abc.ABC):
         """
         return dict(amounts)
 
-    def terms(self, x: Mapping[str, Array]) -> list[dict[str, Array]] | None:
-        """The loss as a sum of exponentials of linear forms, where the law is one.
-
-        Such laws get exact derivatives in closed form; the others get them from JAX.
-
-        Args:
-            x: Columns by name.
-
-        Returns:
-            For each term, the factor of each coefficient in its exponent, where a linear
-            coefficient stands as its logarithm: ``[{"A": 1.0, "alpha": -log(params)}, ...]``;
-            None where the law has no such form.
-        """
-        return None
-
     def complete(self, x: Mapping[str, Array]) -> dict[str, Array]:
-        """The columns of a query, with those not given filled in as `assumed` says.
+        """Returns the columns of a query, with missing columns filled in from `assumed`.
 
         Raises:
             ScalaxError: A column that the law reads is neither given nor assumed.
         """
-        found = dict(x)
+        columns = dict(x)
         for name, (_, rule) in self.assumed.items():
-            if name not in found:
-                found[name] = rule(found)
-        lacking = [name for name in self.columns if name not in found]
-        if lacking:
+            if name not in columns:
+                columns[name] = rule(columns)
+        missing = [name for name in self.columns if name not in columns]
+        if missing:
             raise ScalaxError(
-                f"{self.name} also needs {', '.join(lacking)}",
+                f"{self.name} also needs {', '.join(missing)}",
                 where=self.name,
-                fix=f"--given {lacking[0]}=VALUE",
+                fix=f"--given {missing[0]}=VALUE",
             )
-        return found
+        return columns
 
     def params_computed(self, x: Mapping[str, Array]) -> Array:
-        """The parameters that each token passes through, which compute is counted from."""
+        """Returns the parameters that each token passes through, for counting compute."""
         return x["params"]
 
     def allocate(
@@ -195,25 +189,25 @@ class Law(abc.ABC):
         compute: ComputeRule,
         given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
-        """The split of a budget that minimises the loss, by a search over sizes.
+        """Returns the split of a budget that minimises the loss, by a search over sizes.
 
-        A scan of thirty decades of params finds the lowest valley, a golden section its floor to
-        1e-9 in log params. Laws with a closed form override this.
+        A scan of thirty decades of params finds the lowest valley; a golden-section search finds
+        its minimum to 1e-9 in log params. Laws with a closed form override this method.
 
         Args:
-            c: Coefficients by name; floats, or arrays of one shape.
-            flops: Budget in FLOPs, of a shape that broadcasts against them.
-            compute: How params and tokens make up FLOPs.
+            c: Coefficients by name: floats, or arrays of one shape.
+            flops: Budget in FLOPs, of a shape that broadcasts against the coefficients.
+            compute: The training compute as a function of params and tokens.
             given: The law's other columns by name, such as ``unique_tokens``.
 
         Returns:
-            params and tokens, of the broadcast shape; NaN where the loss falls to either end of
-            the scan, so that no split is best.
+            params and tokens, of the broadcast shape; NaN where the loss falls towards an end of
+            the scan, so that no split is optimal.
 
         Raises:
-            ScalaxError: The law is not of both params and tokens, or needs another column.
+            ScalaxError: The law does not read both params and tokens, or needs another column.
         """
-        self.demand_split()
+        self.require_split()
         fixed = dict(given or {})
         shape = np.broadcast_shapes(np.shape(flops), *(np.shape(v) for v in c.values()))
 
@@ -227,11 +221,10 @@ class Law(abc.ABC):
                 loss = self.loss(np, c, columns(log_params))
             return np.where(np.isfinite(loss), loss, np.inf)
 
-        best = search(loss_at, shape, 0.0, math.log(1e30))
-        x = columns(best)
+        x = columns(search(loss_at, shape, 0.0, math.log(1e30)))
         return x["params"], x["tokens"]
 
-    def demand_split(self) -> None:
+    def require_split(self) -> None:
         """Raises a ScalaxError where the loss does not depend on both params and tokens."""
         if not {"params", "tokens"} <= set(self.columns):
             raise ScalaxError(

@@ -1,15 +1,16 @@
-"""One coefficient of a law: name, bounds, and where a search for it begins; never its value."""
+"""A coefficient of a law: its name, bounds and starting values. It never holds an estimate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-Array = Any
-"""A numpy or jax array, or a float: a law's arguments broadcast against each other."""
+from scalax.array_types import Array as Array
+
+Role = Literal["linear", "exponent", "scale", "floor", "ceiling", "place"]
 
 
 @dataclass(frozen=True)
@@ -18,22 +19,22 @@ class Coefficient:
 
     Attributes:
         name: Its symbol.
-        role: ``"linear"``: the others given, the law is linear in it, and the solver finds it
-            inside the grid (see `Law.basis`). The rest are searched over a coarse grid:
-            ``"exponent"``, a plain number; ``"scale"``, a positive size; ``"floor"``, a level
-            below the loss, its grid in shares of the least measured one; ``"ceiling"``, one
-            above, its grid in multiples of the greatest; ``"place"``, a point of the column
-            ``of``, its grid in shares of the way from that column's least to its greatest value,
-            in logarithms.
+        role: ``"linear"``: the law is linear in it once the other coefficients are known, so the
+            solver computes it inside the grid (see `Law.basis`). The solver searches the other
+            roles over a coarse grid: ``"exponent"``, a plain number; ``"scale"``, a positive size;
+            ``"floor"``, a level below the loss, with a grid in shares of the least measured loss;
+            ``"ceiling"``, a level above it, with a grid in multiples of the greatest measured
+            loss; ``"place"``, a point on the column ``of``, with a grid in shares of that column's
+            range in logarithms.
         low: Least value allowed.
         high: Greatest value allowed.
-        grid: Coarse starting values; none for a linear one.
-        meaning: What it stands for, in a few words.
-        of: For a place, the column that it lies on.
+        grid: Coarse starting values; empty for a linear coefficient.
+        meaning: A few words for listings.
+        of: The column of a place.
     """
 
     name: str
-    role: str
+    role: Role
     low: float
     high: float
     grid: tuple[float, ...] = ()
@@ -42,11 +43,11 @@ class Coefficient:
 
     @property
     def log(self) -> bool:
-        """Whether a solver works in its logarithm: all but exponents are positive sizes."""
+        """Whether a solver works with its logarithm: true for every role but exponents."""
         return self.role != "exponent"
 
-    def starts(self, x: Mapping[str, Array], loss: Array) -> Array:
-        """Its grid in its own unit, for the rows at hand.
+    def starts(self, x: Mapping[str, np.ndarray], loss: np.ndarray) -> np.ndarray:
+        """Returns the starting values in the coefficient's own unit, [grid].
 
         Args:
             x: Columns by name, each [rows].

@@ -1,7 +1,7 @@
 """Learning rate and batch size as power laws of size, data and compute.
 
-A model family's recipe calls `steplaw` or its siblings; `suggest` says by which law, and says
-nothing where the law's own runs are too far away. It never looks at a model.
+`scalax.laws.recipes` has the laws of scalax's own recipes, and `scalax.predict.recommend` chooses
+the law for an allocation. Nothing here depends on a model.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from pathlib import Path
 
 from scalax.errors import ScalaxError
 from scalax.laws.base import Array
-
-FARTHEST = 100.0
-"""How far past the runs behind a law, as a factor in any of its variables, it is still used."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +57,19 @@ class HyperparameterLaw:
         learning_rate: The peak learning rate.
         batch_tokens: The batch size, in tokens.
         ranges: Least and greatest params, tokens or flops of the runs behind it.
+        learning_rate_max: Upper limit of the learning rate.
     """
 
     learning_rate: PowerProduct
     batch_tokens: PowerProduct
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    learning_rate_max: float = math.inf
 
     def __call__(self, params: float, tokens: float, flops: float) -> tuple[float, float]:
         """Peak learning rate and batch size in tokens."""
         at = {"params": params, "tokens": tokens, "flops": flops}
-        return float(self.learning_rate(**at)), float(self.batch_tokens(**at))
+        rate = min(self.learning_rate_max, float(self.learning_rate(**at)))
+        return rate, float(self.batch_tokens(**at))
 
     def outside(self, params: float, tokens: float, flops: float) -> float:
         """By what factor a point lies outside the runs, at most over the variables; 1 inside."""
@@ -148,30 +148,6 @@ def porian(params: float) -> tuple[float, float]:
         (0.00213, 1.61)
     """
     return _law("porian2024")(params, 1.0, 1.0)
-
-
-def suggest(
-    params: float, tokens: float, flops: float, name: str = "steplaw2025"
-) -> tuple[float | None, float | None, list[str]]:
-    """Learning rate and batch by a published law, and by which.
-
-    Args:
-        params: Model parameters.
-        tokens: Training tokens.
-        flops: Training compute, in FLOPs.
-        name: The published law.
-
-    Returns:
-        Peak learning rate and batch size in tokens, both None where the point lies more than
-        `FARTHEST` times outside the runs behind the law; and notes that say so.
-    """
-    law = _law(name)
-    outside = law.outside(params, tokens, flops)
-    if outside > FARTHEST:
-        return None, None, [f"no learning rate or batch: {name} was fitted to far other sizes"]
-    rate, batch = law(params, tokens, flops)
-    beyond = f", {outside:.2g} times outside its runs" if outside > 1.05 else ""
-    return rate, batch, [f"learning rate and batch by {name}, of language models{beyond}"]
 
 
 def read_law(name: str) -> dict[str, PowerProduct]:

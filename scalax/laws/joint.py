@@ -1,24 +1,22 @@
-"""The joint form: a floor, and one exponent over the sum of a params and a tokens term."""
+"""The joint form: a floor, and an outer exponent over the sum of a params and a tokens term."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-
-from scalax.laws.base import Array, Coefficient, ComputeRule, Law
-from scalax.laws.closed_allocation import split_two_powers
+from scalax.laws.base import Coefficient
+from scalax.laws.power_law import PowerLaw, PowerSum, Term
 
 _EXPONENTS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0, 1.4)
 
 
-class Joint(Law):
+class Joint(PowerLaw):
     """L(N, D) = E + (A / N^alpha + B / D^beta)^gamma.
 
-    Between Chinchilla (gamma = 1), whose two terms add, and Rosenfeld et al. and Kaplan, who
-    couple them by an outer exponent. With E = 0 it is Kaplan et al.'s equation 1.5; with the
-    floor it is Chinchilla's equation 2 with that coupling.
+    The form lies between Chinchilla (gamma = 1), whose terms add, and Kaplan, which couples them by
+    an outer exponent. With E = 0 it is Kaplan et al.'s equation 1.5; with the floor it is
+    Chinchilla's equation 2 with that coupling.
 
     Example:
         >>> import numpy as np
@@ -34,8 +32,11 @@ class Joint(Law):
         "the floor of Hoffmann et al. 2022, arXiv:2203.15556, equation 2, with the outer exponent "
         "of Kaplan et al. 2020, arXiv:2001.08361, equation 1.5"
     )
+    form: ClassVar[PowerSum] = PowerSum(
+        [Term("A", {"params": "alpha"}), Term("B", {"tokens": "beta"})], floor="E", outer="gamma"
+    )
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("E", "floor", 1e-9, 1e3, (0.02, 0.3, 0.55, 0.75, 0.9), "loss of no scale"),
+        Coefficient("E", "floor", 1e-9, 1e3, (0.02, 0.3, 0.55, 0.75, 0.9), "irreducible loss"),
         Coefficient("A", "linear", 1e-12, 1e30, meaning="size of the params term"),
         Coefficient("B", "linear", 1e-12, 1e30, meaning="size of the tokens term"),
         Coefficient("alpha", "exponent", 1e-3, 6.0, _EXPONENTS, "exponent of params inside"),
@@ -50,39 +51,3 @@ class Joint(Law):
         "beta": (0.25, 0.5),
         "gamma": (0.4, 1.5),
     }
-
-    def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
-        """The loss; see `Law.loss`."""
-        by_params = xp.log(c["A"]) - c["alpha"] * xp.log(x["params"])
-        by_tokens = xp.log(c["B"]) - c["beta"] * xp.log(x["tokens"])
-        return c["E"] + xp.exp(c["gamma"] * xp.logaddexp(by_params, by_tokens))
-
-    def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factors of A and B in (L - E)^(1 / gamma); see `Law.basis`."""
-        by_params = xp.exp(-c["alpha"] * xp.log(x["params"]))
-        by_tokens = xp.exp(-c["beta"] * xp.log(x["tokens"]))
-        return [by_params, by_tokens]
-
-    def target(
-        self,
-        xp: Any,
-        c: Mapping[str, Array],
-        x: Mapping[str, Array],
-        loss: Array,
-    ) -> Array:
-        """(L - E)^(1 / gamma), NaN where the loss lies below E; see `Law.target`."""
-        above = loss - c["E"]
-        safe = xp.where(above > 0, above, 1.0)
-        return xp.where(above > 0, xp.exp(xp.log(safe) / c["gamma"]), xp.nan)
-
-    def allocate(
-        self,
-        c: Mapping[str, Array],
-        flops: Array,
-        compute: ComputeRule,
-        given: Mapping[str, Array] | None = None,
-    ) -> tuple[Array, Array]:
-        """The outer exponent and the floor move no minimum: Chinchilla's closed form."""
-        return split_two_powers(
-            c["alpha"], np.log(c["A"]), c["beta"], np.log(c["B"]), flops, compute
-        )

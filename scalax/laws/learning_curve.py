@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.errors import ScalaxError
 from scalax.laws.base import Array, Coefficient, Law
 
@@ -68,7 +69,9 @@ class LearningCurve(Law):
         return [1.0, xp.exp(-c["alpha"] * xp.log(x["lr_area"])), -x["lr_annealing"]]
 
 
-def schedule_areas(rates: Sequence[float] | Array, decay: float = DECAY) -> tuple[Array, Array]:
+def schedule_areas(
+    rates: Sequence[float] | np.ndarray, decay: float = DECAY
+) -> tuple[Float[np.ndarray, " steps"], Float[np.ndarray, " steps"]]:
     """The two areas under a schedule, after each of its steps.
 
     S1(s) is the sum of the rates to step s. S2(s) sums a momentum that grows by each fall of the
@@ -115,7 +118,7 @@ def curve_columns(
     learning_rate: str = "learning_rate",
     warmup_steps: int = 0,
     decay: float = DECAY,
-) -> dict[str, Array]:
+) -> dict[str, Float[np.ndarray, " rows"]]:
     """The columns of the law from a run's metrics.jsonl: one row for each loss logged.
 
     The rate is logged at some steps and taken to be linear in between.

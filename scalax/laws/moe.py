@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scalax.errors import ScalaxError
-from scalax.laws.base import Array, Coefficient, Law
+from scalax.laws.base import Array, Coefficient
+from scalax.laws.power_law import PowerLaw, PowerSum, Term
 
 _EXPONENTS = (0.15, 0.25, 0.35, 0.48, 0.7)
 
 
-class MixtureOfExperts(Law):
+class MixtureOfExperts(PowerLaw):
     """L = e + a / N^alpha + b / D^beta + c r^-lam + d / (r^delta N^gamma), with r = N_active / N.
 
     Abnar et al. 2025 (arXiv:2501.12370), equation 6, whose 1 - S, the share of experts that is
@@ -40,8 +41,17 @@ class MixtureOfExperts(Law):
     assumed: ClassVar[Mapping[str, Any]] = {
         "params_active": ("every parameter is taken to be active", lambda x: x["params"])
     }
+    form: ClassVar[PowerSum] = PowerSum(
+        [
+            Term("e"),
+            Term("a", {"params": "alpha"}),
+            Term("b", {"tokens": "beta"}),
+            Term("c", {"params_active/params": "lam"}),
+            Term("d", {"params_active/params": "delta", "params": "gamma"}),
+        ]
+    )
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("e", "linear", 1e-9, 1e3, meaning="loss that no scale removes"),
+        Coefficient("e", "linear", 1e-9, 1e3, meaning="irreducible loss"),
         Coefficient("a", "linear", 1e-9, 1e15, meaning="size of the params term"),
         Coefficient("b", "linear", 1e-9, 1e15, meaning="size of the tokens term"),
         Coefficient("c", "linear", 1e-9, 1e6, meaning="size of the sparsity term"),
@@ -68,36 +78,6 @@ class MixtureOfExperts(Law):
         "params_active": (1e6, 9e6),
     }
     falls_with: ClassVar[tuple[str, ...] | None] = ("tokens",)
-
-    def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
-        """The loss; see `Law.loss`."""
-        one, by_params, by_tokens, by_share, by_both = self.basis(xp, c, x)
-        plain = c["e"] * one + c["a"] * by_params + c["b"] * by_tokens
-        return plain + c["c"] * by_share + c["d"] * by_both
-
-    def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factors of e, a, b, c and d; see `Law.basis`."""
-        log_params, log_tokens = xp.log(x["params"]), xp.log(x["tokens"])
-        log_share = xp.log(x["params_active"]) - log_params
-        return [
-            1.0,
-            xp.exp(-c["alpha"] * log_params),
-            xp.exp(-c["beta"] * log_tokens),
-            xp.exp(-c["lam"] * log_share),
-            xp.exp(-c["delta"] * log_share - c["gamma"] * log_params),
-        ]
-
-    def terms(self, x: Mapping[str, Array]) -> list[dict[str, Array]]:
-        """The five terms as exponentials; see `Law.terms`."""
-        log_params = np.log(x["params"])
-        log_share = np.log(x["params_active"]) - log_params
-        return [
-            {"e": 1.0},
-            {"a": 1.0, "alpha": -log_params},
-            {"b": 1.0, "beta": -np.log(x["tokens"])},
-            {"c": 1.0, "lam": -log_share},
-            {"d": 1.0, "delta": -log_share, "gamma": -log_params},
-        ]
 
     def complete(self, x: Mapping[str, Array]) -> dict[str, Array]:
         """Fills ``params_active`` in from ``sparsity``, where given; see `Law.complete`."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-
-from scalax.laws.base import Array, Coefficient, Law
+from scalax.laws.base import Coefficient
+from scalax.laws.power_law import PowerLaw, PowerSum, Term
 
 _EXPONENTS = tuple(0.05 * k for k in range(1, 31))
 
 
-class PowerParams(Law):
-    """L(N) = E + A / N^alpha, where data is not scarce.
+class PowerParams(PowerLaw):
+    """L(N) = E + A / N^alpha, for runs with enough data.
 
     Hestness et al. 2017 (arXiv:1712.00409), with the floor of Henighan et al. 2020
     (arXiv:2010.14701), equation 1.1.
@@ -26,7 +25,6 @@ class PowerParams(Law):
     """
 
     name: ClassVar[str] = "power-params"
-    axis: ClassVar[str] = "params"
     title: ClassVar[str] = "a floor and a power law in params"
     equation: ClassVar[str] = "L = E + A / N^alpha"
     source: ClassVar[str] = (
@@ -34,8 +32,9 @@ class PowerParams(Law):
         "2020, arXiv:2010.14701, equation 1.1"
     )
     columns: ClassVar[tuple[str, ...]] = ("params",)
+    form: ClassVar[PowerSum] = PowerSum([Term("E"), Term("A", {"params": "alpha"})])
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("E", "linear", 1e-9, 1e3, meaning="loss that no scale removes"),
+        Coefficient("E", "linear", 1e-9, 1e3, meaning="irreducible loss"),
         Coefficient("A", "linear", 1e-9, 1e30, meaning="size of the power law"),
         Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "its exponent"),
     )
@@ -45,37 +44,25 @@ class PowerParams(Law):
         "alpha": (0.25, 0.5),
     }
 
-    def loss(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
-        """The loss; see `Law.loss`."""
-        return c["E"] + xp.exp(xp.log(c["A"]) - c["alpha"] * xp.log(x[self.axis]))
-
-    def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factors of E and A; see `Law.basis`."""
-        return [1.0, xp.exp(-c["alpha"] * xp.log(x[self.axis]))]
-
-    def terms(self, x: Mapping[str, Array]) -> list[dict[str, Array]]:
-        """The two terms as exponentials; see `Law.terms`."""
-        return [{"E": 1.0}, {"A": 1.0, "alpha": -np.log(x[self.axis])}]
-
 
 class PowerTokens(PowerParams):
-    """L(D) = E + A / D^alpha, where the model is not too small; see `PowerParams`."""
+    """L(D) = E + A / D^alpha, for models that are large enough; see `PowerParams`."""
 
     name: ClassVar[str] = "power-tokens"
-    axis: ClassVar[str] = "tokens"
     title: ClassVar[str] = "a floor and a power law in tokens"
     equation: ClassVar[str] = "L = E + A / D^alpha"
     columns: ClassVar[tuple[str, ...]] = ("tokens",)
+    form: ClassVar[PowerSum] = PowerSum([Term("E"), Term("A", {"tokens": "alpha"})])
 
 
 class PowerFlops(PowerParams):
     """L(C) = E + A / C^alpha along the compute-optimal frontier; see `PowerParams`."""
 
     name: ClassVar[str] = "power-flops"
-    axis: ClassVar[str] = "flops"
     title: ClassVar[str] = "a floor and a power law in training compute"
     equation: ClassVar[str] = "L = E + A / C^alpha"
     columns: ClassVar[tuple[str, ...]] = ("flops",)
+    form: ClassVar[PowerSum] = PowerSum([Term("E"), Term("A", {"flops": "alpha"})])
     typical: ClassVar[Mapping[str, tuple[float, float]]] = {
         "E": (1.0, 2.0),
         "A": (1e2, 1e4),

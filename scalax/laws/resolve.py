@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeAlias
 
 from scalax import registry
@@ -9,7 +10,7 @@ from scalax.errors import ScalaxError
 from scalax.laws.base import Law
 
 LawLike: TypeAlias = str | Law | type[Law]
-"""A registered name, a law, or a class whose constructor takes no arguments."""
+"""A registered name, a formula, a law, or a class whose constructor takes no arguments."""
 
 RESERVED = ("auto", "posterior", "ensemble")
 """Names of estimators and results that are not law forms."""
@@ -19,8 +20,8 @@ def resolve_law(law: LawLike) -> Law:
     """Returns the law that a name, an object or a class stands for.
 
     Args:
-        law: A registered name such as ``"chinchilla"``, a `Law`, or a subclass of it. An object or
-            a class need not be registered.
+        law: A registered name such as ``"chinchilla"``, a formula such as ``"E + A/N**alpha"`` or
+            ``"NAME = FORMULA"``, a `Law`, or a subclass of it. Only a name must be registered.
 
     Raises:
         ScalaxError: The name is unknown, the class cannot be instantiated, or another law is
@@ -30,8 +31,14 @@ def resolve_law(law: LawLike) -> Law:
         >>> from scalax.laws.power import PowerParams
         >>> resolve_law("power-params").name, resolve_law(PowerParams).columns
         ('power-params', ('params',))
+        >>> resolve_law("E + A/N**alpha").columns
+        ('params',)
     """
     if isinstance(law, str):
+        if is_formula(law):
+            from scalax.laws.formula import law_from_text
+
+            return law_from_text(law)
         form: Law = registry.get("law", law)
         return form
     form = _instance(law)
@@ -45,6 +52,21 @@ def resolve_law(law: LawLike) -> Law:
     return form
 
 
+def law_reference(law: Law) -> str:
+    """Returns the string that `resolve_law` turns back into a law: its name, or its formula."""
+    return law.reference or law.name
+
+
+def is_formula(text: str) -> bool:
+    """Whether the text of a law is a formula: it has an operator, a parenthesis or an equals sign.
+
+    Example:
+        >>> is_formula("E + A/N**alpha"), is_formula("broken-power")
+        (True, False)
+    """
+    return re.fullmatch(r"[\w.]*(-[\w.]+)*(:[\w./-]*)?", text.strip()) is None
+
+
 def saved_law(name: str, where: str) -> Law:
     """Returns the law that a saved fit names.
 
@@ -55,6 +77,8 @@ def saved_law(name: str, where: str) -> Law:
     Raises:
         ScalaxError: No law of this name is registered in this process.
     """
+    if is_formula(name):
+        return resolve_law(name)
     try:
         registry.find("law", name)
     except ScalaxError as error:

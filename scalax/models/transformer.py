@@ -12,10 +12,10 @@ from scalax.errors import ScalaxError
 from scalax.models.base import ModelFamily
 from scalax.models.compute import Compute
 from scalax.schema import Settings, parse
-from scalax.shapes import transformer as shapes
 from scalax.shapes.base import Counts, DataSpec, Recipe, Trial
-from scalax.shapes.transformer import Fixed, TransformerShape
+from scalax.shapes.transformer import TransformerShape, counts, train_flops
 from scalax.shapes.transformer_recipe import USUAL, TransformerRecipe
+from scalax.shapes.transformer_search import Fixed, shape_for
 
 
 class _Options(Settings):
@@ -101,7 +101,7 @@ class Transformer(ModelFamily):
                 fix="choose another family or dataset",
             )
         recipe = options.recipe(self.usual)
-        shape = shapes.shape_for(
+        shape = shape_for(
             params,
             vocab=data.classes,
             seq_len=data.units_per_example,
@@ -118,15 +118,15 @@ class Transformer(ModelFamily):
 
     def counts(self, shape: TransformerShape) -> Counts:
         """Exact parameter counts."""
-        return shapes.counts(shape)
+        return counts(shape)
 
     def flops_per_unit(self, shape: TransformerShape) -> float:
         """Training FLOPs per token, attention counted causal."""
-        return shapes.flops_per_token(shape, "causal")
+        return train_flops(shape)
 
     def flops_computed(self, shape: TransformerShape) -> float:
         """With the scores that the causal mask hides, which a product by blocks cannot spare."""
-        return shapes.flops_per_token(shape, "full")
+        return train_flops(shape, "full")
 
     def recipe(self, shape: TransformerShape, units: float, data: DataSpec) -> Recipe:
         """Hyperparameters as `scalax.shapes.transformer_recipe` says, with its sources."""

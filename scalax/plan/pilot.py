@@ -19,6 +19,7 @@ from scalax.errors import ScalaxError
 from scalax.files import write_text
 from scalax.fit.form_error import FORMS, SPLIT_FORM
 from scalax.fit.posterior import Posterior, posterior_of
+from scalax.fit.prepare import prepare_runs
 from scalax.fit.prior import RATIO, SPLIT, Belief, along, believed, moved, prior
 from scalax.models.base import ModelFamily
 from scalax.plan.candidates import Candidates, candidates
@@ -29,6 +30,7 @@ from scalax.predict.protocol import ScalingLaw
 from scalax.predict.published_law import published_fit
 from scalax.predict.read_fit import read_fit
 from scalax.runs.table import Runs
+from scalax.runs.tabular import Table
 from scalax.sweep.expand import expand
 from scalax.sweep.plan import Plan
 
@@ -100,7 +102,7 @@ def plan_pilot(
     *,
     max_flops: float | None = None,
     sizes: Sequence[float] | None = None,
-    runs: Runs | None = None,
+    runs: Table | None = None,
     like: str | Path | None = None,
 ) -> Pilot:
     """Chooses the pilot runs under a budget that make the forecast at a target sharpest.
@@ -111,7 +113,7 @@ def plan_pilot(
         target: Compute of the forecast, in FLOPs.
         max_flops: Of one run; by default the budget.
         sizes: The only sizes to consider, in params.
-        runs: A cleaned table of runs already trained.
+        runs: The runs already trained, as a table in any form that `scalax.fit` takes.
         like: An experiment file whose data, model and training the plan takes.
 
     Returns:
@@ -136,7 +138,8 @@ def plan_pilot(
     family: ModelFamily = registry.get("model", base.model.family)
     dataset = base.data.dataset
     data: OpenDataset = registry.get("dataset", dataset).open(dataset, base.data.options)
-    belief, noise, form = _belief(law, math.log(most), runs)
+    rows = None if runs is None else prepare_runs(runs)
+    belief, noise, form = _belief(law, math.log(most), rows)
     trunks = base.train.schedule == "wsd"
     found = candidates(
         family,
@@ -167,7 +170,8 @@ def plan_pilot(
         if spent <= budget and max(run.flops for run in laid_out.fitted) <= most:
             break
         shrink *= _SHRINK
-    return Pilot(laid_out, target, loss, params, text, _notes(laid_out, budget, target, most, like))
+    notes = [*(rows.notes if rows else ()), *_notes(laid_out, budget, target, most, like)]
+    return Pilot(laid_out, target, loss, params, text, notes)
 
 
 def _belief(law: str | ScalingLaw, anchor: float, runs: Runs | None) -> tuple[Belief, float, float]:

@@ -53,6 +53,7 @@ class Allocation:
         inference_tokens: Tokens to be served over the model's life, where they were given.
         training_flops: The part of ``flops`` that training takes, where inference takes some.
         inference_flops: The part that serving takes.
+        hyperparameter_law: Name of the law behind ``learning_rate`` and ``batch_tokens``.
     """
 
     flops: float
@@ -69,6 +70,7 @@ class Allocation:
     inference_tokens: float | None = None
     training_flops: float | None = None
     inference_flops: float | None = None
+    hyperparameter_law: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""

@@ -39,9 +39,10 @@ def query_columns(
         raise ScalaxError(shown, fix="give as many of each")
     if "flops" not in x and {"params", "tokens"} <= set(x):
         full = form.complete(x) if "params_active" in form.columns else x
-        x["flops"] = compute.flops(form.params_computed(full), x["tokens"])
+        x["flops"] = np.asarray(compute.flops(form.params_computed(full), x["tokens"]))
     _demand(form, x)
-    return form.complete(x), max([1, *lengths.values()]), many
+    complete = {name: np.asarray(value) for name, value in form.complete(x).items()}
+    return complete, max([1, *lengths.values()]), many
 
 
 def given_columns(form: Law, given: Mapping[str, Any]) -> dict[str, float]:

@@ -54,7 +54,7 @@ def allocate_limited(
             f"{best.params:.4g} and D* {best.tokens:.4g}"
         ],
     )
-    return recommend(limited, law.hyperparameter_law)
+    return recommend(limited, law.trained_by)
 
 
 def frontier(

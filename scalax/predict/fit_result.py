@@ -28,7 +28,7 @@ from scalax.predict.ensemble_law import EnsembleLaw, EnsembleMember
 from scalax.predict.extrapolation import extrapolation_notes
 from scalax.predict.forecast_error import ForecastError
 from scalax.predict.intervals import loss_intervals, split_intervals
-from scalax.predict.recommend import recommend
+from scalax.predict.recommend import TrainedBy, recommend, trained_by
 
 FORMAT = 1
 """Version of fit.json."""
@@ -53,7 +53,8 @@ class Fit:
         samples: Bootstrap estimates, [resamples, coefficients], in the order of the law's
             coefficients.
         residuals: Log residuals of the rows fitted (at most a thousand, evenly picked), [rows].
-        settings: Settings of the fit: weights, delta, seed, ...
+        settings: Settings of the fit: weights, delta, seed, ... A sweep adds the model ``family``,
+            and the ``hyperparameters`` laws that it found.
         source: The table fitted, or the paper.
         notes: Warnings.
         cautions: The notes that bear on every answer; answers repeat them.
@@ -118,10 +119,10 @@ class Fit:
         """This fit; see `scalax.predict.protocol.ScalingLaw`."""
         return self
 
-    @property
-    def hyperparameter_law(self) -> None:
-        """None: a fit is of the loss alone."""
-        return None
+    @functools.cached_property
+    def trained_by(self) -> TrainedBy:
+        """The family and the tuned hyperparameters of the sweep behind the fit, where known."""
+        return trained_by(self.settings)
 
     @property
     def has_split_rule(self) -> bool:
@@ -217,7 +218,7 @@ class Fit:
             law=self.law,
             notes=notes,
         )
-        return recommend(answer)
+        return recommend(answer, self.trained_by)
 
     def frontier(
         self, budgets: Sequence[float], *, max_tokens: float | None = None, **given: float

@@ -69,7 +69,7 @@ def allocate_with_inference(
             where="--inference-tokens",
             fix="--flops is the whole budget, --target-loss the loss to reach at least compute",
         )
-    fit.form.demand_split()
+    fit.form.require_split()
     served = 0.0 if inference_tokens == 0 else float(positive("inference-tokens", inference_tokens))
     problem = _Problem(fit, served, given_columns(fit.form, given or {}))
     best = problem.solve(fit.coefficients or {}, (), flops, target_loss)
@@ -122,7 +122,7 @@ def allocate_with_inference(
         training_flops=training,
         inference_flops=serving,
     )
-    return recommend(answer)
+    return recommend(answer, fit.trained_by)
 
 
 def _unreachable(fit: LossLaw, flops: float | None, target_loss: float | None) -> str:

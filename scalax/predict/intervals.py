@@ -79,9 +79,9 @@ def split_intervals(
     n, d = fit.form.allocate(sampled, flops, fit.compute, *rest)
     at = fit.form.loss(np, sampled, fit.form.complete({**extra, "params": n, "tokens": d}))
     return {
-        "params": _quantiles(n, fit.level),
-        "tokens": _quantiles(d, fit.level),
-        "loss": _quantiles(at, fit.level),
+        "params": _quantiles(np.asarray(n), fit.level),
+        "tokens": _quantiles(np.asarray(d), fit.level),
+        "loss": _quantiles(np.asarray(at), fit.level),
     }
 
 

@@ -16,6 +16,7 @@ from scalax.laws.base import ComputeRule, Law
 from scalax.predict.answers import Allocation
 from scalax.predict.ensemble_law import EnsembleMember
 from scalax.predict.forecast_error import ForecastError
+from scalax.predict.recommend import TrainedBy
 
 
 @runtime_checkable
@@ -51,8 +52,8 @@ class ScalingLaw(Protocol):
         """The law of the loss; None where a paper gives none."""
 
     @property
-    def hyperparameter_law(self) -> str | None:
-        """Name of the law's own learning rate and batch size; None where it gives none."""
+    def trained_by(self) -> TrainedBy:
+        """How the runs behind the law were trained: family, and laws of the hyperparameters."""
 
     @property
     def has_split_rule(self) -> bool:

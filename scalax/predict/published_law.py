@@ -17,7 +17,7 @@ from scalax.predict.answers import Allocation
 from scalax.predict.columns import positive
 from scalax.predict.data_limited import frontier
 from scalax.predict.fit_result import Fit
-from scalax.predict.recommend import recommend
+from scalax.predict.recommend import TrainedBy, recommend
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class PublishedLaw:
         return self.fit
 
     @property
-    def hyperparameter_law(self) -> str | None:
-        """Its own name where the paper gives a law of learning rate and batch size, else None."""
-        return self.law if self.entry.hyperparameters else None
+    def trained_by(self) -> TrainedBy:
+        """The paper's own law of learning rate and batch size, where it gives one."""
+        return TrainedBy(published=self.law if self.entry.hyperparameters else None)
 
     @property
     def has_split_rule(self) -> bool:
@@ -122,7 +122,7 @@ class PublishedLaw:
             law=self.law,
             notes=[f"N counts {self.entry.params_counted}", *self._extrapolation(budget)],
         )
-        return recommend(answer, self.hyperparameter_law)
+        return recommend(answer, self.trained_by)
 
     def frontier(
         self, budgets: Sequence[float], *, max_tokens: float | None = None, **given: float

@@ -218,7 +218,9 @@ def _fill(runs: Runs, given: list[str]) -> Runs:
         filled, name = rule.tokens(runs["params"], runs["flops"]), "tokens"
     else:  # 6ND is symmetric in params and tokens
         filled, name = rule.tokens(runs["tokens"], runs["flops"]), "params"
-    return runs.with_column(name, filled).noted(f"{name} filled in by flops = 6 x params x tokens")
+    return runs.with_column(name, np.asarray(filled)).noted(
+        f"{name} filled in by flops = 6 x params x tokens"
+    )
 
 
 def positive_column(runs: Runs, name: str, but_not: np.ndarray | None = None) -> np.ndarray:

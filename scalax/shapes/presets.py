@@ -1,4 +1,4 @@
-"""The shapes of well-known open models, and shapes that a user writes down."""
+"""Reads the shapes of well-known open models, and shapes that a user writes in a TOML file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from scalax.errors import ScalaxError, suggest
 from scalax.schema import Settings, parse
-from scalax.shapes.architecture import Architecture
+from scalax.shapes.transformer import STANDARD, TransformerShape, TransformerVariant
 
 
 class _Shape(Settings):
@@ -35,17 +35,35 @@ class _Shape(Settings):
     window: int = Field(0, ge=0)
     local_layers: int = Field(0, ge=0)
 
-    def architecture(self, where: str) -> Architecture:
-        values = self.model_dump()
-        values["kv_heads"] = self.kv_heads or self.heads
+    def architecture(self, where: str) -> TransformerShape:
         if self.head_dim is None and self.width % self.heads:
             raise ScalaxError(
                 f"a width of {self.width} is not {self.heads} equal heads",
                 where=f"{where}: heads",
                 fix="give head_dim",
             )
-        values["head_dim"] = self.head_dim or self.width // self.heads
-        return Architecture(**values)
+        variant = TransformerVariant(
+            experts=self.experts,
+            experts_per_token=self.experts_per_token,
+            biases=self.biases,
+            positions=self.positions,
+            norms=self.norms,
+            window=self.window,
+            local_layers=self.local_layers,
+        )
+        return TransformerShape(
+            vocab=self.vocab,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            kv_heads=self.kv_heads or self.heads,
+            head_dim=self.head_dim or self.width // self.heads,
+            hidden=self.hidden,
+            gated=self.gated,
+            tied=self.tied,
+            seq_len=self.seq_len,
+            variant=None if variant == STANDARD else variant,
+        )
 
 
 @dataclass(frozen=True)
@@ -53,63 +71,67 @@ class Preset:
     """An open model.
 
     Attributes:
-        name: What a user writes.
-        title: The model and who made it.
-        source: Where its shape is stated.
+        name: The name that a user writes.
+        title: The model and its maker.
+        source: The publication that states its shape.
         architecture: The shape, with the sequence length of its training.
-        params: Parameters as the source prints them, to the digits printed.
-        active: Those that a token uses, where the source prints them.
+        params: Parameters, rounded as the source prints them.
+        active: Parameters that one token uses, where the source prints them.
     """
 
     name: str
     title: str
     source: str
-    architecture: Architecture
+    architecture: TransformerShape
     params: float
     active: float | None = None
 
 
 @functools.cache
 def presets() -> dict[str, Preset]:
-    """All presets by name."""
+    """Returns all presets by name."""
     text = resources.files("scalax.shapes").joinpath("presets.toml").read_text(encoding="utf-8")
-    found = {}
+    known = {}
     for name, entry in tomllib.loads(text).items():
         shape = parse(_Shape, entry.pop("shape"), where=f"presets.toml: {name}")
-        found[name] = Preset(name=name, architecture=shape.architecture(name), **entry)
-    return found
+        known[name] = Preset(name=name, architecture=shape.architecture(name), **entry)
+    return known
 
 
-def preset(name: str, seq_len: int | None = None) -> Architecture:
-    """The architecture of an open model.
+def preset(name: str, seq_len: int | None = None) -> TransformerShape:
+    """Returns the shape of an open model.
 
     Args:
-        name: Such as ``llama-3.1-8b``.
-        seq_len: Tokens in a sequence; by default as the model was trained.
+        name: The preset, such as ``llama-3.1-8b``.
+        seq_len: Tokens in a sequence; by default that of the model's training.
 
     Raises:
         ScalaxError: No such preset.
 
     Example:
-        >>> preset("mixtral-8x7b").counts().params_active
+        >>> from scalax.shapes.transformer import counts
+        >>> counts(preset("mixtral-8x7b")).params_active
         12879925248
     """
     known = presets()
     if name not in known:
         raise ScalaxError(f"unknown model {name!r}", where="--preset", fix=suggest(name, known))
-    found = known[name].architecture
-    return found if seq_len is None else replace(found, seq_len=seq_len)
+    shape = known[name].architecture
+    return shape if seq_len is None else replace(shape, seq_len=seq_len)
 
 
-def read_shape(path: str | Path, seq_len: int | None = None) -> Architecture:
-    """The architecture that a user wrote down in a TOML file, keys as those of `Architecture`.
+def read_shape(path: str | Path, seq_len: int | None = None) -> TransformerShape:
+    """Reads a shape from a TOML file.
+
+    The keys are those of `TransformerShape` and `TransformerVariant`.
 
     Args:
         path: The file.
-        seq_len: Tokens in a sequence; by default what the file says, or 2048.
+        seq_len: Tokens in a sequence; by default that of the file, or 2048.
 
     Raises:
-        ScalaxError: The file cannot be read, or a key is unknown, missing or wrong.
+        ScalaxError: The file cannot be read, or a key is unknown or missing, or a value
+            is invalid.
     """
     try:
         values: dict[str, Any] = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
@@ -121,5 +143,5 @@ def read_shape(path: str | Path, seq_len: int | None = None) -> Architecture:
         raise ScalaxError(f"not a TOML file: {error}", where=str(path)) from None
     if isinstance(values.get("model"), dict):
         values = values["model"]
-    found = parse(_Shape, values, where=str(path)).architecture(str(path))
-    return found if seq_len is None else replace(found, seq_len=seq_len)
+    shape = parse(_Shape, values, where=str(path)).architecture(str(path))
+    return shape if seq_len is None else replace(shape, seq_len=seq_len)

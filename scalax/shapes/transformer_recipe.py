@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalax.laws.hyperparameters import PowerProduct
+from scalax.laws.recipes import TRANSFORMER
 from scalax.shapes.base import Recipe, examples_of
 
 
@@ -25,17 +26,12 @@ class TransformerRecipe:
         mlp: Widths of the model in the width of a plain MLP (Vaswani et al. 2017).
         mlp_gated: The same of a gated one, whose three matrices then count as much as the plain
             one's two (Shazeer 2020, arXiv:2002.05202).
-        learning_rate: Of the standard parametrisation: the exponents of Step Law (Li et al. 2025,
-            arXiv:2503.04715). They met the best of three learning rates at 40 to 640 thousand
-            parameters and 0.5 and 1.5 million bytes, but their factor 1.79 was five to six times
-            too high here (scalax run experiments/quickstart.toml --set
-            "sweep.axes.learning_rate=[0.002,0.004,0.008]" --set "sweep.params=[160000]").
+        learning_rate: In the standard parametrisation; `scalax.laws.recipes.TRANSFORMER`.
         learning_rate_mup: Of the base width under the maximal-update parametrisation, which
             carries it to other widths: of tokens at most. The best of 0.002, 0.004, ... 0.064 at
             widths 32, 64 and 128 alike, base 64, two layers, 300,000 bytes in batches of 1,024.
         learning_rate_most: Neither goes higher.
-        batch_tokens: Step Law's, of tokens alone, as Bergsma et al. 2025 (arXiv:2505.13738) find
-            too; rounded to a power of two of sequences.
+        batch_tokens: From the same law, rounded to a power of two of sequences.
         warmup: Of the steps of the shortest run.
         weight_decay: Of matrices, a constant as in LLaMA (arXiv:2302.13971). With D in
             proportion to N, these laws make its time scale 1 / (learning rate x decay) grow as
@@ -53,10 +49,10 @@ class TransformerRecipe:
     ratio_most: float = 128.0
     mlp: float = 4.0
     mlp_gated: float = 8 / 3
-    learning_rate: PowerProduct = PowerProduct(0.32, params=-0.713, tokens=0.307)
+    learning_rate: PowerProduct = TRANSFORMER.learning_rate
     learning_rate_mup: PowerProduct = PowerProduct(0.008)
-    learning_rate_most: float = 0.02
-    batch_tokens: PowerProduct = PowerProduct(0.58, tokens=0.571)
+    learning_rate_most: float = TRANSFORMER.learning_rate_max
+    batch_tokens: PowerProduct = TRANSFORMER.batch_tokens
     warmup: float = 0.1
     weight_decay: float = 0.1
     beta1: float = 0.9

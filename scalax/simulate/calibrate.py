@@ -26,9 +26,9 @@ from scalax.hardware.layout import Layout
 from scalax.hardware.slices import Slice
 from scalax.hardware.step import cost
 from scalax.schema import parse
-from scalax.shapes.architecture import architecture
 from scalax.shapes.base import Recipe
-from scalax.shapes.transformer import TransformerShape, shape_for
+from scalax.shapes.transformer import TransformerShape
+from scalax.shapes.transformer_search import shape_for
 
 _SMALL = ((2e5, 256, 128, 16), (1e6, 256, 128, 32), (4e6, 256, 256, 16), (6e5, 512, 64, 64),
           (2e6, 4096, 128, 16), (1e7, 1024, 128, 16))  # fmt: skip
@@ -195,7 +195,7 @@ def simulated(
     here = Slice(name, name, chip, (devices // chip.cores,))
     return [
         cost(
-            architecture(each.shape),
+            each.shape,
             here,
             Layout(data=math.gcd(devices, each.batch)),
             each.batch,

@@ -10,6 +10,7 @@ from scalax.errors import ScalaxError
 from scalax.hardware.request import VOCAB, SimulatedModel, model_of_size, token_data
 from scalax.hardware.step import MARGIN, Step
 from scalax.shapes.presets import preset, read_shape
+from scalax.shapes.transformer import counts
 
 if TYPE_CHECKING:
     from scalax.simulate.compile_step import CompiledStep
@@ -61,7 +62,7 @@ def describe_model(
         assert params is not None
         return model_of_size(family, params, seq_len or _SEQ_LEN, vocab or VOCAB)
     arch = arch if vocab is None else replace(arch, vocab=vocab)
-    shape = arch.trained()
+    shape = arch if arch.variant is None else None
     return SimulatedModel(arch, registry.get("model", "transformer") if shape else None, shape)
 
 
@@ -130,7 +131,7 @@ def format_step(step: Step, compiled: CompiledStep | None) -> list[str]:
     price = step.usd_per_billion_tokens
     unit = "device" if step.slice.chip.cores == 2 else "chip"
     lines = [
-        f"model         {step.architecture.counts().params:.4g} parameters, "
+        f"model         {counts(step.architecture).params:.4g} parameters, "
         f"sequences of {step.architecture.seq_len}",
         f"chips         {step.slice.name}: {step.slice.chips} x {step.slice.chip.title}",
         f"mesh          {step.layout}, {step.batch} sequences = {step.tokens:,} tokens per step, "

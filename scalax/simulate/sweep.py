@@ -240,7 +240,7 @@ def synthetic_table(
 
 def _usual_rows(law: ScalingLaw, seed: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     params, tokens = usual_design(law, rng)
-    flops = law.compute.flops(params, tokens)
+    flops = np.asarray(law.compute.flops(params, tokens))
     return [
         {
             "name": f"n{n:.6g}-d{d:.6g}",

@@ -15,9 +15,9 @@ from scalax.runs.schema import Role
 from scalax.schema import parse
 from scalax.shapes.base import DataSpec
 from scalax.sweep.axes import check_per_run, variants
+from scalax.sweep.choose_recipe import RecipeChooser
 from scalax.sweep.experiment import Experiment, Grid, IsoFlop, Listed, ListedRun, Train
 from scalax.sweep.plan import Group, Plan, Run, Trunk
-from scalax.sweep.recipe import RecipeChooser
 from scalax.train.settings import TrainSpec
 
 _METRIC_LINES = 100

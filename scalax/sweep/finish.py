@@ -6,12 +6,14 @@ Everything but the check runs happens on process 0.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from scalax.errors import ScalaxError
 from scalax.files import write_json
 from scalax.fit.estimate import fit_table, rows_of
+from scalax.fit.hyperparameters import Tuning
 from scalax.predict.answers import Allocation
 from scalax.predict.fit_result import Fit
 from scalax.report.outcome import ForecastCheck, Outcome
@@ -56,6 +58,10 @@ def finish(
     transfers = context.family.transfers_rate(plan.fitted[0].spec.shape)
     tuning, more = fit_hyperparameters(folder, plan, settings=experiment.fit, transfers=transfers)
     notes = [*notes, *more]
+    if fit is not None:
+        family = f"{experiment.model.family} (mup)" if transfers else experiment.model.family
+        fit = _add_training(fit, family, tuning)
+        fit.save(folder / "fit.json")
     _write_forecasts(folder, fit, plan)
     train_groups(executor, execution.checks)
     checks = _add_measurements(folder, results, plan, metric)
@@ -85,8 +91,19 @@ def _fit(folder: Path, experiment: Experiment) -> tuple[Fit | None, list[str]]:
         fit = fit_table(rows_of(folder, experiment.fit), experiment.fit)
     except ScalaxError as error:  # the runs are still valid
         return None, [f"no law was fitted: {error}"]
-    fit.save(folder / "fit.json")
     return fit, fit.notes
+
+
+def _add_training(fit: Fit, family: str, tuning: Tuning | None) -> Fit:
+    """Records in the settings how the runs were trained; see `scalax.predict.recommend`."""
+    training: dict[str, Any] = {"family": family}
+    if tuning is not None:
+        laws = {"learning_rate": tuning.learning_rate, "batch_tokens": tuning.batch_tokens}
+        training["hyperparameters"] = {
+            **{name: asdict(tuned.law) for name, tuned in laws.items() if tuned is not None},
+            "ranges": {name: list(ends) for name, ends in tuning.ranges.items()},
+        }
+    return replace(fit, settings={**fit.settings, **training})
 
 
 def _write_forecasts(folder: Path, fit: Fit | None, plan: Plan) -> None:

@@ -134,30 +134,27 @@ class _Scheduler:
 
     def _begin(self, group: Group) -> bool:
         """Trains a group, or starts a thread that does; returns False if it has to wait."""
+        block = self._devices.lend(self._widths[group.name]) if self._one_process else []
+        if block is None:
+            return False
         if self._executor.finished(group):
             self._executor.programs.release(group)
+            self._devices.take_back(block)
             return True
-        block = self._devices.lend(self._widths[group.name]) if self._one_process else None
-        if block is None and self._one_process:
-            return False
         claimed = self._claim(group)
         if claimed is None:
-            if block is not None:
-                self._devices.take_back(block)
+            self._devices.take_back(block)
             return False
-        if block is not None and len(block) <= self._half:
+        if self._one_process and len(block) <= self._half:
             self._running[self._pool.submit(self._train, group, block, claimed)] = block
             return True
         self._train(group, block, claimed)
-        if block is not None:
-            self._devices.take_back(block)
+        self._devices.take_back(block)
         return True
 
-    def _train(
-        self, group: Group, block: list[Any] | None, claimed: AbstractContextManager[Any]
-    ) -> None:
+    def _train(self, group: Group, block: list[Any], claimed: AbstractContextManager[Any]) -> None:
         with claimed:
-            self._executor.execute(group, block)
+            self._executor.execute(group, block or None)  # several processes use all devices
         self._executor.programs.release(group)
 
     def _collect(self, seconds: float | None) -> None:

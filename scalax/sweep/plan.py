@@ -76,7 +76,7 @@ class Run:
             loss=None,
             params_embedding=self.counts.params_embedding,
             params_active=self.counts.params_active,
-            flops_6nd=ComputeRule().flops(self.counts.params, spec.units),
+            flops_6nd=float(ComputeRule().flops(self.counts.params, spec.units)),
             flops_spent=self.flops_spent,
             unique_tokens=min(spec.units, data.train_examples * data.units_per_example),
             trunk=self.trunk_name,

@@ -20,6 +20,7 @@ from scalax.errors import ScalaxError, suggest
 from scalax.files import as_path, flatten, write_text
 from scalax.fit.estimate import require_finite
 from scalax.laws.base import Law
+from scalax.laws.resolve import resolve_law
 from scalax.models.base import ModelFamily
 from scalax.report.outcome import Outcome
 from scalax.sweep.execution_plan import read_or_make
@@ -97,7 +98,7 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
         )
     if section.law in ("auto", "posterior"):
         return
-    law: Law = registry.get("law", section.law)
+    law: Law = resolve_law(section.law)
     planned = [run.row(plan.data).to_dict() for run in plan.fitted]
     lacking = [name for name in law.columns if name not in planned[0]]
     if lacking:

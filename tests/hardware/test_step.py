@@ -15,6 +15,7 @@ from scalax.hardware.search import best_step
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import simulate_step
 from scalax.shapes.presets import preset
+from scalax.shapes.transformer import counts, train_flops
 from tests.published_tpu import published_rows, simulated
 
 LLAMA = preset("llama-3.1-8b")
@@ -31,14 +32,14 @@ def test_published_results_that_calibrated_nothing_are_met() -> None:
 
 def test_utilisation_is_model_flops_over_the_peak() -> None:
     step = step_from_request(LLAMA, "v5e-16", mesh="fsdp=16", batch_tokens=131072, recompute="full")
-    flops = 131072 * LLAMA.flops_per_token("causal")
+    flops = 131072 * train_flops(LLAMA)
     assert step.utilisation == pytest.approx(flops / step.seconds / (16 * 197e12))
     speed = step.tokens_per_second_per_chip
     assert step.usd_per_billion_tokens == pytest.approx(1e9 / speed / 3600 * 1.20)
 
 
 def test_state_is_sharded_as_the_family_rules() -> None:
-    whole = LLAMA.counts().params
+    whole = counts(LLAMA).params
     step = step_from_request(LLAMA, "v5p-32", mesh="fsdp=16", batch_tokens=131072)
     norms = LLAMA.width * (2 * LLAMA.layers + 1)
     assert step.bytes.parameters == pytest.approx(4 * ((whole - norms) / 16 + norms), abs=1)

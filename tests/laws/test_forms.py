@@ -136,20 +136,6 @@ def _rounding(name: str, c: dict[str, float], loss: np.ndarray) -> float:
     return 8 * float(nearest)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=8, deadline=None)
-@given(data=st.data())
-def test_terms_are_the_loss(name: str, data: st.DataObject) -> None:
-    law = registry.get("law", name)
-    c, x = data.draw(coefficients(name)), data.draw(columns(name))
-    terms = law.terms(x)
-    if terms is None:
-        return
-    logs = {k.name: np.log(c[k.name]) if k.log else c[k.name] for k in law.coefficients}
-    total = sum(np.exp(sum(logs[k] * f for k, f in term.items())) for term in terms)
-    np.testing.assert_allclose(total * np.ones(5), law.loss(np, c, x), rtol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("name", "column"),
     # Of a mixture of experts more params at one active size may help or harm.

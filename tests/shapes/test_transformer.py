@@ -17,14 +17,8 @@ from scalax.errors import ScalaxError
 from scalax.models.compute import Compute
 from scalax.models.decoder import Decoder, next_token_sums
 from scalax.models.traced import traced_flops
-from scalax.shapes.transformer import (
-    Fixed,
-    TransformerShape,
-    counts,
-    flops_per_token,
-    forward_flops_per_token,
-    shape_for,
-)
+from scalax.shapes.transformer import TransformerShape, counts, forward_flops, train_flops
+from scalax.shapes.transformer_search import Fixed, shape_for
 
 SHAPE = TransformerShape(
     vocab=64, width=32, layers=2, heads=4, kv_heads=2, head_dim=8, hidden=48, gated=True,
@@ -55,14 +49,14 @@ def test_flops_are_those_of_the_traced_training_step(shape: TransformerShape) ->
 
     tokens = 3 * shape.seq_len
     forward = traced_flops(loss, params)
-    assert forward == tokens * forward_flops_per_token(shape, "full")
+    assert forward == tokens * forward_flops(shape, "full")
     both = traced_flops(jax.value_and_grad(loss), params)
-    assert both == tokens * flops_per_token(shape, "full")
+    assert both == tokens * train_flops(shape, "full")
 
 
 def test_causal_attention_counts_the_scores_that_the_mask_keeps() -> None:
     # 16 queries see 1 + 2 + ... + 16 = 136 keys of 256: a mean of 8.5 instead of 16 each.
-    full, causal = (forward_flops_per_token(SHAPE, kind) for kind in ("full", "causal"))
+    full, causal = (forward_flops(SHAPE, kind) for kind in ("full", "causal"))
     assert full - causal == 2 * 2 * SHAPE.layers * SHAPE.heads * SHAPE.head_dim * (16 - 8.5)
 
 

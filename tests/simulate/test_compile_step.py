@@ -9,7 +9,8 @@ pytest.importorskip("libtpu", reason="the TPU's compiler comes with the extra tp
 from scalax.errors import ScalaxError
 from scalax.models.transformer import Transformer
 from scalax.shapes.base import DataSpec, Feature
-from scalax.shapes.transformer import TransformerShape, shape_for
+from scalax.shapes.transformer import TransformerShape
+from scalax.shapes.transformer_search import shape_for
 from scalax.simulate.compile_step import CompiledStep, compile_step, tpu_devices
 
 VOCAB, LENGTH = 32_000, 2_048

@@ -14,7 +14,6 @@ from scalax.hardware.layout import Layout
 from scalax.hardware.request import SimulatedModel
 from scalax.hardware.slices import parse_slice
 from scalax.hardware.step import Step, simulate_step
-from scalax.shapes.architecture import architecture
 from scalax.shapes.transformer import TransformerShape
 from scalax.simulate.compile_step import CompiledStep
 from scalax.simulate.step import compile_simulated
@@ -30,9 +29,7 @@ SHALLOW = TransformerShape(
 
 def compiled(step: Step) -> CompiledStep:
     arch = step.architecture
-    return compile_simulated(
-        SimulatedModel(arch, registry.get("model", "transformer"), arch.trained()), step
-    )
+    return compile_simulated(SimulatedModel(arch, registry.get("model", "transformer"), arch), step)
 
 
 @pytest.mark.parametrize("case", memory_cases()[1:4], ids=lambda case: case["recompute"])
@@ -46,7 +43,7 @@ def test_the_compiler_still_says_what_was_recorded(case) -> None:
 
 def test_recomputing_a_shallow_model_saves_memory() -> None:
     kept = simulate_step(
-        architecture(SHALLOW), parse_slice("v5e-4", read_chips()), Layout(fsdp=4), 32,
+        SHALLOW, parse_slice("v5e-4", read_chips()), Layout(fsdp=4), 32,
         recompute="none",
     )  # fmt: skip
     again = dataclasses.replace(kept, recompute="full")

@@ -1,4 +1,4 @@
-"""Runs trained together in one program measure what each measures alone, and survive the same."""
+"""An ensemble gives each run the result of a separate run, and survives kills like one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def without_check(experiment: Path) -> Path:
 def apart_and_together(
     without_check: Path, scalax: Command, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
-    """The same sweep with each run alone, and in ensembles of four."""
+    """The same sweep trained as separate runs, and in ensembles of four."""
     found = []
     for how in ("'never'", "4"):
         out = tmp_path_factory.mktemp("ensemble") / "out"
@@ -55,22 +55,22 @@ def apart_and_together(
     return found[0], found[1]
 
 
-def test_each_run_measures_what_it_does_alone(apart_and_together: tuple[Path, Path]) -> None:
+def test_each_run_has_the_result_of_a_separate_run(apart_and_together: tuple[Path, Path]) -> None:
     apart, together = apart_and_together
-    alone, ours = table(apart), table(together)
-    assert list(alone) == list(ours)
+    separate, ours = table(apart), table(together)
+    assert list(separate) == list(ours)
     assert len({row["loss"] for row in ours.values()}) == len(ours) == 8
     for name, row in ours.items():
-        assert list(row) == list(alone[name])
-        assert float(row["loss"]) == pytest.approx(float(alone[name]["loss"]), rel=1e-4)
-        assert row | {"loss": ""} == alone[name] | {"loss": ""}
+        assert list(row) == list(separate[name])
+        assert float(row["loss"]) == pytest.approx(float(separate[name]["loss"]), rel=1e-4)
+        assert row | {"loss": ""} == separate[name] | {"loss": ""}
     for file in sorted([*apart.rglob("metrics.jsonl"), *apart.rglob("eval.jsonl")]):
         other = lines(together / file.relative_to(apart))
         for one, two in zip(lines(file), other, strict=True):
             assert two == pytest.approx(one, rel=1e-3)
 
 
-def test_its_folder_is_as_if_each_run_were_alone(apart_and_together: tuple[Path, Path]) -> None:
+def test_each_run_has_the_files_of_a_separate_run(apart_and_together: tuple[Path, Path]) -> None:
     apart, together = apart_and_together
     for folder in sorted((apart / "runs").iterdir()):
         ours = together / "runs" / folder.name
@@ -88,7 +88,7 @@ def test_its_folder_is_as_if_each_run_were_alone(apart_and_together: tuple[Path,
     assert not list((together / "ensembles").iterdir())
 
 
-def test_the_choice_is_kept(apart_and_together: tuple[Path, Path]) -> None:
+def test_the_choice_is_stored(apart_and_together: tuple[Path, Path]) -> None:
     kept = json.loads((apart_and_together[1] / "execution.json").read_text())
     (unit,) = kept["units"]
     assert len(unit["groups"]) == 4
@@ -118,7 +118,7 @@ def test_killed_and_resumed_it_ends_with_the_same_table_to_the_bit(
         assert file.read_bytes() == (out / file.relative_to(whole)).read_bytes(), file
 
 
-def test_one_that_diverges_leaves_the_others_be(
+def test_a_member_that_diverges_does_not_affect_the_others(
     apart_and_together: tuple[Path, Path], without_check: Path, scalax: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -127,9 +127,9 @@ def test_one_that_diverges_leaves_the_others_be(
     assert done.returncode == 0, done.stderr
     rows = list(table(out).values())
     assert [row["status"] for row in rows] == ["diverged"] * 2 + ["done"] * 2
-    alone = table(apart_and_together[0])
+    separate = table(apart_and_together[0])
     for row in rows[2:]:
-        other = alone[row["name"].replace("-learning", "-seed0-learning")]
+        other = separate[row["name"].replace("-learning", "-seed0-learning")]
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-4)
 
 

@@ -14,7 +14,7 @@ def plan(experiment: Path, *overrides: str):
     return prepare(experiment, overrides).plan
 
 
-def test_a_grid_shares_a_trunk_a_size(experiment: Path) -> None:
+def test_a_grid_has_one_trunk_for_each_size(experiment: Path) -> None:
     found = plan(experiment, "sweep.tokens=[4000, 8000, 16000]")
     assert [len(group.runs) for group in found.groups] == [3, 3]
     for group in found.groups:
@@ -28,7 +28,7 @@ def test_a_grid_shares_a_trunk_a_size(experiment: Path) -> None:
         assert len({run.spec.warmup_steps for run in group.runs}) == 1
 
 
-def test_a_run_alone_spends_what_it_costs(experiment: Path) -> None:
+def test_a_run_without_a_trunk_spends_what_it_costs(experiment: Path) -> None:
     check = plan(experiment).checks[0].runs[0]
     assert (check.role, check.trunk, check.flops_spent) == ("check", None, check.flops)
 
@@ -43,7 +43,7 @@ def test_runs_of_an_isoflop_cost_their_budget(experiment: Path) -> None:
     assert all(run.trunk is None for run in found.fitted)
 
 
-def test_a_list_is_taken_as_it_stands(experiment: Path) -> None:
+def test_a_list_gives_exactly_its_runs(experiment: Path) -> None:
     found = plan(experiment, 'sweep={kind="list", runs=[{params=9e3, tokens=4e3}]}')
     assert [(r.target_params, r.target_tokens) for r in found.fitted] == [(9e3, 4e3)]
 
@@ -64,24 +64,24 @@ def test_listed_runs_of_a_trunk_share_its_cost(experiment: Path) -> None:
     short, long = found.groups[0].runs
     assert (short.trunk.name, long.trunk.name) == ("a", "a")
     assert short.flops_spent == short.flops
-    # The second goes on from where the first began to decay: after four fifths of its steps.
+    # The second continues from the start of the first one's decay: after four fifths of its steps.
     before = short.spec.decay_start / short.spec.steps
     assert long.flops_spent == pytest.approx(long.flops - before * short.flops)
     assert found.groups[2].trunks == []
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["sweep={kind='list', runs=[{params=9e3, tokens=8e3, trunk='a'}, "
           "{params=14e3, tokens=8e3, trunk='a'}]}"], "the same params"),
         ([f'sweep={{kind="list", runs=[{TRUNKS}]}}', "train.schedule='cosine'"], "wsd"),
     ],
 )  # fmt: skip
-def test_a_trunk_is_of_one_size_and_decays(
-    experiment: Path, overrides: list[str], told: str
+def test_a_trunk_needs_one_size_and_a_decay(
+    experiment: Path, overrides: list[str], message: str
 ) -> None:
-    with pytest.raises(ScalaxError, match=told):
+    with pytest.raises(ScalaxError, match=message):
         plan(experiment, *overrides)
 
 
@@ -102,7 +102,7 @@ SWEEPS = {
 
 
 @pytest.mark.parametrize("kind", SWEEPS)
-def test_cosine_and_constant_runs_stand_alone(experiment: Path, kind: str) -> None:
+def test_cosine_and_constant_runs_share_no_trunk(experiment: Path, kind: str) -> None:
     for schedule in ("cosine", "constant"):
         found = plan(experiment, f'train.schedule="{schedule}"', *SWEEPS[kind])
         assert [len(group.runs) for group in found.groups] == [1] * len(found.fitted)

@@ -1,4 +1,4 @@
-"""Runs that leave devices idle train side by side, and measure what each does by itself."""
+"""Runs that leave devices idle train at the same time, with the results of separate runs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def same(one: Path, other: Path) -> None:
         assert file.read_bytes() == (other / file.relative_to(one)).read_bytes(), file
 
 
-def test_two_runs_of_one_device_train_at_once_and_measure_the_same_to_the_bit(
+def test_two_runs_of_one_device_train_at_the_same_time_with_bit_identical_results(
     without_check: Path, one_after_another: Path, tmp_path: Path
 ) -> None:
     run(without_check, tmp_path / "out", ONE_DEVICE)
@@ -75,7 +75,7 @@ def test_two_runs_of_one_device_train_at_once_and_measure_the_same_to_the_bit(
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_while_at_it_they_end_the_same(
+def test_stopped_and_killed_they_end_with_the_same_table(
     without_check: Path, one_after_another: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -92,7 +92,7 @@ def test_stopped_and_killed_while_at_it_they_end_the_same(
     same(one_after_another, out)
 
 
-def test_one_that_fails_has_the_others_save_and_tells_why(
+def test_a_run_that_fails_makes_the_others_save_and_is_reported(
     without_check: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

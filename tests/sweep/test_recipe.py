@@ -1,4 +1,4 @@
-"""[recipe]: an experiment's own laws, what stands above them, and what contradicts them."""
+"""[recipe]: an experiment's own laws, their precedence, and settings that contradict them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep end to end, as a user has it: files, contracts, going on, divergence, a full disk."""
+"""A sweep end to end: its files, resuming, divergence, a full disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def finished(
     return out, json.loads(done.stdout)
 
 
-def test_the_folder_holds_all_that_was_promised(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_folder_has_all_documented_files(finished: tuple[Path, dict[str, Any]]) -> None:
     out, outcome = finished
     rows = table(out)
     assert [row["role"] for row in rows] == ["fit"] * 4 + ["check"]
@@ -52,7 +52,7 @@ def test_the_folder_holds_all_that_was_promised(finished: tuple[Path, dict[str, 
     assert set(outcome) >= {"out", "runs", "diverged", "fit", "check", "allocation"}
 
 
-def test_the_forecast_is_held_against_the_check_run(
+def test_the_forecast_is_compared_with_the_check_run(
     finished: tuple[Path, dict[str, Any]],
 ) -> None:
     out, outcome = finished
@@ -100,7 +100,7 @@ def test_the_sweep_enters_every_other_command(
     assert answer["low"] <= answer["loss"] <= answer["high"]
 
 
-def test_a_run_that_diverges_is_marked_and_the_sweep_goes_on(
+def test_a_run_that_diverges_is_marked_and_the_sweep_continues(
     experiment: Path, scalax: Command, tmp_path: Path
 ) -> None:
     done = scalax(
@@ -117,7 +117,7 @@ def test_a_run_that_diverges_is_marked_and_the_sweep_goes_on(
     assert all(r["loss"] == "" for r in rows if r["status"] == "diverged")
 
 
-def test_a_tuned_sweep_is_fitted_alike_by_both_commands(
+def test_run_and_fit_agree_on_a_sweep_over_learning_rates(
     experiment: Path, scalax: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "o"
@@ -125,11 +125,11 @@ def test_a_tuned_sweep_is_fitted_alike_by_both_commands(
         "run", experiment, "--out", out, "--json", "--set", "sweep.axes.learning_rate=[1e-5, 0.01]"
     )
     assert done.returncode == 0, done.stderr
-    theirs = json.loads(done.stdout)["fit"]
+    swept = json.loads(done.stdout)["fit"]
     again = scalax("fit", out, "--law", "chinchilla", "--json")
-    ours = json.loads(again.stdout)
-    assert ours["rows"] == theirs["rows"] == 4
-    assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-6)
+    refitted = json.loads(again.stdout)
+    assert refitted["rows"] == swept["rows"] == 4
+    assert refitted["objective"] == pytest.approx(swept["objective"], rel=1e-6)
     assert "on the edge of those tried" in again.stderr
 
 

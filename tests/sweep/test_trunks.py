@@ -1,4 +1,4 @@
-"""Trunks and branches: a branch is a run trained alone, at a part of its cost."""
+"""Trunks and branches: a branch has the result of a separate run at a part of its cost."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ bootstrap = 0
 """
 
 
-def alone(file: Path) -> str:
-    """The runs of a file's grid as a list: each by itself, with the settings of its trunk."""
+def separate_runs(file: Path) -> str:
+    """The runs of a file's grid as a list without trunks, with the settings of their trunks."""
     runs = [
         f"{{params = {run.target_params}, tokens = {run.target_tokens}, train = {{"
         f"batch = {run.spec.recipe.batch}, learning_rate = {run.spec.recipe.learning_rate}, "
@@ -45,33 +45,33 @@ def alone(file: Path) -> str:
         pytest.param([150_000, 300_000, 600_000, 1_200_000], marks=pytest.mark.slow),
     ],
 )
-def test_a_branch_ends_where_a_run_trained_alone_does(tmp_path: Path, tokens: list[int]) -> None:
+def test_a_branch_has_the_result_of_a_separate_run(tmp_path: Path, tokens: list[int]) -> None:
     file = tmp_path / "trunks.toml"
     file.write_text(EXPERIMENT.format(tokens=tokens))
     shared = run_experiment(file, tmp_path / "shared")
-    apart = run_experiment(file, tmp_path / "apart", [alone(file)])
+    apart = run_experiment(file, tmp_path / "apart", [separate_runs(file)])
     assert shared is not None and apart is not None
     for branch, run in zip(shared.rows, apart.rows, strict=True):
         assert (branch["tokens"], branch["flops"]) == (run["tokens"], run["flops"])
         assert run["trunk"] is None and branch["trunk"] is not None
         assert branch["loss"] == pytest.approx(run["loss"], rel=1e-5)  # 0.5 % would do
-    told, whole = (outcome.to_json()["compute"] for outcome in (shared, apart))
+    saving, whole = (outcome.to_json()["compute"] for outcome in (shared, apart))
     assert whole["saved"] == 0
-    assert told["flops"] == whole["flops_spent"]
+    assert saving["flops"] == whole["flops_spent"]
     # A trunk costs the longest run, and each other branch its decay of a fifth.
     spent = max(tokens) + 0.2 * (sum(tokens) - max(tokens))
-    assert told["saved"] == pytest.approx(1 - spent / sum(tokens), abs=0.01)
+    assert saving["saved"] == pytest.approx(1 - spent / sum(tokens), abs=0.01)
 
 
 def test_a_schedule_may_be_an_axis_or_that_of_a_listed_run(tmp_path: Path) -> None:
     file = tmp_path / "schedules.toml"
     file.write_text(EXPERIMENT.format(tokens=[60_000, 120_000]))
     axis = prepare(file, ['sweep.axes.schedule = ["wsd", "cosine", "constant"]']).plan
-    kinds = {"wsd": 1, "cosine": 2, "constant": 2}  # groups: one trunk, or each run alone
+    kinds = {"wsd": 1, "cosine": 2, "constant": 2}  # groups: one trunk, or one for each run
     for kind, groups in kinds.items():
-        mine = [g for g in axis.groups if g.runs[0].axes["schedule"] == kind]
-        assert len(mine) == groups
-        assert {run.spec.schedule for group in mine for run in group.runs} == {kind}
+        same = [g for g in axis.groups if g.runs[0].axes["schedule"] == kind]
+        assert len(same) == groups
+        assert {run.spec.schedule for group in same for run in group.runs} == {kind}
     runs = ['{params = 2e4, tokens = 6e4, train = {schedule = "cosine"}}',
             "{params = 2e4, tokens = 6e4, train = {batch = 4}}"]  # fmt: skip
     listed = prepare(file, [f'sweep = {{kind = "list", runs = [{", ".join(runs)}]}}']).plan.fitted

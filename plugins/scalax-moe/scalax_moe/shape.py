@@ -79,7 +79,7 @@ def flops_per_token(shape: MoeShape, *, computed: bool = False) -> float:
     s = shape
     experts = s.experts * s.slots / s.dense.seq_len if computed else s.top_k
     router = 2 * s.dense.width * s.experts
-    forward = sx.transformer_flops(s.dense, "full" if computed else "causal")
+    forward = sx.forward_flops(s.dense, "full" if computed else "causal")
     return 3 * (forward + s.dense.layers * (router + (experts - 1) * 2 * s.expert_params))
 
 

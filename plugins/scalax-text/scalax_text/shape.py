@@ -112,14 +112,14 @@ class PairShape:
         a_row = 2 * 2 * s.width * s.heads * s.head_dim  # query and out, or key and value
         scores = 2 * 2 * s.heads * s.head_dim * self.source_len * s.seq_len
         cross = s.layers * (a_row * (s.seq_len + self.source_len) + scores)
-        decoder = s.seq_len * sx.transformer_flops(s, "full" if computed else "causal")
+        decoder = s.seq_len * sx.forward_flops(s, "full" if computed else "causal")
         return 3 * (decoder + cross + _encoder_flops(s, self.source_len))
 
 
 def _encoder_flops(s: sx.TransformerShape, length: int) -> float:
     """Returns forward FLOPs of the blocks over a text with full attention, without a head."""
     s = replace(s, seq_len=length)
-    return length * (sx.transformer_flops(s, "full") - 2 * s.width * s.vocab)
+    return length * (sx.forward_flops(s, "full") - 2 * s.width * s.vocab)
 
 
 def recipe(params: float, examples: float, rate: float) -> sx.Recipe:

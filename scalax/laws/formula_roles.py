@@ -1,0 +1,386 @@
+"""Infers the coefficients of a formula: which are linear, and their bounds, grids and ranges.
+
+A sum of power terms gets a `PowerSum`. Nothing here reads text or data.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scalax.laws.base import Coefficient
+from scalax.laws.coefficient import Role
+from scalax.laws.formula_syntax import (
+    Binary,
+    Call,
+    Column,
+    Node,
+    Number,
+    Unknown,
+    evaluate,
+    summands,
+    walk,
+)
+from scalax.laws.power_law import Exponent, PowerSum, Term
+from scalax.laws.typical_values import USUAL
+
+_OTHER_COLUMN = (1e2, 1e6)
+_FLOOR_GRID = (0.02, 0.3, 0.55, 0.75, 0.9)
+_PLACE_GRID = (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 1.0)
+_SCALE_GRID = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+_POINTS = {1: 30, 2: 30, 3: 12, 4: 7, 5: 5}
+_FEWEST_POINTS = 4
+_FLOOR = (1.0, 2.0)
+_SHARE = (0.05, 0.5)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What a formula implies about its coefficients.
+
+    Attributes:
+        coefficients: In the order of the formula.
+        typical: Plausible ranges of coefficients and columns.
+        form: The sum of power terms, or None for another formula.
+        linear_terms: Sign and term of each linear coefficient, in the order of ``coefficients``.
+        other_terms: Signs and terms without a linear coefficient.
+    """
+
+    coefficients: tuple[Coefficient, ...]
+    typical: Mapping[str, tuple[float, float]]
+    form: PowerSum | None
+    linear_terms: Mapping[str, tuple[float, Node]] = field(default_factory=dict)
+    other_terms: tuple[tuple[float, Node], ...] = ()
+
+
+def infer_roles(
+    tree: Node, columns: tuple[str, ...], given: Mapping[str, tuple[float, float]]
+) -> Roles:
+    """Infers the coefficients of a formula.
+
+    Args:
+        tree: The formula.
+        columns: The columns that it reads.
+        given: Ranges of coefficients and columns that replace the inferred ones.
+    """
+    names = list(dict.fromkeys(n.name for n in walk(tree) if isinstance(n, Unknown)))
+    counts = Counter(n.name for n in walk(tree) if isinstance(n, Unknown))
+    form = _power_sum(tree, counts)
+    linear: dict[str, tuple[float, Node]] = {}
+    others: list[tuple[float, Node]] = []
+    if form is None:
+        for sign, term in summands(tree):
+            free = [n for n in _numerators(term) if counts[n] == 1]
+            linear |= {free[0]: (sign, term)} if free else {}
+            others += [] if free else [(sign, term)]
+        amounts = set(linear)
+    else:
+        amounts = {term.amount for term in form.terms}
+    exponents = _exponents(tree) - amounts
+    places = _places(tree)
+    role: dict[str, Role] = {}
+    for name in names:
+        if name in amounts:
+            role[name] = "linear"
+        elif form is not None and name == form.floor:
+            role[name] = "floor"
+        elif name in exponents:
+            role[name] = "exponent"
+        else:
+            role[name] = "place" if name in places else "scale"
+    if form is not None:  # its factors are in the order of its coefficients
+        order = {name: k for k, name in enumerate(names)}
+        form = PowerSum(sorted(form.terms, key=lambda t: order[t.amount]), form.floor, form.outer)
+    linear = {name: linear[name] for name in names if name in linear}
+    typical = _typical(tree, names, role, columns, places, given, form, linear)
+    points = _POINTS.get(sum(r == "exponent" for r in role.values()), _FEWEST_POINTS)
+    signs = _signed(tree)
+    outer = _coefficients_of(form.outer) if form is not None else set()
+    bare = {term.name for _, term in summands(tree) if isinstance(term, Unknown)}
+    coefficients = tuple(
+        _coefficient(n, role[n], points, n in signs, n in outer, n in bare, places.get(n, ""))
+        for n in names
+    )
+    return Roles(coefficients, typical, form, linear, tuple(others))
+
+
+def _coefficient(
+    name: str, role: Role, points: int, signed: bool, outer: bool, bare: bool, column: str
+) -> Coefficient:
+    if role == "linear":
+        if bare:
+            return Coefficient(name, role, 1e-9, 1e6, meaning="irreducible loss")
+        return Coefficient(name, role, 1e-30, 1e60, meaning="size of its term")
+    if role == "floor":
+        return Coefficient(name, role, 1e-9, 1e6, _FLOOR_GRID, "irreducible loss")
+    if role == "place":
+        return Coefficient(name, role, 1e-6, 1e45, _PLACE_GRID, f"a value of {column}", column)
+    if role == "scale":
+        return Coefficient(name, role, 1e-12, 1e12, _SCALE_GRID, "a positive size")
+    if outer:
+        return Coefficient(name, role, 2e-2, 6.0, (0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5), "outer")
+    grid = np.geomspace(0.03, 1.5, points)
+    if signed:
+        grid = np.concatenate([-grid[::-2], grid[::2]])
+    values = tuple(round(float(v), 4) for v in grid)
+    return Coefficient(name, role, -3.0 if signed else 1e-3, 6.0, values, "exponent")
+
+
+# Sums of power terms
+
+
+def _power_sum(tree: Node, counts: Mapping[str, int]) -> PowerSum | None:
+    """The formula as a sum of power terms, or None."""
+    parts = summands(tree)
+    if any(sign < 0 for sign, _ in parts):
+        return None
+    terms = [_term(part, counts) for _, part in parts]
+    found = [term for term in terms if term is not None]
+    if len(found) == len(parts):
+        return _checked(found, None, 1.0)
+    raised = [k for k, term in enumerate(terms) if term is None]
+    floors = [part for k, (_, part) in enumerate(parts) if k not in raised]
+    if len(raised) != 1 or len(floors) > 1:
+        return None
+    power = parts[raised[0]][1]
+    if not (isinstance(power, Binary) and power.operator == "**"):
+        return None
+    outer = _exponent(power.right)
+    inner = [(sign, _term(part, counts)) for sign, part in summands(power.left)]
+    within = [term for sign, term in inner if sign > 0 and term is not None]
+    if outer is None or len(within) < len(inner):
+        return None
+    if not floors:
+        return _checked(within, None, outer)
+    floor = floors[0]
+    if not isinstance(floor, Unknown) or counts[floor.name] > 1:
+        return None
+    return _checked(within, floor.name, outer)
+
+
+def _checked(terms: list[Term], floor: str | None, outer: float | Exponent) -> PowerSum | None:
+    amounts = [term.amount for term in terms] + ([floor] if floor else [])
+    return PowerSum(terms, floor, outer) if len(set(amounts)) == len(amounts) else None
+
+
+def _term(node: Node, counts: Mapping[str, int]) -> Term | None:
+    """One summand as a power term, or None."""
+    product = _product(node)
+    if product is None:
+        return None
+    number, factors = product
+    amounts = [name for (kind, name), e in factors.items() if kind == "coefficient"]
+    if number != 1 or len(amounts) != 1 or counts[amounts[0]] > 1:
+        return None
+    power = factors["coefficient", amounts[0]]
+    if not (power.powers or power.factor > 0):
+        return None
+    powers: dict[str | float, str | float | Exponent] = {
+        (name if kind == "column" else float(name)): Exponent(-e.factor, e.powers)
+        for (kind, name), e in factors.items()
+        if kind != "coefficient"
+    }
+    return Term(amounts[0], powers, power)
+
+
+_Factors = dict[tuple[str, str], Exponent]
+
+
+def _product(node: Node) -> tuple[float, _Factors] | None:
+    """A number times powers of columns, coefficients and numbers, or None."""
+    one = Exponent()
+    match node:
+        case Number(value=value):
+            return value, {}
+        case Column(name=name):
+            return 1.0, {("column", name): one}
+        case Unknown(name=name):
+            return 1.0, {("coefficient", name): one}
+        case Binary(operator="*" | "/" as symbol, left=left, right=right):
+            first, second = _product(left), _product(right)
+            if first is None or second is None or (symbol == "/" and second[0] == 0):
+                return None
+            sign = 1.0 if symbol == "*" else -1.0
+            number, factors = first[0] * second[0] ** sign, dict(first[1])
+            for key, e in second[1].items():
+                joined = _added(factors.get(key), Exponent(sign * e.factor, e.powers))
+                if joined is None:
+                    return None
+                factors[key] = joined
+            return number, factors
+        case Binary(operator="**", left=left, right=right):
+            base, power = _product(left), _exponent(right)
+            if base is None or power is None or base[0] <= 0:
+                return None
+            number, factors = base[0], {k: _times(e, power) for k, e in base[1].items()}
+            if not power.powers:
+                return number**power.factor, factors
+            if number != 1:
+                factors["number", repr(number)] = power
+            return 1.0, factors
+    return None
+
+
+def _exponent(node: Node) -> Exponent | None:
+    """A number times powers of coefficients, or None."""
+    product = _product(node)
+    if product is None:
+        return None
+    number, factors = product
+    if any(kind != "coefficient" or e.powers for (kind, _), e in factors.items()):
+        return None
+    return Exponent(number, {name: e.factor for (_, name), e in factors.items()})
+
+
+def _times(left: Exponent, right: Exponent) -> Exponent:
+    powers = Counter(dict(left.powers))
+    for name, power in right.powers.items():
+        powers[name] += power  # type: ignore[assignment]
+    return Exponent(left.factor * right.factor, dict(powers))
+
+
+def _added(left: Exponent | None, right: Exponent) -> Exponent | None:
+    if left is None:
+        return right
+    if dict(left.powers) != dict(right.powers):
+        return None
+    return Exponent(left.factor + right.factor, left.powers)
+
+
+# Roles by position in the formula
+
+
+def _numerators(node: Node) -> list[str]:
+    """Coefficients that multiply a term."""
+    match node:
+        case Unknown(name=name):
+            return [name]
+        case Binary(operator="*", left=left, right=right):
+            return [*_numerators(left), *_numerators(right)]
+        case Binary(operator="/", left=left):
+            return _numerators(left)
+    return []
+
+
+def _exponents(tree: Node) -> set[str]:
+    """Coefficients in an exponent, or beside a logarithm in a function's argument."""
+    names: set[str] = set()
+    for node in walk(tree):
+        if isinstance(node, Binary) and node.operator == "**":
+            names |= {n.name for n in walk(node.right) if isinstance(n, Unknown)}
+        elif isinstance(node, Call) and node.function in ("exp", "expm1", "tanh"):
+            inner = list(walk(node.argument))
+            if any(isinstance(n, Call) and n.function == "log" for n in inner):
+                names |= {n.name for n in inner if isinstance(n, Unknown)}
+    return names
+
+
+def _places(tree: Node) -> dict[str, str]:
+    """The column of each coefficient that a column is divided by, or that divides a column."""
+    places = {}
+    for node in walk(tree):
+        match node:
+            case Binary(operator="/", left=Column(name=column), right=Unknown(name=name)):
+                places[name] = column
+            case Binary(operator="/", left=Unknown(name=name), right=Column(name=column)):
+                places[name] = column
+    return places
+
+
+def _signed(tree: Node) -> set[str]:
+    """Exponents of which the sign is open: a column in a numerator has a bare exponent."""
+    names: set[str] = set()
+
+    def visit(node: Node, inverse: bool) -> None:
+        match node:
+            case Binary(operator="/", left=left, right=right):
+                visit(left, inverse)
+                visit(right, not inverse)
+            case Binary(operator="**", left=left, right=Unknown(name=name)):
+                bases = {type(n) for n in walk(left)}
+                if Column in bases and not inverse and not _falling_base(left):
+                    names.add(name)
+                visit(left, inverse)
+            case Binary(left=left, right=right):
+                visit(left, inverse)
+                visit(right, inverse)
+            case Call(argument=argument):
+                visit(argument, inverse)
+
+    visit(tree, False)
+    return names
+
+
+def _falling_base(node: Node) -> bool:
+    """Whether every column of a base is in a denominator, as in ``(K / N)**a``."""
+    product = _product(node)
+    if product is None:  # a sum: an outer exponent
+        return all(_falling_base(part) for _, part in summands(node)) and len(summands(node)) > 1
+    return all(e.factor < 0 for (kind, _), e in product[1].items() if kind == "column")
+
+
+def _coefficients_of(exponent: str | float | Exponent) -> set[str]:
+    return set(Exponent.of(exponent).powers)
+
+
+# Plausible values
+
+
+def _typical(
+    tree: Node,
+    names: list[str],
+    role: Mapping[str, Role],
+    columns: tuple[str, ...],
+    places: Mapping[str, str],
+    given: Mapping[str, tuple[float, float]],
+    form: PowerSum | None,
+    linear: Mapping[str, tuple[float, Node]],
+) -> dict[str, tuple[float, float]]:
+    """Ranges in which every term matters at the middle of the columns' ranges."""
+    typical = {k: USUAL.get(k, _OTHER_COLUMN) for k in columns} | dict(given)
+    middle: dict[str, float] = {k: float(np.sqrt(np.prod(typical[k]))) for k in columns}
+    shared = _exponents_of_products(tree)
+    outer = _coefficients_of(form.outer) if form is not None else set()
+    bare = {term.name for _, term in summands(tree) if isinstance(term, Unknown)}
+    for name in names:
+        if role[name] == "exponent":
+            small = (0.1, 0.25) if name in shared else (0.25, 0.5)
+            typical.setdefault(name, (0.4, 1.5) if name in outer else small)
+        elif role[name] == "place":
+            low, high = np.log(typical[places[name]])
+            ends = np.exp([low + 0.3 * (high - low), low + 0.7 * (high - low)])
+            typical.setdefault(name, (float(ends[0]), float(ends[1])))
+        elif role[name] == "floor" or name in bare:
+            typical.setdefault(name, _FLOOR)
+        elif role[name] == "scale":
+            typical.setdefault(name, (0.5, 2.0))
+    c = {name: float(np.mean(typical[name])) for name in names if name in typical}
+    for name in names:
+        if name in typical:
+            continue
+        if form is not None:
+            term = next(t for t in form.terms if t.amount == name)
+            power = 1 / float(np.asarray(Exponent.of(term.amount_power).value(c)))
+            size = float(np.exp(-power * np.asarray(term.log_factor(np, c, middle))))
+            root = power / float(np.asarray(Exponent.of(form.outer).value(c)))
+            typical[name] = size * _SHARE[0] ** root, size * _SHARE[1] ** root
+        else:
+            _, node = linear[name]
+            with np.errstate(all="ignore"):
+                factor = abs(float(np.asarray(evaluate(node, np, {**c, name: 1.0}, middle))))
+            size = 1 / factor if np.isfinite(factor) and factor > 0 else 1.0
+            typical[name] = _SHARE[0] * size, _SHARE[1] * size
+    return typical
+
+
+def _exponents_of_products(tree: Node) -> set[str]:
+    """Coefficients in the exponents of a term of several columns."""
+    names: set[str] = set()
+    for _, term in summands(tree):
+        columns = {n.name for n in walk(term) if isinstance(n, Column)}
+        if len(columns) > 1 and _product(term) is not None:
+            names |= _exponents(term)
+    return names
