@@ -15,7 +15,8 @@ from pydantic import Field
 import scalax as sx
 from scalax_vision.classify import PUBLISHED_FROM, Classifier, root_batch
 from scalax_vision.convolution import RULES
-from scalax_vision.resnet_shape import ResNetShape, counts, flops_per_example, shape_for
+from scalax_vision.resnet_search import shape_for
+from scalax_vision.resnet_shape import ResNetShape, counts, flops_per_example
 
 _Blocks = Annotated[int, Field(ge=1)]
 
