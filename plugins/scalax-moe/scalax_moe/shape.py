@@ -7,6 +7,7 @@ same as in a dense transformer.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -129,32 +130,38 @@ def shape_for(
 
     if params is None:
         return mixture(None, fixed)
-    found: list[tuple[float, float, MoeShape]] = []
-    for size in np.geomspace(params / experts / 2, 1.05 * params, _CANDIDATES):
-        try:
-            dense = mixture(float(size), fixed).dense
-        except sx.ScalaxError:  # no dense transformer of this one size: others follow
-            continue
-        usual = mixture(None, replace(fixed, width=dense.width, layers=dense.layers))
-        shape = usual if fixed.hidden else _with_hidden_for(usual, params)
-        miss = abs(math.log(counts(shape).params / params))
-        stretch = abs(math.log(shape.dense.hidden / usual.dense.hidden))
-        found.append((max(miss, _NEAR), stretch, shape))
-    miss, _, best = min(found, key=lambda each: each[:2], default=(math.inf, 0.0, None))
-    if best is None or miss > math.log(1.1):
-        nearest = f"the nearest has {counts(best).params:,}" if best else "the vocabulary is larger"
-        raise sx.ScalaxError(
-            f"no mixture of {experts} experts has about {params:,.0f} parameters: {nearest}",
-            where="model",
-            fix="ask for another size, or fewer experts",
-        )
-    return best
+
+    def candidates() -> Iterator[MoeShape]:
+        for size in np.geomspace(params / experts / 2, 1.05 * params, _CANDIDATES):
+            try:
+                dense = mixture(float(size), fixed).dense
+            except sx.ScalaxError:  # this size has no dense transformer; try the others
+                continue
+            usual = usual_of(dense)
+            yield usual if fixed.hidden else _with_hidden_for(usual, params)
+
+    def usual_of(dense: sx.TransformerShape) -> MoeShape:
+        return mixture(None, replace(fixed, width=dense.width, layers=dense.layers))
+
+    def cost(shape: MoeShape, distance: float) -> tuple[float, float]:
+        stretch = abs(math.log(shape.dense.hidden / usual_of(shape.dense).dense.hidden))
+        return max(distance, _NEAR), stretch
+
+    return sx.nearest_shape(
+        params,
+        candidates(),
+        lambda shape: counts(shape).params,
+        cost=cost,
+        what=f"mixture of {experts} experts",
+        none="the vocabulary is larger",
+        fix="ask for another size, or fewer experts",
+    )
 
 
 def _with_hidden_for(shape: MoeShape, params: float) -> MoeShape:
-    """The experts made up to a third wider or narrower, where that brings the count nearer."""
+    """Returns the mixture with experts up to a third wider or narrower, nearer to the target."""
     dense, step = shape.dense, 8
-    a_unit = (3 if dense.gated else 2) * dense.layers * dense.width * shape.experts
-    wanted = dense.hidden + (params - counts(shape).params) / a_unit
+    params_per_unit = (3 if dense.gated else 2) * dense.layers * dense.width * shape.experts
+    wanted = dense.hidden + (params - counts(shape).params) / params_per_unit
     hidden = round(min(max(wanted, 0.75 * dense.hidden), 4 / 3 * dense.hidden) / step) * step
     return replace(shape, dense=replace(dense, hidden=max(step, hidden)))

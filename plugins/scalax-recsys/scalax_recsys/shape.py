@@ -12,7 +12,6 @@ import scalax as sx
 
 _ROW_STEP = 64  # rows of a table are multiples of this, so that any mesh divides them
 _HIDDEN_RATIO = 4  # default width of the hidden layer, in widths of an embedding
-_MAX_WIDTH = 65536
 
 
 @dataclass(frozen=True)
@@ -110,21 +109,11 @@ def shape_for(
     if params is None:
         assert width is not None
         return member(width)
-    widths = range(1, _MAX_WIDTH) if width is None else range(width, width + 1)
-    best, miss = None, math.inf
-    for one in widths:
-        count = counts(member(one)).params
-        off = abs(math.log(count / params))
-        if off >= miss:
-            break
-        best, miss = member(one), off
-    assert best is not None
-    count = counts(best).params
-    if abs(count / params - 1) > 0.1:
-        raise sx.ScalaxError(
-            f"no model with tables of {best.rows:,} and {best.field_rows:,} rows has about "
-            f"{params:,.0f} parameters: the nearest has {count:,}",
-            where="model",
-            fix=f"ask for {count}, or set rows",
-        )
-    return best
+    smallest = member(1)
+    return sx.nearest_shape(
+        params,
+        member if width is None else [member(width)],
+        lambda shape: counts(shape).params,
+        what=f"two-tower model with tables of {smallest.rows:,} and {smallest.field_rows:,} rows",
+        fix="ask for another size, or set model.rows",
+    )

@@ -17,6 +17,7 @@ STRIDE, SPAN = 2, 3
 """Stride and kernel, in frames, of both strided convolutions."""
 
 _ASPECT = 16  # width per layer; the paper's three models have 9, 16 and 30 (table 1)
+_NEAR = 0.02  # shapes within 2 % of the target count as equal; their proportions decide
 _STEP = 8  # widths are multiples of this, so that heads have even widths and devices divide them
 
 
@@ -130,25 +131,25 @@ def shape_for(
             where="model.family 'conformer'",
             fix="choose a dataset with longer examples",
         )
-    found = [
-        (abs(math.log(counts(shape).params / params)), unusual, shape)
-        for shape, unusual in _near(params, frames, mels, classes, layers, kernel)
-    ]
-    miss, _, shape = min(found, key=lambda one: (max(one[0], 0.02), one[1], one[0]))
-    if miss > math.log(1.1):
-        raise sx.ScalaxError(
-            f"no conformer has about {params:,.0f} parameters: "
-            f"the nearest has {counts(shape).params:,}",
-            where="model",
-            fix=f"ask for {counts(shape).params}",
-        )
-    return shape
+    return sx.nearest_shape(
+        params,
+        _candidates(params, frames, mels, classes, layers, kernel),
+        lambda shape: counts(shape).params,
+        cost=lambda shape, distance: (max(distance, _NEAR), _unusualness(shape), distance),
+        what="conformer",
+    )
 
 
-def _near(
+def _unusualness(shape: ConformerShape) -> float:
+    """Returns the sum of both log ratios to the usual proportions."""
+    aspect = shape.width / shape.layers / _ASPECT
+    return abs(math.log(aspect)) + abs(math.log(shape.hidden / shape.width / 4))
+
+
+def _candidates(
     params: float, frames: int, mels: int, classes: int, layers: int | None, kernel: int
-) -> Iterator[tuple[ConformerShape, float]]:
-    """Yields the nearest shape of each width and depth, and how unusual its proportions are."""
+) -> Iterator[ConformerShape]:
+    """Yields the nearest shape of each width and depth."""
     for width in itertools.count(2 * _STEP, _STEP):
         depths = [layers] if layers else range(max(1, width // 64), width // 4 + 1)
         for depth in depths:
@@ -158,8 +159,7 @@ def _near(
             steps = (params - counts(bare).params) / params_per_step
             hidden = _STEP * round(min(6 * width / _STEP, max(2 * width / _STEP, steps)))
             shape = dataclasses.replace(bare, hidden=hidden)
-            unusual = abs(math.log(width / depth / _ASPECT)) + abs(math.log(hidden / width / 4))
-            yield shape, unusual
+            yield shape
             if counts(shape).params > 1.1 * params:
                 if depth == depths[0] and width > 2 * _STEP:
                     return

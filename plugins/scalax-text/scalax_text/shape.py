@@ -224,21 +224,21 @@ def _nearest(
     if not found and refused is not None and refused.where != "model":
         raise refused  # an option is wrong at every size
 
-    def miss(shape: Shape) -> float:
+    def distance(shape: Shape) -> float:
         return abs(math.log(shape.counts.params / params))
 
-    best = min(found, key=miss, default=None)
-    if best is not None and miss(best) > _NEAR and not (fixed and fixed.hidden):
-        best = min((_with_hidden_for(shape, params) for shape in found), key=miss)
-    if best is None or miss(best) > math.log(1.1):
-        nearest = f"the nearest has {best.counts.params:,}" if best else "the embedding is larger"
-        given = f" with {fixed}" if fixed and str(fixed) else ""
-        raise sx.ScalaxError(
-            f"no {family}{given} has about {params:,.0f} parameters: {nearest}",
-            where="model",
-            fix="ask for another size" + (f", or leave out one of {fixed}" if given else ""),
-        )
-    return best
+    usual_is_near = any(distance(shape) <= _NEAR for shape in found)
+    if not usual_is_near and not (fixed and fixed.hidden):
+        found = [_with_hidden_for(shape, params) for shape in found]
+    given = f" with {fixed}" if fixed and str(fixed) else ""
+    return sx.nearest_shape(
+        params,
+        found,
+        lambda shape: shape.counts.params,
+        what=f"{family}{given}",
+        none="the embedding is larger",
+        fix="ask for another size" + (f", or leave out one of {fixed}" if given else ""),
+    )
 
 
 def _with_hidden_for(shape: Shape, params: float) -> Shape:

@@ -6,7 +6,6 @@ The file does arithmetic on plain numbers and never imports jax.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -128,25 +127,21 @@ def shape_for(params: float, *, image: Image, classes: int) -> ConvShape:
         >>> shape.first, shape.second, shape.hidden, counts(shape).params
         (34, 70, 34, 98918)
     """
-    best: tuple[float, ConvShape] | None = None
+    return sx.nearest_shape(
+        params,
+        _candidates(params, image, classes),
+        lambda shape: counts(shape).params,
+        what=f"convnet for images of {image}",
+    )
+
+
+def _candidates(params: float, image: Image, classes: int) -> Iterator[ConvShape]:
+    """Yields the nets from the smallest up to the first that exceeds a target size."""
     for first, second in _widths():
         shape = _member(first, second, image, classes)
-        count = counts(shape).params
-        miss = abs(math.log(count / params))
-        if best is None or miss < best[0]:
-            best = (miss, shape)
-        if count > params:
-            break
-    assert best is not None
-    count = counts(best[1]).params
-    if abs(count / params - 1) > 0.1:
-        raise sx.ScalaxError(
-            f"no convnet for images of {image} has about {params:,.0f} parameters: "
-            f"the smallest has {count:,}",
-            where="model",
-            fix=f"ask for {count:,} or more",
-        )
-    return best[1]
+        yield shape
+        if counts(shape).params > params:
+            return
 
 
 def _widths() -> Iterator[tuple[int, int]]:

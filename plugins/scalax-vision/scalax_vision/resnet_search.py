@@ -6,7 +6,7 @@ The file does arithmetic on plain numbers and never imports jax.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import scalax as sx
@@ -56,32 +56,36 @@ def shape_for(
         assert width is not None
         assert given is not None
         return family.member(width, given)
-    best: tuple[float, ResNetShape] | None = None
-    nearest: tuple[float, int] | None = None
-    for depth in range(1, _MAX_BLOCKS + 1):
-        depths = given or family.depths(depth)
-        for base in [width] if width else family.widths(params, depths):
-            aspect = math.log(base / _WIDTH_PER_BLOCK * len(depths) / sum(depths))
-            shape, stretch = family.nearest(params, base, depths)
-            count = counts(shape).params
-            miss = abs(math.log(count / params))
-            if nearest is None or miss < nearest[0]:
-                nearest = (miss, count)
-            cost = abs(aspect) + abs(math.log(stretch)) + 10 * miss
-            if abs(count / params - 1) <= 0.1 and (best is None or cost < best[0]):
-                best = (cost, shape)
-        if given or (best is not None and -aspect > best[0]):  # deeper nets are narrower still
-            break
-    if best is None:
-        assert nearest is not None
-        raise sx.ScalaxError(
-            f"no ResNet for images of {image} has about {params:,.0f} parameters: the nearest has "
-            f"{nearest[1]:,}",
-            where="model",
-            fix=f"ask for {nearest[1]:,}"
-            + (", or leave out width or blocks" if width or given else ""),
-        )
-    return best[1]
+    depths_to_try = [given] if given else map(family.depths, range(1, _MAX_BLOCKS + 1))
+
+    def candidates() -> Iterator[_Candidate]:
+        for depths in depths_to_try:
+            widths = [width] if width else family.widths(params, depths)
+            aspects = [
+                math.log(base / _WIDTH_PER_BLOCK * len(depths) / sum(depths)) for base in widths
+            ]
+            for base, aspect in zip(widths, aspects, strict=True):
+                shape, stretch = family.nearest(params, base, depths)
+                yield _Candidate(shape, abs(aspect) + abs(math.log(stretch)), -max(aspects))
+
+    return sx.nearest_shape(
+        params,
+        candidates(),
+        lambda candidate: counts(candidate.shape).params,
+        cost=lambda candidate, distance: candidate.unusualness + 10 * distance,
+        bound=lambda candidate: candidate.bound,
+        what=f"ResNet for images of {image}",
+        fix="ask for another size, or leave out width or blocks" if width or given else None,
+    ).shape
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A net, how unusual its proportions are, and a lower bound of that for all deeper nets."""
+
+    shape: ResNetShape
+    unusualness: float
+    bound: float
 
 
 @dataclass(frozen=True)

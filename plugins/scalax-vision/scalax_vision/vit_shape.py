@@ -197,30 +197,25 @@ def shape_for(
 
     if params is None:
         return member(None, fixed)
-    best: tuple[float, ViTShape] | None = None
-    nearest: tuple[float, int] | None = None
-    for shape in _candidates(params, member, fixed):
-        usual = shape.hidden
-        if fixed.hidden is None:
-            shape = _with_hidden_for(shape, params)
-        count = counts(shape).params
-        miss = abs(math.log(count / params))
-        if nearest is None or miss < nearest[0]:
-            nearest = (miss, count)
-        cost = abs(math.log(shape.hidden / usual)) + 10 * miss
-        cost += shape.layers == 1 and fixed.layers is None
-        if abs(count / params - 1) <= 0.1 and (best is None or cost < best[0]):
-            best = (cost, shape)
-    if nearest is None:
+    usual = list(_candidates(params, member, fixed))
+    if not usual:
         member(params, fixed)  # raises the error of the fixed sizes
-    if best is None:
-        raise sx.ScalaxError(
-            f"no ViT for images of {image} in patches of {patch} has about {params:,.0f} "
-            f"parameters{f': the nearest has {nearest[1]:,}' if nearest else ''}",
-            where="model",
-            fix="ask for another size, or other patches",
-        )
-    return best[1]
+    stretched = usual if fixed.hidden else [_with_hidden_for(shape, params) for shape in usual]
+
+    def cost(pair: tuple[ViTShape, ViTShape], distance: float) -> float:
+        shape, usual = pair
+        single = shape.layers == 1 and fixed.layers is None
+        return abs(math.log(shape.hidden / usual.hidden)) + 10 * distance + single
+
+    best, _ = sx.nearest_shape(
+        params,
+        zip(stretched, usual, strict=True),
+        lambda pair: counts(pair[0]).params,
+        cost=cost,
+        what=f"ViT for images of {image} in patches of {patch}",
+        fix="ask for another size, or other patches",
+    )
+    return best
 
 
 def _candidates(
