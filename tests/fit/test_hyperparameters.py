@@ -68,7 +68,7 @@ def test_optima_of_a_real_sweep_are_as_good_as_its_best_runs() -> None:
         assert point["loss"][np.argmin(distance)] < 1.02 * point["loss"].min()
         where = {"params": optimum.params, "tokens": optimum.tokens, "flops": 1.0}
         assert rate.law(**where) == pytest.approx(optimum.learning_rate, rel=0.1)
-        assert batch.law(**where) == pytest.approx(optimum.batch_tokens, rel=0.4)
+        assert batch.law(**where) == pytest.approx(optimum.batch_tokens, rel=0.5)
     low, high = rate.intervals["params"]
     assert low < rate.law.params < high < 0  # larger models learn best at lower rates
     assert rate.law.params == pytest.approx(-0.445, abs=0.001)
