@@ -149,7 +149,7 @@ def test_no_position_sees_a_later_one_when_slots_are_scarce() -> None:
 def test_the_loss_is_cross_entropy_alone_and_its_gradient_balances() -> None:
     shape = FAMILY.shape(40_000, {"experts": 4, "top_k": 1}, DATA)
     plain = FAMILY.shape(40_000, {"experts": 4, "top_k": 1, "balance": 0.0}, DATA)
-    batch = batch_of(4)
+    batch = jax.tree.map(jnp.asarray, batch_of(4))
 
     def graded(shape: Any) -> tuple[float, Any]:
         graph, weights = nnx.split(module_of(shape))
