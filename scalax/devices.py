@@ -1,4 +1,4 @@
-"""Prepares jax for the devices that are there; call `prepare` before anything imports jax."""
+"""Prepares JAX for the devices of this machine; call `prepare` before anything imports jax."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 
 
 def has_accelerator() -> bool:
-    """Whether a TPU's or GPU's device files are there; jax is not asked."""
+    """Returns whether device files of a TPU or GPU exist; does not import jax."""
     return has_tpu() or any(Path(path).exists() for path in _GPU_FILES)
 
 
 def has_tpu() -> bool:
-    """Whether a TPU's device files are there; jax is not asked."""
+    """Returns whether device files of a TPU exist; does not import jax."""
     return any(Path(path).exists() for path in _TPU_FILES)
 
 
 def prepare() -> None:
-    """Chooses the platform and, on CPU, one device a core.
+    """Chooses the platform and, on CPU, one device per core.
 
-    libtpu may be installed on a host without a TPU, where starting it prints errors: without an
-    accelerator's device files, jax is told to use the CPU. ``JAX_PLATFORMS`` and
-    ``JAX_NUM_CPU_DEVICES`` in the environment are left as they are.
+    Without device files of an accelerator it selects the CPU, because an installed libtpu prints
+    errors when it starts on a host without a TPU. It does not change ``JAX_PLATFORMS`` and
+    ``JAX_NUM_CPU_DEVICES`` if they are set.
     """
     if not has_accelerator():
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -37,11 +37,11 @@ def prepare() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Tells glibc to keep large blocks that are freed instead of giving them back.
+    """Makes glibc keep large freed blocks instead of returning them to the system.
 
-    XLA allocates a step's temporaries anew each step; given back, their pages are zeroed and
-    mapped again each time, which took a third to a half of a small model's step
-    (python tools/bench_train.py, 128 wide). The process keeps what it once used.
+    XLA allocates the temporaries of a step in every step. Returned pages are mapped and zeroed
+    again each time, which took a third to a half of a small model's step (python
+    tools/bench_train.py, 128 wide). The process keeps its peak memory.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -51,7 +51,7 @@ def _keep_freed_memory() -> None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

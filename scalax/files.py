@@ -1,6 +1,7 @@
-"""Writes files whole or not at all: what was there before stays until the new bytes are safe.
+"""Reads and writes files in local folders and buckets; a write replaces a file in one step.
 
-A path may be of a bucket, gs://BUCKET/..., which `as_path` makes of an address.
+Until the new bytes are on disk the old file stays. `as_path` turns the address of a bucket,
+gs://BUCKET/..., into a path.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from scalax.errors import JobError, ScalaxError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces a file in one step, synced to disk.
+    """Replaces a file in one step and syncs it to disk.
 
     Raises:
         ScalaxError: The folder cannot be written.
-        JobError: The disk is full; what the file held before is untouched.
+        JobError: The disk is full; the old file is unchanged.
     """
     if on_bucket(path):
         with bucket_errors(path):
-            bucket_files(path).pipe_file(str(path), data)  # an object is whole or not there
+            bucket_files(path).pipe_file(str(path), data)  # a bucket replaces an object in one step
         return
     handle = None
     try:
@@ -50,17 +51,17 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a text file in one step; errors as `write_bytes`."""
+    """Replaces a text file in one step; raises the errors of `write_bytes`."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces a JSON file in one step; errors as `write_bytes`."""
+    """Replaces a JSON file in one step; raises the errors of `write_bytes`."""
     write_text(path, to_json(value, indent=1) + "\n")
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON text in which what is not a finite number is null, as strict readers expect.
+    """Returns JSON text with null for numbers that are not finite, as strict readers expect.
 
     Example:
         >>> to_json({"loss": float("nan"), "rows": 3})
@@ -70,7 +71,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def on_bucket(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is of an object store rather than of this machine.
+    """Returns whether a path is in a bucket.
 
     Example:
         >>> on_bucket("gs://bucket/sweep"), on_bucket("out/sweep")
@@ -80,10 +81,10 @@ def on_bucket(path: str | os.PathLike[str]) -> bool:
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A path of this machine or of a bucket; `Path` itself would spoil the address of one.
+    """Returns the path of a local file or of a bucket, whose address `Path` would change.
 
     Raises:
-        ScalaxError: It names no bucket; or as `bucket_files`.
+        ScalaxError: The address names no bucket, or gcsfs is not installed.
 
     Example:
         >>> as_path("out") / "sweep"
@@ -93,7 +94,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
         return Path(path)
     if not os.fspath(path).removeprefix("gs://").strip("/"):
         raise ScalaxError(
-            "expected a bucket", where=os.fspath(path), fix="write gs://BUCKET/FOLDER"
+            "expected the name of a bucket", where=os.fspath(path), fix="write gs://BUCKET/FOLDER"
         )
     bucket_files(path)
     from etils import epath
@@ -102,33 +103,33 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """What a file holds, also in a bucket.
+    """Returns the contents of a local file or of a file in a bucket.
 
     Raises:
-        FileNotFoundError: It is not there.
-        JobError: The bucket cannot be used.
+        FileNotFoundError: The file does not exist.
+        JobError: The bucket cannot be read.
     """
-    with contextlib.ExitStack() as refused:
+    with contextlib.ExitStack() as stack:
         if on_bucket(path):
-            refused.enter_context(bucket_errors(path, missing=False))
+            stack.enter_context(bucket_errors(path, missing=False))
         return as_path(path).read_bytes()
 
 
 def file_version(path: str | os.PathLike[str]) -> tuple[str, int]:
-    """When a file was written, and its size in bytes: they tell whether it changed.
+    """Returns the time a file was written and its size in bytes, to detect a change.
 
     Raises:
-        OSError: It cannot be looked at.
+        OSError: The file cannot be accessed.
     """
     if on_bucket(path):
-        found = bucket_files(path).info(os.fspath(path))
-        return str(found["generation"]), int(found["size"])
+        info = bucket_files(path).info(os.fspath(path))
+        return str(info["generation"]), int(info["size"])
     stat = Path(path).stat()
     return str(stat.st_mtime_ns), stat.st_size
 
 
 def remove_tree(folder: Path) -> None:
-    """Removes a folder and all in it, also from a bucket."""
+    """Removes a folder and its contents, locally or in a bucket."""
     if on_bucket(folder):
         with bucket_errors(folder):
             bucket_files(folder).rm(str(folder), recursive=True)
@@ -137,82 +138,82 @@ def remove_tree(folder: Path) -> None:
 
 
 def bucket_files(path: str | os.PathLike[str]) -> Any:
-    """The file system of a bucket, in fsspec's terms; it caches no listing.
+    """Returns the fsspec file system of a bucket, without a cache of listings.
 
     Raises:
-        ScalaxError: The package for it is not installed; says what to type.
+        ScalaxError: gcsfs is not installed.
     """
     if importlib.util.find_spec("gcsfs") is None:
         raise ScalaxError(
-            "gs:// needs the package gcsfs, which is not installed",
+            "buckets need the package gcsfs, which is not installed",
             where=os.fspath(path),
-            fix="pip install gcsfs, or give a folder",
+            fix="pip install gcsfs, or use a local folder",
         )
     return _bucket_files()
 
 
 @functools.cache
 def _bucket_files() -> Any:
-    """One for all threads: fsspec's own cache would sign in anew for each."""
+    """Creates one file system for all threads; fsspec's cache would authenticate in each."""
     import fsspec
 
-    # What it logs with a traceback it also raises, and `bucket_errors` tells.
+    # gcsfs also raises the errors that it logs with a traceback; `bucket_errors` reports them.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
-    # Other processes write there too, so that no listing may be old: neither ours nor epath's.
+    # Other processes write to the bucket, so that no listing may be cached, not even by epath.
     fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
     return fsspec.filesystem("gs")
 
 
 @contextlib.contextmanager
 def bucket_errors(path: str | os.PathLike[str], *, missing: bool = True) -> Iterator[None]:
-    """Turns what a bucket refuses, or a network, into an error to show.
+    """Converts errors of a bucket or of the network to a `JobError`.
 
     Args:
-        path: What was asked of it.
-        missing: Whether a missing file is such an error too.
+        path: The path that is read or written.
+        missing: Whether to convert errors of missing files too.
 
     Raises:
-        JobError: Says what the bucket said.
+        JobError: The bucket or the network failed; contains its message.
     """
     import aiohttp
     import google.auth.exceptions
     from gcsfs.retry import HttpError
 
-    refusals = (OSError, HttpError, aiohttp.ClientError, google.auth.exceptions.GoogleAuthError)
+    errors = (OSError, HttpError, aiohttp.ClientError, google.auth.exceptions.GoogleAuthError)
     try:
         yield
     except FileNotFoundError as error:
         if not missing:
             raise
         raise JobError(
-            "no such bucket, or nothing there",
+            "the bucket or the file does not exist",
             where=os.fspath(path),
-            fix="see that the bucket exists: gcloud storage buckets describe gs://BUCKET",
+            fix="check the bucket: gcloud storage buckets describe gs://BUCKET",
         ) from error
-    except refusals as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
+    except errors as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise JobError(
-            f"the bucket cannot be used: {told[0]}",
+            f"the bucket cannot be used: {lines[0]}",
             where=os.fspath(path),
-            fix="see that this account may write there: gcloud auth application-default login",
+            fix="check that this account may write to it: gcloud auth application-default login",
         ) from error
 
 
 def disk_error(error: OSError, path: str | os.PathLike[str]) -> ScalaxError:
-    """The error to show for one the system gave while writing."""
+    """Converts an OS error during a write to the error to report."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return JobError(
             f"the disk is full ({error.strerror})",
             where=str(path),
-            fix="free some space and start the same command again: finished work is kept",
+            fix="free some space and run the same command again; finished work is kept",
         )
     return ScalaxError(
-        f"cannot write: {error.strerror or error}", where=str(path), fix="give another folder"
+        f"cannot write: {error.strerror or error}", where=str(path), fix="choose another folder"
     )
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dictionary with one dotted key a leaf.
+    """Flattens a nested dictionary; each leaf gets one dotted key.
 
     Example:
         >>> flatten({"a": {"b": 1}, "c": 2})

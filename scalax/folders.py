@@ -1,4 +1,4 @@
-"""Where scalax keeps what it can make again: packed data, compiled programs, measured constants."""
+"""Finds the cache folder: packed data, compiled programs and the calibration of this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """``$SCALAX_CACHE``, or scalax's folder in the user's cache."""
+    """Returns ``$SCALAX_CACHE``, or the folder ``scalax`` in the user's cache."""
     if own := os.environ.get("SCALAX_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

@@ -1,9 +1,8 @@
-"""The GPU row of bench_train.py: how much of the chip's dense bf16 peak a train step uses.
+"""The GPU rows of bench_train.py: the share of the dense bf16 peak that a train step reaches.
 
-Model FLOPs alone count: attention as causal, and nothing that is computed again. Where there is
-no GPU, ``met`` is null.
+Only model FLOPs count: causal attention, no recomputation. Without a GPU, ``met`` is null.
 
-    python tools/bench_gpu.py --rehearse      a tiny model through the same code, on any device
+    python tools/bench_gpu.py --rehearse      runs the same code with a tiny model, on any device
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 
 from scalax import devices
 
-devices.prepare()  # says which platform, which jax asks for when it is imported: hence E402 below
+devices.prepare()  # chooses the platform before jax is imported: hence E402 below
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -26,8 +25,8 @@ from scalax.models.compute import Recompute  # noqa: E402
 from scalax.models.transformer import Transformer  # noqa: E402
 from scalax.shapes.base import Recipe  # noqa: E402
 from scalax.shapes.transformer_search import shape_for  # noqa: E402
-from scalax.train.measure import peak  # noqa: E402
 from scalax.train.mesh import make_mesh  # noqa: E402
+from scalax.train.performance import peak_flops_per_second  # noqa: E402
 from scalax.train.program import Program  # noqa: E402
 from scalax.train.schedule import SCHEDULE  # noqa: E402
 
@@ -36,7 +35,7 @@ REFERENCE = "0.38 to 0.67: MaxText's published utilisation on TPU"
 TARGET = 0.55
 SIZES = (350e6, 1.3e9)
 TRIED: tuple[tuple[int, Recompute], ...] = (
-    # sequences a device, what is computed again: the most memory first
+    # sequences per device, recomputation: highest memory use first
     (16, "none"),
     (8, "none"),
     (16, "dots"),
@@ -47,7 +46,7 @@ TRIED: tuple[tuple[int, Recompute], ...] = (
 
 @dataclass(frozen=True)
 class Reached:
-    """What a way of training came to: ``share`` of the peak, None where that is unknown."""
+    """Speed of one configuration; ``share`` of the peak is None if the peak is unknown."""
 
     batch: int
     recompute: Recompute
@@ -57,19 +56,19 @@ class Reached:
 
 
 def rows(sizes: tuple[float, ...] = SIZES) -> list[dict[str, Any]]:
-    """A row a size; 350 M is reported, 1.3 B has the target."""
-    found = []
+    """Returns one row per size. The target applies to 1.3 B; 350 M is for information."""
+    results = []
     for params in sizes:
         name = f"gpu utilisation, {params / 1e6:,.0f} M params, bf16, sequence {LENGTH}"
         if jax.default_backend() != "gpu":
-            found.append(row(name, None, TARGET, None, REFERENCE))
+            results.append(row(name, None, TARGET, None, REFERENCE))
             continue
         best = reach(params)
         ratio = best.share / TARGET if best.share is not None else None
         met = best.share >= TARGET if best.share is not None and params == SIZES[-1] else None
-        told = f"{name}, {_where()}, batch {best.batch}, recompute {best.recompute}"
-        found.append(row(told, best.share, TARGET, met, REFERENCE, ratio=ratio))
-    return found
+        title = f"{name}, {_where()}, batch {best.batch}, recompute {best.recompute}"
+        results.append(row(title, best.share, TARGET, met, REFERENCE, ratio=ratio))
+    return results
 
 
 def reach(
@@ -80,21 +79,21 @@ def reach(
     precision: str = "bf16",
     tried: tuple[tuple[int, Recompute], ...] = TRIED,
 ) -> Reached:
-    """The fastest of the ways tried that fit in memory.
+    """Returns the fastest configuration that fits in memory.
 
     Raises:
-        SystemExit: None fits.
+        SystemExit: No configuration fits.
     """
-    found = []
+    results = []
     for batch, recompute in tried:
         try:
-            found.append(_measure(params, vocab, length, precision, batch, recompute))
+            results.append(_measure(params, vocab, length, precision, batch, recompute))
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-    if not found:
-        raise SystemExit(f"{params:,.0f} params fit in no way tried on {_where()}")
-    return max(found, key=lambda way: way.flops_per_second)
+    if not results:
+        raise SystemExit(f"no configuration of {params:,.0f} params fits on {_where()}")
+    return max(results, key=lambda result: result.flops_per_second)
 
 
 def _measure(
@@ -114,17 +113,17 @@ def _measure(
 
     def steps(count: int) -> float:
         nonlocal state
-        began = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(count):
-            state, told = program.step(state, placed, schedule)
-        if not np.isfinite(float(told["loss"])):
-            raise SystemExit("the loss is no number")
-        return (time.perf_counter() - began) / count
+            state, metrics = program.step(state, placed, schedule)
+        if not np.isfinite(float(metrics["loss"])):
+            raise SystemExit("the loss is not finite")
+        return (time.perf_counter() - started) / count
 
-    steps(3)  # compiles, and warms up
+    steps(3)  # compiles and warms up
     seconds = min(steps(STEPS) for _ in range(3))
     rate = family.flops_per_unit(shape) * batch * length / seconds
-    possible, _ = peak(there[0].device_kind, len(there), precision)
+    possible, _ = peak_flops_per_second(there[0].device_kind, len(there), precision)
     return Reached(batch, recompute, seconds, rate, rate / possible if possible else None)
 
 

@@ -34,7 +34,7 @@ from scalax.fit.outliers import drop_outliers
 from scalax.fit.settings import SEVERAL_LAWS
 from scalax.plan.pilot import plan_pilot
 from scalax.runs.table import Runs
-from scalax.simulate.sweep import Drift, Troubles, spoil
+from scalax.simulate.troubles import Drift, Troubles, add_troubles
 
 STUDIES = 200
 BEYOND = 100.0
@@ -78,7 +78,7 @@ class Study:
         rng = np.random.default_rng(self.number)
         trunks = trunk_numbers([f"{n:.6g}" for n in params.tolist()])
         troubles = Troubles(self.noise, MISTUNED, OUTLIERS)
-        loss = np.exp(spoil(np.log(self.loss(params, tokens)), trunks, troubles, rng))
+        loss = np.exp(add_troubles(np.log(self.loss(params, tokens)), trunks, troubles, rng))
         names = np.asarray([f"n{n:.6g}" for n in params.tolist()], object)
         columns = {"params": params, "tokens": tokens, "flops": 6 * params * tokens, "loss": loss}
         return Runs.from_columns({**columns, "trunk": names}, source=f"study {self.number}")

@@ -1,7 +1,7 @@
-"""Rows of bench_train.py about whole `scalax run` processes: what a run loses, and what it takes.
+"""Rows of bench_train.py that measure whole `scalax run` processes: lost time and memory.
 
-Each row starts the command as a user would, in a folder and a cache of its own, and reads what the
-run says of itself: timing.jsonl and performance.json.
+Each row starts the command as a user would, with its own folder and cache, and reads the run's
+timing.jsonl and performance.json.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from bench_row import row
 
 MIB = 2**20
 CHECKPOINTED_SECONDS = 80
-"""Enough for one checkpoint at the default interval of 60 s, and the one at the end."""
+"""Time for one checkpoint at the default interval of 60 s and the final one, seconds."""
 ROWS_OF_TEXT = (50_000, 5_000_000)
 
 
 @dataclass(frozen=True)
 class Ran:
-    """One `scalax run`.
+    """Measurements of one `scalax run`.
 
     Attributes:
-        first_step_seconds: From the start of the process to the first step's line.
-        peak_bytes: The most resident memory of the process, packing and compiling among it.
+        first_step_seconds: Time from the start of the process to the first logged step.
+        peak_bytes: Peak resident memory of the process, including packing and compilation.
         performance: performance.json of each run and trunk.
     """
 
@@ -43,18 +43,18 @@ class Ran:
     performance: list[dict[str, Any]]
 
     def share(self, part: str) -> float:
-        """Of the time spent training (compiling and evaluating apart), that lost to a part."""
-        lost = sum(float(found[f"{part}_seconds"]) for found in self.performance)
+        """Returns the share of the training time, without compilation and evaluation, of a part."""
+        lost = sum(float(run[f"{part}_seconds"]) for run in self.performance)
         return lost / sum(
-            float(found["seconds"] - found["compile_seconds"] - found["evaluate_seconds"])
-            for found in self.performance
+            float(run["seconds"] - run["compile_seconds"] - run["evaluate_seconds"])
+            for run in self.performance
         )
 
 
 def input_wait() -> Iterator[dict[str, Any]]:
-    """Waiting for batches: the embedded data, the quickstart's smallest and largest models."""
+    """Measures the wait for batches of the embedded text, at the quickstart's extreme sizes."""
     for params in (20_000, 160_000):
-        with _place() as folder:
+        with _temporary_folder() as folder:
             ran = _run(folder, _experiment(_STDLIB, params, 600_000))
         share = ran.share("input")
         name = f"input pipeline: share of step time waited, {params:,} params"
@@ -62,8 +62,8 @@ def input_wait() -> Iterator[dict[str, Any]]:
 
 
 def checkpoint_cost() -> Iterator[dict[str, Any]]:
-    """Training held up by checkpoints at the default interval, five million parameters."""
-    with _place() as folder:
+    """Measures how long checkpoints block training at the default interval, 5 M parameters."""
+    with _temporary_folder() as folder:
         experiment = _experiment(_STDLIB, 5_000_000, 4_000_000) + "[train]\nbatch = 16\n"
         ran = _run(folder, experiment, stop_after=CHECKPOINTED_SECONDS)
     share = ran.share("checkpoint")
@@ -72,8 +72,8 @@ def checkpoint_cost() -> Iterator[dict[str, Any]]:
 
 
 def start() -> Iterator[dict[str, Any]]:
-    """From the start of the process to the first step, compiled steps being cached."""
-    with _place() as folder:
+    """Measures the time from process start to the first step, with cached compiled steps."""
+    with _temporary_folder() as folder:
         experiment = _experiment(_STDLIB, 20_000, 100_000)
         _run(folder, experiment)
         seconds = min(_run(folder, experiment).first_step_seconds for _ in range(2))
@@ -82,10 +82,10 @@ def start() -> Iterator[dict[str, Any]]:
 
 
 def resident_memory() -> Iterator[dict[str, Any]]:
-    """The most resident memory with 5 M rows of text, against 50 k rows."""
+    """Compares the peak resident memory with 5 M rows of text and with 50 k rows."""
     peaks = []
     for count in ROWS_OF_TEXT:
-        with _place() as folder:
+        with _temporary_folder() as folder:
             _write_rows(folder / "rows.jsonl", count)
             data = f'dataset = "text"\nfiles = ["{folder}/rows.jsonl"]'
             peaks.append(_run(folder, _experiment(data, 20_000, 200_000)).peak_bytes / MIB)
@@ -121,26 +121,26 @@ tokens = [{tokens}]
 
 
 @contextmanager
-def _place() -> Iterator[Path]:
+def _temporary_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="scalax-bench-") as folder:
         yield Path(folder)
 
 
 def _run(folder: Path, experiment: str, stop_after: float | None = None) -> Ran:
-    """Runs an experiment in a process of its own, with its cache in the folder."""
+    """Runs an experiment in its own process, with its cache in the folder."""
     (folder / "experiment.toml").write_text(experiment)
     out = Path(tempfile.mkdtemp(dir=folder, prefix="out-"))
     command = [sys.executable, "-m", "scalax", "run", folder / "experiment.toml", "--out", out]
-    # The cache is this folder's, so that packing is part of what is measured.
-    kept = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    began = time.time()
+    # A fresh cache, so that packing the data is part of the measurement.
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    started = time.time()
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(
             list(map(str, command)),
             stdout=log,
             stderr=log,
-            env={**kept, "SCALAX_CACHE": str(folder / "cache")},
+            env={**environment, "SCALAX_CACHE": str(folder / "cache")},
         ) as process,
     ):
         if stop_after is not None:
@@ -157,12 +157,12 @@ def _run(folder: Path, experiment: str, stop_after: float | None = None) -> Ran:
         for file in out.glob("runs/*/timing.jsonl")
     )
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    found = [json.loads(file.read_text()) for file in out.glob("runs/*/performance.json")]
-    return Ran(first - began, peak, found)
+    performance = [json.loads(file.read_text()) for file in out.glob("runs/*/performance.json")]
+    return Ran(first - started, peak, performance)
 
 
 def _write_rows(file: Path, count: int) -> None:
-    """Short rows of words, all different."""
+    """Writes short rows of text, all different."""
     draw = random.Random(0)
     words = [
         "a",

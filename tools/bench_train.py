@@ -1,12 +1,12 @@
-"""Measures the trainer against a plain one: JSON on standard output.
+"""Compares the speed of the trainer with that of a plain one; prints JSON.
 
-    python tools/bench_train.py               all rows, some minutes on two cores
-    python tools/bench_train.py --only tokens rows whose names hold a word
+    python tools/bench_train.py               all rows, a few minutes on two cores
+    python tools/bench_train.py --only tokens rows whose names contain a word
 
-Each row is {name, reference, ours, ratio, target, met}; ratio above 1 means ours is better, met is
-null where it could not be measured here. The speed rows alternate short stretches of both sides,
-each in a process of its own as its users would have it, and compare the fastest of each: whatever
-else the machine does only slows a stretch.
+Each row is {name, reference, ours, ratio, target, met}. A ratio above 1 means that ours is better;
+met is null if the row cannot be measured here. The speed rows alternate short measurements of both
+sides, each in its own process, and compare the fastest of each, because other load on the machine
+only slows a measurement down.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from scalax.train.schedule import SCHEDULE  # noqa: E402
 HERE = Path(__file__).parent
 VOCAB, LENGTH, BATCH = 256, 128, 16
 SIZES = (
-    # width, layers, heads, steps a stretch, times as fast as the reference
+    # width, layers, heads, steps per measurement, target speed relative to the reference
     (64, 2, 4, 30, 2.5),
     (128, 4, 4, 8, 1.6),
     (256, 6, 4, 3, 1.3),
 )
-STRETCHES = 9
+REPEATS = 9
 
 
 def tokens_per_second(width: int, layers: int, heads: int, steps: int, target: float) -> Any:
-    """The plain step and the trainer's, in turn."""
+    """Returns the row that compares the plain train step with the trainer's."""
     command = [sys.executable, HERE / "plain_step.py", width, layers, heads]
     with subprocess.Popen(
         list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -61,16 +61,16 @@ def tokens_per_second(width: int, layers: int, heads: int, steps: int, target: f
             return float(plain.stdout.readline())
 
         ours = _Ours(width, layers, heads)
-        assert ours.params == params, "the two sides are not one model"
+        assert ours.params == params, "the two sides have different models"
         sides = {"reference": reference, "ours": ours.seconds}
         for side in sides.values():
-            side(3)  # compiles, and fills caches
+            side(3)  # compiles and fills caches
         seconds: dict[str, list[float]] = {name: [] for name in sides}
-        for _ in range(STRETCHES):
+        for _ in range(REPEATS):
             for name, side in sides.items():
                 seconds[name].append(side(steps))
         plain.stdin.close()
-    rate = {n: BATCH * LENGTH / min(found) for n, found in seconds.items()}
+    rate = {n: BATCH * LENGTH / min(times) for n, times in seconds.items()}
     ratio = rate["ours"] / rate["reference"]
     return row(
         f"tokens/s, {width} wide x {layers} layers, {params:,} params, {ours.where}",
@@ -83,7 +83,7 @@ def tokens_per_second(width: int, layers: int, heads: int, steps: int, target: f
 
 
 class _Ours:
-    """The trainer's step, as a run takes it."""
+    """The trainer's step, called as a run calls it."""
 
     def __init__(self, width: int, layers: int, heads: int) -> None:
         family = Transformer()
@@ -103,19 +103,19 @@ class _Ours:
         self._tokens = [draw.integers(0, VOCAB, shapes, dtype=np.int32) for _ in range(4)]
 
     def seconds(self, steps: int) -> float:
-        """Seconds a step."""
-        mask, began = np.ones(BATCH, np.float32), time.perf_counter()
-        told: dict[str, Any] = {}
+        """Returns the seconds per step."""
+        mask, started = np.ones(BATCH, np.float32), time.perf_counter()
+        metrics: dict[str, Any] = {}
         for k in range(steps):
             batch = self.program.place({"tokens": self._tokens[k % 4], "mask": mask})
-            self._state, told = self.program.step(self._state, batch, self._schedule)
-        float(told["loss"])
-        return (time.perf_counter() - began) / steps
+            self._state, metrics = self.program.step(self._state, batch, self._schedule)
+        float(metrics["loss"])
+        return (time.perf_counter() - started) / steps
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="a word that the names of the rows hold")
+    parser.add_argument("--only", default="", help="measure the rows whose names contain this word")
     only = parser.parse_args().only
     rows = []
     if only in "tokens/s":

@@ -1,9 +1,9 @@
-"""Coordinate check: how the size of activations changes with width as training begins.
+"""Coordinate check: how the change of activations early in training depends on width.
 
-In the maximal-update parametrisation each layer's activations change by as much at every width;
-in the standard one, at one learning rate, the more the wider (Yang et al. 2022, arXiv:2203.03466).
-Prints a table of the mean absolute change of each coordinate since the start, and its slope: the
-exponent of width. With --figure it draws them too.
+In the maximal-update parametrisation each layer's activations change equally at every width. In the
+standard parametrisation, at one learning rate, wider models change more (Yang et al. 2022,
+arXiv:2203.03466). Prints the mean absolute change of a coordinate since the start, and its slope:
+the exponent of width. With --figure it also draws them.
 
     python tools/coordinate_check.py --widths 64,128,256,512 --steps 8 --figure coordinates.png
 """
@@ -35,20 +35,20 @@ def changes(
     layers: int = 2,
     seeds: int = 2,
 ) -> dict[str, list[float]]:
-    """The mean absolute change of activations at each width, by layer.
+    """Returns the mean absolute change of activations at each width, by layer.
 
     Args:
-        parametrisation: ``standard`` or ``mup``, whose base is the first width.
-        widths: Of the model, ascending.
-        steps: Of Adam at a constant learning rate.
+        parametrisation: ``standard`` or ``mup``; the first width is the base of ``mup``.
+        widths: Widths of the model, ascending.
+        steps: Steps of Adam at a constant learning rate.
         data: An open dataset of tokens.
-        learning_rate: Of the base.
-        layers: Blocks.
-        seeds: Over which the changes are averaged.
+        learning_rate: Learning rate of the base.
+        layers: Number of blocks.
+        seeds: Number of seeds to average over.
 
     Returns:
-        A list over widths for ``embedding``, each ``attention.k`` and ``mlp.k`` (what a block adds
-        to the residual stream), and ``logits``.
+        A list over widths for ``embedding``, each ``attention.k`` and ``mlp.k`` (the update of the
+        residual stream), and ``logits``.
     """
     from scalax.models.transformer import Transformer
     from scalax.shapes.base import Recipe
@@ -72,7 +72,7 @@ def changes(
 
 
 def slope(widths: Sequence[int], sizes: Sequence[float]) -> float:
-    """The exponent of width in a size, by least squares of logarithms.
+    """Returns the exponent of width, by least squares of logarithms.
 
     Example:
         >>> round(slope([64, 128, 256], [2.0, 4.0, 8.0]), 6)
@@ -84,7 +84,7 @@ def slope(widths: Sequence[int], sizes: Sequence[float]) -> float:
 def _changes(
     program: Any, look: Callable[..., Any], steps: int, data: Any, seed: int
 ) -> dict[str, float]:
-    """The mean absolute change of each layer's activations on held-out data over some steps."""
+    """Returns the mean absolute change of each layer's activations on held-out data."""
     from scalax.data.pipeline import train_batches
 
     peak = program.recipe.learning_rate
@@ -102,7 +102,7 @@ def _changes(
 
 
 def activations(family: Any, shape: Any) -> Callable[..., dict[str, Any]]:
-    """From parameters and tokens to what each layer gives, by the modules that train."""
+    """Returns a function of parameters and tokens that returns each layer's activations."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -119,15 +119,15 @@ def activations(family: Any, shape: Any) -> Callable[..., dict[str, Any]]:
         module = nnx.merge(graph, params)
         one, stacked = nnx.split(module.blocks)
         x = module.embedding[...][tokens[:, :-1]]
-        found = {"embedding": x}
+        outputs = {"embedding": x}
         for layer in range(shape.layers):
             block = nnx.merge(one, jax.tree.map(lambda leaf, k=layer: leaf[k], stacked))
-            found[f"attention.{layer}"] = block.attention(block.attention_norm(x))
-            x = x + found[f"attention.{layer}"]
-            found[f"mlp.{layer}"] = block.mlp(block.mlp_norm(x))
-            x = x + found[f"mlp.{layer}"]
-        found["logits"] = module.logits(module.norm(x))
-        return found
+            outputs[f"attention.{layer}"] = block.attention(block.attention_norm(x))
+            x = x + outputs[f"attention.{layer}"]
+            outputs[f"mlp.{layer}"] = block.mlp(block.mlp_norm(x))
+            x = x + outputs[f"mlp.{layer}"]
+        outputs["logits"] = module.logits(module.norm(x))
+        return outputs
 
     return forward
 
@@ -162,10 +162,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--figure", type=Path, help="draw here, as PNG")
+    parser.add_argument("--figure", type=Path, help="write a PNG figure to this file")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    widths = [int(width) for width in asked.widths.split(",")]
+    args = parser.parse_args()
+    widths = [int(width) for width in args.widths.split(",")]
     prepare()
     from scalax.data.stdlib import Stdlib
 
@@ -174,20 +174,20 @@ def main() -> None:
         name: changes(
             name,
             widths,
-            asked.steps,
+            args.steps,
             data=data,
-            learning_rate=asked.learning_rate,
-            layers=asked.layers,
-            seeds=asked.seeds,
+            learning_rate=args.learning_rate,
+            layers=args.layers,
+            seeds=args.seeds,
         )
         for name in PARAMETRISATIONS
     }
-    if asked.figure:
-        _draw(asked.figure, widths, found)
-    if asked.json:
-        print(json.dumps({"widths": widths, "steps": asked.steps, "changes": found}, indent=1))
+    if args.figure:
+        _draw(args.figure, widths, found)
+    if args.json:
+        print(json.dumps({"widths": widths, "steps": args.steps, "changes": found}, indent=1))
         return
-    print(f"mean change of a coordinate after {asked.steps} steps")
+    print(f"mean change of a coordinate after {args.steps} steps")
     print(f"{'':24}" + "".join(f"{width:>10}" for width in widths) + f"{'slope':>10}")
     for name, layers in found.items():
         for layer, sizes in layers.items():

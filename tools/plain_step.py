@@ -1,8 +1,8 @@
 """The reference of bench_train.py: a plain jitted train step on one device, in Flax Linen.
 
-It is written the way small public trainers such as nanodo write theirs: a module a layer, dense
-attention with a mask, Optax's AdamW behind clipping, one `jit`. It uses nothing of scalax and runs
-in a process of its own, which times some steps for each line on its standard input.
+It is written like small public trainers such as nanodo: one module per layer, dense attention with
+a mask, Optax's AdamW after clipping, one `jit`. It imports nothing of scalax and runs in its own
+process. For each line of standard input, a number of steps, it prints the seconds per step.
 
     python tools/plain_step.py WIDTH LAYERS HEADS
 """

@@ -14,7 +14,8 @@ import numpy as np
 from scalax.fit.budgets import budget_of
 from scalax.laws.base import ComputeRule
 from scalax.runs.table import Runs
-from scalax.simulate.sweep import Drift, Troubles, isoflops, spoil
+from scalax.simulate.designs import isoflops
+from scalax.simulate.troubles import Drift, Troubles, add_troubles
 
 Truth = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _EMBEDDING = 32_000 * (64 / 12) ** (1 / 3)
@@ -37,7 +38,7 @@ def synthetic_sweep(seed: int) -> tuple[Runs, str]:
     noise = 10 ** rng.uniform(-3.3, -2.0)
     together = budget_of(flops) if rng.random() < 0.5 else np.arange(len(flops))
     troubles = Troubles(noise=noise, mistuned=0.05, outliers=0.01)
-    loss = np.exp(spoil(np.log(loss), together, troubles, rng))
+    loss = np.exp(add_troubles(np.log(loss), together, troubles, rng))
     name = f"{seed}: {kind}, {'isoflops' if isoflop else 'grid'}, drift {drift}, noise {noise:.2%}"
     columns = {"params": params, "tokens": tokens, "flops": flops, "loss": loss}
     return Runs.from_columns(columns, source=name), f"{name}, {len(flops)} rows"

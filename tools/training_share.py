@@ -1,9 +1,9 @@
-"""Holds the training time of a finished sweep against what `scalax run --dry-run` expects.
+"""Compares the training time of a finished sweep with the estimate of `scalax run --dry-run`.
 
     python tools/training_share.py out/quickstart
 
-It is where `scalax.hardware.host.training_share` comes from. Run it on the machine that trained,
-with nothing else running then and now.
+The constants of `scalax.hardware.host.training_share` come from this tool. Run it on the machine
+that trained the sweep, with no other load during training and now.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ def main(folder: Path) -> None:
     measured = expected = 0.0
     for row in sorted(read_runs(folder).rows(), key=lambda row: float(row["params"])):
         lines = (folder / "runs" / row["name"] / "timing.jsonl").read_text("utf-8").splitlines()
-        last, each = json.loads(lines[-1]), row["flops"] / row["tokens"]
-        reached = last["units_per_second"] * each
-        told = {
+        last, flops_per_unit = json.loads(lines[-1]), row["flops"] / row["tokens"]
+        flops_per_second = last["units_per_second"] * flops_per_unit
+        record = {
             "run": row["name"],
-            "flops_per_unit": each,
-            "share": reached / rate,
-            "assumed": training_share(each),
+            "flops_per_unit": flops_per_unit,
+            "share": flops_per_second / rate,
+            "assumed": training_share(flops_per_unit),
         }
-        print(json.dumps(told))
-        measured += row["flops_spent"] / reached
-        expected += row["flops_spent"] / training_share(each) / rate
+        print(json.dumps(record))
+        measured += row["flops_spent"] / flops_per_second
+        expected += row["flops_spent"] / training_share(flops_per_unit) / rate
     print(json.dumps({"matmul_rate": rate, "seconds": measured, "expected": expected}))
 
 

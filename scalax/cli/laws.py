@@ -12,6 +12,7 @@ from scalax.cli.app import json_option, plugin_option, print_json, table, warn
 from scalax.errors import ScalaxError, suggest
 from scalax.laws.base import Law
 from scalax.laws.published import published
+from scalax.laws.resolve import is_formula, resolve_law
 
 
 @click.group()
@@ -47,33 +48,36 @@ def list_laws(as_json: bool) -> None:
 @json_option
 @plugin_option
 def show(name: str, as_json: bool) -> None:
-    """Show one law: its equation, coefficients, source and what its N counts."""
+    """Show one law, or a formula: equation, coefficients, source."""
     if name in published():
-        found = _published(name)
+        record = _published(name)
     else:
         forms = {entry.name: entry for entry in registry.entries("law")}
-        if name not in forms:
+        if is_formula(name):
+            record = _form(resolve_law(name), "formula")
+        elif name in forms:
+            record = _form(forms[name].load(), forms[name].origin)
+        else:
             raise ScalaxError(f"unknown law {name!r}", fix=suggest(name, [*forms, *published()]))
-        found = _form(forms[name].load(), forms[name].origin)
     if as_json:
-        print_json(found)
+        print_json(record)
         return
-    coefficients = found.pop("coefficients")
-    for key, value in found.items():
-        click.echo(f"{key:<12}{_words(value)}")
+    coefficients = record.pop("coefficients")
+    for key, value in record.items():
+        click.echo(f"{key:<12}{_text(value)}")
     if isinstance(coefficients, dict):
         table(["coefficient", "value"], [[k, f"{v:.10g}"] for k, v in coefficients.items()])
     else:
         table(["coefficient", "meaning"], [[c["name"], c["meaning"]] for c in coefficients])
 
 
-def _words(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {low:g} to {high:g}" for k, (low, high) in value.items())
     return ", ".join(value) if isinstance(value, list | tuple) else str(value)
 
 
-def _sized(law: Law) -> bool:
+def _reads_params(law: Law) -> bool:
     return any(name.startswith("params") for name in law.columns)
 
 
@@ -84,7 +88,7 @@ def _form(law: Law, origin: str) -> dict[str, Any]:
         "title": law.title,
         "equation": law.equation,
         "source": law.source,
-        "counting": f"N: {law.params_expected}" if _sized(law) else None,
+        "counting": f"N: {law.params_expected}" if _reads_params(law) else None,
         "columns": list(law.columns),
         "origin": origin,
         "coefficients": [asdict(c) for c in law.coefficients],

@@ -73,7 +73,8 @@ def sweep(
     """
     from scalax.errors import ScalaxError
     from scalax.runs.csv_writer import write_runs
-    from scalax.simulate.sweep import Troubles, synthetic_runs
+    from scalax.simulate.sweep import synthetic_runs
+    from scalax.simulate.troubles import Troubles
 
     if seed < 0:
         raise ScalaxError(f"expected 0 or more, got {seed}", where="--seed", fix="write --seed 0")

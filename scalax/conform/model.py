@@ -270,15 +270,15 @@ class _Bench:
 
     def compiles_once(self) -> str:
         """After two steps, no further one traces or compiles anything."""
-        from scalax.train.measure import COMPILED
+        from scalax.train.compile_time import COMPILE_TIME
 
         state = self._alone.init(_SEED)
         schedule = self._schedule()
         for done, batch in enumerate(self._batches[:6]):
             if done == 2:
-                COMPILED.take()
+                COMPILE_TIME.take()
             state, _ = self._alone.step(state, self._alone.place(batch), schedule)
-        again = COMPILED.take()
+        again = COMPILE_TIME.take()
         if again:
             raise NotMetError(f"steps 3 to 6 traced or compiled again, {again:.2f} s of it")
         return "6 steps, one program"

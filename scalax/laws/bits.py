@@ -1,4 +1,4 @@
-"""From nats per token to bits per byte, so that losses under different tokenisers compare."""
+"""Converts nats per token to bits per byte, to compare losses under different tokenisers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scalax.laws.base import Array
 
 
 def bits_per_byte(loss: Array, bytes_per_token: Array) -> Array:
-    """Cross-entropy in bits per byte of text.
+    """Returns the cross-entropy in bits per byte of text.
 
     Args:
-        loss: In nats per token.
-        bytes_per_token: Mean bytes of UTF-8 text that a token of the held-out data stands for.
+        loss: Loss in nats per token.
+        bytes_per_token: Mean bytes of UTF-8 text per token of the held-out data.
 
     Returns:
         loss / (bytes_per_token ln 2).
@@ -32,7 +32,7 @@ def bits_per_byte(loss: Array, bytes_per_token: Array) -> Array:
 
 
 def nats_per_token(bits: Array, bytes_per_token: Array) -> Array:
-    """The loss in nats per token that a number of bits per byte stands for.
+    """Returns the loss in nats per token that equals a number of bits per byte.
 
     Args:
         bits: Bits per byte.

@@ -1,4 +1,4 @@
-"""A sigmoid in the logarithm of compute: for error rates and accuracies, which stay in [0, 1]."""
+"""A sigmoid in log compute, for error rates and accuracies, which stay in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Bounded(Law):
     """y(C) = E + (H - E) / (1 + (C / K)^alpha), from H at little compute to E at much.
 
     A logistic curve, as Owen 2024 (arXiv:2401.04757) fits to benchmarks, here in log compute. H and
-    E lie in [0, 1], so y does; far above K it is a power law of exponent alpha with floor E. An
-    error rate falls (H above E), an accuracy rises (E above H): both can be fitted as they are.
+    E are in [0, 1], and so is y. Far above K the curve is a power law with exponent alpha and floor
+    E. An error rate falls (H above E) and an accuracy rises (E above H); the form fits both.
 
     Example:
         >>> import numpy as np
@@ -29,7 +29,7 @@ class Bounded(Law):
     columns: ClassVar[tuple[str, ...]] = ("flops",)
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
         Coefficient("E", "linear", 1e-9, 1.0, meaning="value at unlimited compute"),
-        Coefficient("H", "linear", 1e-9, 1.0, meaning="value without training: that of chance"),
+        Coefficient("H", "linear", 1e-9, 1.0, meaning="value without training, by chance"),
         Coefficient(
             "K", "place", 1e-3, 1e45, tuple(0.125 * k for k in range(-4, 13)), "middle", "flops"
         ),
@@ -50,6 +50,6 @@ class Bounded(Law):
         return c["E"] * done + c["H"] * left
 
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factors of E and H: the shares done and left; see `Law.basis`."""
+        """The factors of E and H, which sum to 1; see `Law.basis`."""
         past = c["alpha"] * (xp.log(x["flops"]) - xp.log(c["K"]))
         return [xp.exp(-xp.logaddexp(0.0, -past)), xp.exp(-xp.logaddexp(0.0, past))]

@@ -1,4 +1,4 @@
-"""A power law whose exponent changes smoothly at one point: for curves with a knee."""
+"""A power law whose exponent changes smoothly at one point, for curves with a knee."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scalax.laws.base import Array, Coefficient, Law
 class BrokenPower(Law):
     """L(C) = E + A (C / K)^-alpha (1 + (C / K)^(1 / width))^(-turn width).
 
-    Caballero et al. 2022 (arXiv:2210.14891), equation 1, with one break. Far below K the slope
-    is alpha, far above it alpha + turn; the smaller the width, the sharper the knee. A turn below
-    zero makes the curve shallower. A is here the size of the power law at K, which leaves it
-    better determined than their b, its size at C = 1: b = A K^alpha.
+    Caballero et al. 2022 (arXiv:2210.14891), equation 1, with one break. The exponent
+    is alpha far below K and alpha + turn far above it. A smaller width makes the knee sharper; a
+    negative turn makes the curve shallower. A is the size of the power law at K. The data
+    determines it better than the paper's b, the size at C = 1: b = A K^alpha.
 
     Example:
         >>> import numpy as np
@@ -29,7 +29,7 @@ class BrokenPower(Law):
     source: ClassVar[str] = "Caballero et al. 2022, arXiv:2210.14891, equation 1, one break"
     columns: ClassVar[tuple[str, ...]] = ("flops",)
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("E", "linear", 1e-9, 1e3, meaning="loss that no scale removes"),
+        Coefficient("E", "linear", 1e-9, 1e3, meaning="irreducible loss"),
         Coefficient("A", "linear", 1e-9, 1e6, meaning="size of the power law at the knee"),
         Coefficient(
             "K", "place", 1e-3, 1e40, (0.15, 0.3, 0.5, 0.7, 0.85), "where the knee is", "flops"

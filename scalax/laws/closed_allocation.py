@@ -1,6 +1,6 @@
-"""Closed forms for the best split of a compute budget, shared by the laws that have one.
+"""The closed form of the optimal split of a compute budget between two power terms.
 
-It knows compute rules and exponents, never a law or a coefficient's name.
+It takes exponents and a compute rule, never a law.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from scalax.laws.base import Array, ComputeRule
 def split_two_powers(
     alpha: Array, log_a: Array, beta: Array, log_b: Array, flops: Array, compute: ComputeRule
 ) -> tuple[Array, Array]:
-    """Minimises A / N^alpha + B / D^beta where flops = k N^p D.
+    """Minimises A / N^alpha + B / D^beta subject to flops = k N^p D.
 
-    Any increasing function of that sum has the same minimum. With M = N^p the budget is k M D
-    and the first term A / M^(alpha / p): the case of Hoffmann et al. 2022 (arXiv:2203.15556),
-    equation 4. Works in logarithms, so that no coefficient overflows.
+    Any increasing function of that sum has the same minimum. With M = N^p, the budget is k M D
+    and the first term is A / M^(alpha / p), which is the case of Hoffmann et al. 2022
+    (arXiv:2203.15556), equation 4. The logarithms of A and B avoid an overflow.
 
     Args:
         alpha: Exponent of params.
@@ -25,7 +25,7 @@ def split_two_powers(
         beta: Exponent of tokens.
         log_b: Logarithm of B.
         flops: Budget in FLOPs.
-        compute: How params and tokens make up FLOPs.
+        compute: Compute as a function of params and tokens.
 
     Returns:
         params and tokens, of the broadcast shape.

@@ -1,7 +1,7 @@
-"""The second step from loss to a downstream metric: its error or accuracy as a function of loss.
+"""The second step of a downstream forecast: error or accuracy as a function of loss.
 
-Both are laws of the column ``loss`` and are fitted like any other, with ``--metric`` naming the
-column of the benchmark. `scalax.predict.two_step` joins them to a law of the loss.
+Both laws read the column ``loss`` and are fitted like any other law, with ``--metric`` naming the
+column of the benchmark. `scalax.predict.two_step` combines them with a law of the loss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scalax.laws.base import Array, Coefficient, Law
 class LossToError(Law):
     """Err(L) = epsilon - k exp(-gamma L): a top-1 error that falls exponentially with loss.
 
-    Gadre et al. 2024 (arXiv:2403.08540), equation 5: epsilon is the error of chance.
+    Gadre et al. 2024 (arXiv:2403.08540), equation 5: epsilon is the error of a random guess.
 
     Example:
         >>> import numpy as np
@@ -30,8 +30,8 @@ class LossToError(Law):
     source: ClassVar[str] = "Gadre et al. 2024, arXiv:2403.08540, equation 5"
     columns: ClassVar[tuple[str, ...]] = ("loss",)
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("epsilon", "linear", 1e-9, 1.0, meaning="error of chance"),
-        Coefficient("k", "linear", 1e-9, 1e6, meaning="how much of it a low loss removes"),
+        Coefficient("epsilon", "linear", 1e-9, 1.0, meaning="error of a random guess"),
+        Coefficient("k", "linear", 1e-9, 1e6, meaning="size of the exponential"),
         Coefficient(
             "gamma", "exponent", 1e-3, 20.0, tuple(0.1 * 1.2**k for k in range(28)), "rate"
         ),
@@ -57,8 +57,8 @@ class LossToError(Law):
 class LossToAccuracy(Law):
     """Acc(L) = chance + (top - chance) / (1 + exp(k (L - L0))): a sigmoid in the loss.
 
-    The second step of Llama 3 (arXiv:2407.21783, section 3.2.1), which leaves its form unsaid
-    beyond "sigmoidal". chance and top lie in [0, 1], and so does the accuracy.
+    The second step of Llama 3 (arXiv:2407.21783, section 3.2.1), whose paper specifies only that
+    it is sigmoidal. chance and top are in [0, 1], and so is the accuracy.
 
     Example:
         >>> import numpy as np
@@ -73,8 +73,8 @@ class LossToAccuracy(Law):
     source: ClassVar[str] = "the sigmoid of Llama 3, arXiv:2407.21783, section 3.2.1"
     columns: ClassVar[tuple[str, ...]] = ("loss",)
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("chance", "linear", 1e-9, 1.0, meaning="accuracy of chance"),
-        Coefficient("top", "linear", 1e-9, 1.0, meaning="accuracy at no loss"),
+        Coefficient("chance", "linear", 1e-9, 1.0, meaning="accuracy of a random guess"),
+        Coefficient("top", "linear", 1e-9, 1.0, meaning="accuracy at loss 0"),
         Coefficient(
             "L0", "place", 1e-6, 1e3, tuple(0.1 * k for k in range(-5, 16)), "middle", "loss"
         ),
@@ -96,6 +96,6 @@ class LossToAccuracy(Law):
         return c["chance"] * left + c["top"] * done
 
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The factors of chance and top: the shares left and done; see `Law.basis`."""
+        """The factors of chance and top, which sum to 1; see `Law.basis`."""
         past = c["k"] * (x["loss"] - c["L0"])
         return [xp.exp(-xp.logaddexp(0.0, -past)), xp.exp(-xp.logaddexp(0.0, past))]

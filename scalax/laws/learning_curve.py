@@ -1,7 +1,7 @@
-"""The whole loss curve of a run from its learning rates, and the columns that this takes.
+"""The whole loss curve of a run as a function of its learning rates.
 
-The law reads two areas under the schedule; `schedule_areas` computes them from the learning rate
-of each step, `curve_columns` from what a run logged. Nothing here is fitted.
+The law reads two areas under the schedule. `schedule_areas` computes them from the learning rate
+of each step, and `curve_columns` from the metrics that a run logged. Nothing here is fitted.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from scalax.errors import ScalaxError
 from scalax.laws.base import Array, Coefficient, Law
 
 DECAY = 0.999
-"""How much of the annealing's momentum is left after a step, as in the paper's fits."""
+"""Share of the annealing momentum that is left after a step, as in the paper's fits."""
 
 
 class LearningCurve(Law):
     """L(s) = E + A S1^-alpha - C S2, at every step s of every schedule.
 
     Tissue et al. 2024 (arXiv:2408.11029), equation 1. S1 (column ``lr_area``) is the area under
-    the learning rate so far, S2 (column ``lr_annealing``) the annealing area: see
-    `schedule_areas`. It holds for one model size, batch size and data set; beyond common
-    schedules (steps at a rate of zero, say) the form is known to mislead.
+    the learning rate so far, and S2 (column ``lr_annealing``) the annealing area: see
+    `schedule_areas`. The law is valid for one model size, batch size and data set. It is known to
+    fail for unusual schedules, such as steps at a rate of zero.
 
     Example:
         >>> import numpy as np
@@ -43,9 +43,9 @@ class LearningCurve(Law):
     source: ClassVar[str] = "Tissue et al. 2024, arXiv:2408.11029, equation 1"
     columns: ClassVar[tuple[str, ...]] = ("lr_area", "lr_annealing")
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("E", "linear", 1e-9, 1e3, meaning="loss of endless training, not annealed"),
+        Coefficient("E", "linear", 1e-9, 1e3, meaning="irreducible loss without annealing"),
         Coefficient("A", "linear", 1e-9, 1e9, meaning="size of the power law in the area"),
-        Coefficient("C", "linear", 1e-9, 1e9, meaning="loss that a unit of annealing saves"),
+        Coefficient("C", "linear", 1e-9, 1e9, meaning="loss removed per unit of annealing"),
         Coefficient(
             "alpha", "exponent", 1e-3, 3.0, tuple(0.05 * k for k in range(1, 41)), "its exponent"
         ),
@@ -72,22 +72,22 @@ class LearningCurve(Law):
 def schedule_areas(
     rates: Sequence[float] | np.ndarray, decay: float = DECAY
 ) -> tuple[Float[np.ndarray, " steps"], Float[np.ndarray, " steps"]]:
-    """The two areas under a schedule, after each of its steps.
+    """Returns the two areas under a schedule after each step.
 
-    S1(s) is the sum of the rates to step s. S2(s) sums a momentum that grows by each fall of the
-    rate and fades by ``decay`` a step: m(i) = decay m(i-1) + rate(i-1) - rate(i), so that what a
-    fall saves arrives over the steps that follow it. Begin after warm-up.
+    S1(s) is the sum of the rates to step s. S2(s) sums a momentum that grows with each fall of the
+    rate and decays by ``decay`` per step: m(i) = decay m(i-1) + rate(i-1) - rate(i), so a fall
+    takes effect over the steps that follow it. Start after warm-up.
 
     Args:
         rates: The learning rate of each step, [steps], not negative.
-        decay: Between 0 and 1.
+        decay: Between 0 and 1, without 1.
 
     Returns:
         S1 and S2, [steps] each.
 
     Raises:
-        ScalaxError: A rate is negative or not finite, all are zero at the start, or ``decay`` is
-            not a share.
+        ScalaxError: A rate is negative or not finite, the first rate is zero, or ``decay`` is not a
+            share.
 
     Example:
         >>> s1, s2 = schedule_areas([1.0, 1.0, 0.5, 0.5], decay=0.5)
@@ -96,7 +96,7 @@ def schedule_areas(
     """
     rate = np.asarray(rates, dtype=float)
     if rate.ndim != 1 or not rate.size or not np.all(np.isfinite(rate) & (rate >= 0)):
-        raise ScalaxError("expected rates of 0 or more, one a step", where="learning_rate")
+        raise ScalaxError("expected rates of 0 or more, one per step", where="learning_rate")
     if not rate[0] > 0:
         raise ScalaxError(
             "expected a first rate above 0", where="learning_rate", fix="begin after warm-up"
@@ -119,22 +119,22 @@ def curve_columns(
     warmup_steps: int = 0,
     decay: float = DECAY,
 ) -> dict[str, Float[np.ndarray, " rows"]]:
-    """The columns of the law from a run's metrics.jsonl: one row for each loss logged.
+    """Reads the columns of the law from a run's metrics.jsonl: one row for each logged loss.
 
-    The rate is logged at some steps and taken to be linear in between.
+    The learning rate between logged steps is interpolated linearly.
 
     Args:
-        path: A file with one JSON object a line, each with ``step`` and some of the keys below.
+        path: A file with one JSON object per line, with ``step`` and some of the keys below.
         loss: Key of the loss.
         learning_rate: Key of the learning rate.
-        warmup_steps: Steps to leave out at the start.
+        warmup_steps: Number of steps to skip at the start.
         decay: See `schedule_areas`.
 
     Returns:
         ``step``, ``loss``, ``lr_area`` and ``lr_annealing``, arrays of one length.
 
     Raises:
-        ScalaxError: The file is missing or not JSON lines, or a key never occurs.
+        ScalaxError: The file is missing or not JSON lines, or has no row with a key.
     """
     rows = _json_lines(Path(path))
     logged: dict[str, dict[int, float]] = {}
@@ -154,11 +154,11 @@ def curve_columns(
     steps = np.arange(warmup_steps + 1, max(max(known), max(logged[loss])) + 1)
     rates = np.interp(steps, known, [logged[learning_rate][step] for step in known])
     area, annealing = schedule_areas(rates, decay)
-    at = np.asarray(sorted(logged[loss]))
-    row = at - warmup_steps - 1
+    loss_steps = np.asarray(sorted(logged[loss]))
+    row = loss_steps - warmup_steps - 1
     return {
-        "step": at.astype(float),
-        "loss": np.asarray([logged[loss][step] for step in at.tolist()]),
+        "step": loss_steps.astype(float),
+        "loss": np.asarray([logged[loss][step] for step in loss_steps.tolist()]),
         "lr_area": area[row],
         "lr_annealing": annealing[row],
     }

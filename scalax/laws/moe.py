@@ -1,4 +1,4 @@
-"""Mixture of experts: total and active parameters, through the share of them that is active."""
+"""Mixture of experts: total parameters, and the share of them that is active."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _EXPONENTS = (0.15, 0.25, 0.35, 0.48, 0.7)
 class MixtureOfExperts(PowerLaw):
     """L = e + a / N^alpha + b / D^beta + c r^-lam + d / (r^delta N^gamma), with r = N_active / N.
 
-    Abnar et al. 2025 (arXiv:2501.12370), equation 6, whose 1 - S, the share of experts that is
-    active, is here the share of parameters: the same but for what all experts share. Compute is
-    6 N_active D. Columns ``params`` (all of them) and ``params_active``; a query may give
-    ``sparsity`` instead of the latter.
+    Abnar et al. 2025 (arXiv:2501.12370), equation 6. Their 1 - S is the share of active experts;
+    here r is the share of active parameters, which differs only by the parameters that all experts
+    share. Compute is 6 N_active D. The columns are ``params`` (all parameters) and
+    ``params_active``; a query may give ``sparsity`` instead of ``params_active``.
 
     Example:
         >>> import numpy as np
@@ -80,16 +80,16 @@ class MixtureOfExperts(PowerLaw):
     falls_with: ClassVar[tuple[str, ...] | None] = ("tokens",)
 
     def complete(self, x: Mapping[str, Array]) -> dict[str, Array]:
-        """Fills ``params_active`` in from ``sparsity``, where given; see `Law.complete`."""
-        found = dict(x)
-        if "sparsity" in found:
-            share = 1.0 - np.asarray(found.pop("sparsity"), float)
+        """Computes ``params_active`` from ``sparsity``, where given; see `Law.complete`."""
+        columns = dict(x)
+        if "sparsity" in columns:
+            share = 1.0 - np.asarray(columns.pop("sparsity"), float)
             if not np.all((share > 0) & (share <= 1)):
                 raise ScalaxError(
                     "expected a share from 0 to below 1", where="sparsity", fix="write 0.875, say"
                 )
-            found["params_active"] = share * found["params"]
-        return super().complete(found)
+            columns["params_active"] = share * columns["params"]
+        return super().complete(columns)
 
     def params_computed(self, x: Mapping[str, Array]) -> Array:
         """The active parameters; see `Law.params_computed`."""

@@ -1,7 +1,4 @@
-"""Compute-optimal sizes as power laws of the budget: what papers give without a loss law.
-
-It holds a paper's rule and applies it; it knows no loss.
-"""
+"""Compute-optimal sizes as power laws of the budget, for papers that give no law of the loss."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from scalax.laws.base import Array, ComputeRule
 
 @dataclass(frozen=True)
 class Frontier:
-    """N* = k C^a, D* = l C^b; one of the two is enough, the compute rule gives the other.
+    """N* = k C^a and D* = l C^b. One of them is enough: the compute rule gives the other.
 
     Attributes:
         params: k and a, or None.
@@ -33,7 +30,7 @@ class Frontier:
             raise ScalaxError("expected params or tokens as a power law", where="allocation")
 
     def split(self, flops: Array, compute: ComputeRule) -> tuple[Array, Array]:
-        """params and tokens of a budget in FLOPs."""
+        """Returns params and tokens for a budget in FLOPs."""
         if self.tokens is None:
             assert self.params is not None
             params = self.params[0] * flops ** self.params[1]
@@ -56,8 +53,8 @@ class Frontier:
     @property
     def coefficients(self) -> dict[str, float]:
         """The numbers by name."""
-        found = {}
+        values = {}
         for name, pair in (("params", self.params), ("tokens", self.tokens)):
             if pair:
-                found[f"{name}_coefficient"], found[f"{name}_exponent"] = pair
-        return found
+                values[f"{name}_coefficient"], values[f"{name}_exponent"] = pair
+        return values

@@ -1,4 +1,4 @@
-"""Precision-aware: fewer bits in training act as fewer parameters."""
+"""Precision-aware form: training with fewer bits acts as fewer parameters."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _BITS = (0.8, 2.0, 4.5)
 class Precision(Law):
     """L = E + A / N'^alpha + B / D^beta, N' = N times (1 - exp(-P / gamma)) for each part.
 
-    Kumar et al. 2024 (arXiv:2411.04330), equations 3 and 4: P are the bits in which weights,
-    activations and the key-value cache are held during training. (Their appendix K adds an
-    offset to each exponent when fitting; without it, as in the text, gamma alone is estimated.)
+    Kumar et al. 2024 (arXiv:2411.04330), equations 3 and 4: P is the number of bits of
+    the weights, activations and key-value cache during training. (Their appendix K adds an offset
+    to each exponent when fitting; this form has none, as in their text.)
 
     Example:
         >>> import numpy as np
@@ -41,11 +41,11 @@ class Precision(Law):
     source: ClassVar[str] = "Kumar et al. 2024, arXiv:2411.04330, equations 3 and 4"
     columns: ClassVar[tuple[str, ...]] = ("params", "tokens", *_PARTS.values())
     assumed: ClassVar[Mapping[str, Any]] = {
-        column: (f"{column} taken to be 16", lambda x: 16.0 * np.ones_like(x["params"]))
+        column: (f"{column} assumed to be 16", lambda x: 16.0 * np.ones_like(x["params"]))
         for column in _PARTS.values()
     }
     coefficients: ClassVar[tuple[Coefficient, ...]] = (
-        Coefficient("E", "linear", 1e-9, 1e3, meaning="loss that no scale removes"),
+        Coefficient("E", "linear", 1e-9, 1e3, meaning="irreducible loss"),
         Coefficient("A", "linear", 1e-9, 1e15, meaning="size of the params term"),
         Coefficient("B", "linear", 1e-9, 1e15, meaning="size of the tokens term"),
         Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of params"),
@@ -75,7 +75,7 @@ class Precision(Law):
 
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
         """The factors of E, A and B; see `Law.basis`."""
-        log_params = xp.log(x["params"]) + _log_kept(xp, c, x)
+        log_params = xp.log(x["params"]) + _log_effective_share(xp, c, x)
         by_tokens = xp.exp(-c["beta"] * xp.log(x["tokens"]))
         return [1.0, xp.exp(-c["alpha"] * log_params), by_tokens]
 
@@ -86,17 +86,17 @@ class Precision(Law):
         compute: ComputeRule,
         given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
-        """Chinchilla's closed form, the share of params kept taken into A (appendix E.2).
+        """Chinchilla's closed form with the effective share of params in A (appendix E.2).
 
-        ``given`` holds the bits. FLOPs are counted as operations, whatever their precision.
+        ``given`` contains the bits. FLOPs count operations, whatever their precision.
         """
         x = self.complete({**(given or {}), "params": np.ones(()), "tokens": np.ones(())})
-        log_a = np.log(c["A"]) - c["alpha"] * _log_kept(np, c, x)
+        log_a = np.log(c["A"]) - c["alpha"] * _log_effective_share(np, c, x)
         return split_two_powers(c["alpha"], log_a, c["beta"], np.log(c["B"]), flops, compute)
 
 
-def _log_kept(xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
-    """The logarithm of N' / N."""
+def _log_effective_share(xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
+    """Returns log(N' / N)."""
     return sum(
         (xp.log(-xp.expm1(-x[column] / c[gamma])) for gamma, column in _PARTS.items()), start=0.0
     )

@@ -1,4 +1,4 @@
-"""Reads the published laws: whose coefficients they are, where printed, what they count."""
+"""Reads the published laws: their coefficients, sources and conventions."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from importlib import resources
 from typing import Any
 
 from scalax.errors import ScalaxError, suggest
-from scalax.laws.hyperparameters import HyperparameterLaw, PowerProduct
 from scalax.laws.power_allocation import Frontier
+from scalax.laws.power_product import HyperparameterLaw, PowerProduct
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper gives: a law of the loss, of the best split, of hyperparameters, or several.
+    """A paper's laws: of the loss, of the optimal split, of hyperparameters, or several of these.
 
     Attributes:
         name: What a user writes, such as ``hoffmann2022``.
         title: One line for a listing.
         paper: Authors, year, title, identifier.
-        where: Table, equation or section, and what to know of the digits.
+        where: Table, equation or section, and notes on the digits.
         checked: The day the numbers were checked against the source, ISO.
         params_counted: Which parameters its N counts.
         compute: The compute constraint it was derived under.
-        law: Name of the form of its law of the loss; None where the paper gives none.
-        loss_coefficients: Of that form, by name.
-        allocation: Its law of the best split, where it gives one.
-        hyperparameters: Its law of learning rate and batch, where it gives one.
+        law: Name of the form of the loss law; None where the paper gives none.
+        loss_coefficients: Coefficients of that form, by name.
+        allocation: The law of the optimal split, or None.
+        hyperparameters: The law of learning rate and batch, or None.
         ranges: Least and greatest params, tokens or flops of the runs behind it.
     """
 
@@ -47,7 +47,7 @@ class Published:
 
     @property
     def gives(self) -> list[str]:
-        """Which of loss, allocation and hyperparameters it can answer for."""
+        """Which of loss, allocation and hyperparameters the paper gives."""
         parts = {
             "loss": self.law,
             "allocation": self.allocation or self.law,
@@ -57,17 +57,17 @@ class Published:
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """All its numbers by name."""
-        found = dict(self.loss_coefficients)
+        """All coefficients by name."""
+        values = dict(self.loss_coefficients)
         for part in (self.allocation, self.hyperparameters):
             if part:
-                found |= part.coefficients
-        return found
+                values |= part.coefficients
+        return values
 
 
 @functools.cache
 def published() -> dict[str, Published]:
-    """All published laws by name."""
+    """Returns all published laws by name."""
     text = resources.files("scalax.laws").joinpath("published.toml").read_text(encoding="utf-8")
     return {name: _entry(name, dict(entry)) for name, entry in tomllib.loads(text).items()}
 
@@ -95,10 +95,10 @@ def _entry(name: str, entry: dict[str, Any]) -> Published:
 
 
 def get_published(name: str) -> Published:
-    """One published law.
+    """Returns one published law.
 
     Raises:
-        ScalaxError: No such name.
+        ScalaxError: No published law has this name.
 
     Example:
         >>> get_published("hoffmann2022").coefficients["alpha"]

@@ -1,179 +1,21 @@
-"""Synthetic runs of a known law with what goes wrong in practice, to rehearse a study on.
+"""Synthetic runs of a known law with realistic errors, to rehearse a study.
 
-Each trouble is a function of its own, and every number comes from the generator passed in. It
-trains nothing and fits nothing.
+It trains nothing and fits nothing.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scalax.errors import ScalaxError
-from scalax.fit.form_error import TRUNK_SHARE, trunk_numbers
-from scalax.laws.base import ComputeRule
+from scalax.fit.form_error import trunk_numbers
 from scalax.predict.protocol import ScalingLaw
 from scalax.runs.table import Runs
-
-Truth = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""The loss of params and tokens."""
-
-_MISTUNED = 0.01  # mean of the log of what bad tuning multiplies a loss by
-_OUTLIER = (0.05, 0.3)  # least and greatest log of what a spike multiplies a loss by
-_PERIOD = (4.0, 12.0)  # of a drift, in decades of compute
-
-# The design where none is given: isoFLOPs as papers have them.
-_BUDGETS, _APART = 5, 10**0.5
-_SIZES, _SPAN = 7, 16.0
-_OFF, _WANDER = 0.4, 0.15
-_FIRST = 1e18
-
-
-@dataclass(frozen=True)
-class Troubles:
-    """What goes wrong.
-
-    Attributes:
-        noise: Relative standard deviation of the loss from run to run.
-        mistuned: Share of the runs whose learning rate is off: their loss is raised by 1 % in the
-            mean, exponentially distributed.
-        outliers: Share of the runs that spiked and never came back: raised by 5 to 35 %.
-        drift: Form error: the root mean square, over seeds, of what log loss is off by at a
-            decade of compute from the smallest run; at x decades x times that. See `Drift`.
-    """
-
-    noise: float = 0.003
-    mistuned: float = 0.0
-    outliers: float = 0.0
-    drift: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            most = 1.0 if field.name in ("mistuned", "outliers") else 0.5
-            if not 0 <= value <= most:
-                raise ScalaxError(
-                    f"expected a number from 0 to {most:g}, got {value:g}",
-                    where=f"--{field.name}",
-                    fix=f"write --{field.name} 0.01",
-                )
-
-
-@dataclass(frozen=True)
-class Drift:
-    """An error of the form that grows smoothly with log compute, and that no law here contains.
-
-    log loss is off by ``size * sqrt(2) * x * sin(phase + 2 pi x / period)``, x the decades of
-    compute above ``origin``. Over phases its mean is 0 and its root mean square ``size * x``.
-
-    Attributes:
-        size: Log units a decade.
-        origin: Compute where it is nothing, in FLOPs.
-        phase: In radians.
-        period: In decades.
-
-    Example:
-        >>> drift = Drift(size=0.01, origin=1e18, phase=math.pi / 2, period=4.0)
-        >>> [round(float(v), 6) + 0.0 for v in drift(np.array([1e18, 1e19, 1e20]))]
-        [0.0, 0.0, -0.028284]
-    """
-
-    size: float
-    origin: float
-    phase: float
-    period: float
-
-    @classmethod
-    def draw(cls, size: float, origin: float, rng: np.random.Generator) -> Drift:
-        """One at random: any phase, and a period of 4 to 12 decades."""
-        return cls(size, origin, float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(*_PERIOD)))
-
-    def __call__(self, flops: np.ndarray) -> np.ndarray:
-        """What log loss is off by, of the shape of ``flops``."""
-        x = np.maximum(np.log10(flops / self.origin), 0.0)
-        wave = np.sin(self.phase + 2 * np.pi * x / self.period)
-        return np.asarray(self.size * math.sqrt(2) * x * wave)
-
-
-def spoil(
-    log_loss: np.ndarray,
-    trunks: np.ndarray,
-    troubles: Troubles,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Log losses as they would be measured: noise, bad tuning and spikes (drift is `Drift`).
-
-    Args:
-        log_loss: Of the law, [rows].
-        trunks: A number for each trunk, another for each run alone, [rows].
-        troubles: What goes wrong.
-        rng: All draws come from it.
-
-    Returns:
-        [rows].
-    """
-    rows = len(log_loss)
-    _, trunk = np.unique(trunks, return_inverse=True)
-    common = rng.standard_normal(trunk.max() + 1)[trunk] if rows else np.zeros(0)
-    own = rng.standard_normal(rows)
-    noise = math.sqrt(TRUNK_SHARE) * common + math.sqrt(1 - TRUNK_SHARE) * own
-    off_rate = np.where(_some(rows, troubles.mistuned, rng), rng.exponential(_MISTUNED, rows), 0.0)
-    spikes = np.where(_some(rows, troubles.outliers, rng), rng.uniform(*_OUTLIER, rows), 0.0)
-    return np.asarray(log_loss + troubles.noise * noise + off_rate + spikes)
-
-
-def _some(rows: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A mask of the share of the rows, to the nearest row."""
-    picked = np.zeros(rows, bool)
-    picked[rng.permutation(rows)[: round(share * rows)]] = True
-    return picked
-
-
-def isoflops(
-    budgets: np.ndarray,
-    centres: np.ndarray,
-    sizes: int,
-    span: float,
-    rule: ComputeRule,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes about a centre at each budget, spaced evenly in their logarithm.
-
-    Args:
-        budgets: FLOPs, [budgets].
-        centres: The middle size at each, [budgets].
-        sizes: How many at each.
-        span: Largest over smallest.
-        rule: How params and tokens make up FLOPs.
-
-    Returns:
-        params and tokens, [budgets * sizes].
-    """
-    params = centres[:, None] * span ** np.linspace(-0.5, 0.5, sizes)
-    tokens = rule.tokens(params, budgets[:, None])
-    return params.ravel(), np.asarray(tokens).ravel()
-
-
-def usual_design(law: ScalingLaw, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Five isoFLOPs of seven sizes, half a decade apart, off the law's best size as in practice.
-
-    The centres are off by a factor whose logarithm has deviation 0.4, and wander with the budget.
-    The largest budget is that of the runs behind the law where they are known; else 1e20 FLOPs.
-
-    Returns:
-        params and tokens, [35].
-    """
-    fit = law.require_loss()
-    greatest = fit.ranges.get("flops", [0, _FIRST * _APART ** (_BUDGETS - 1)])[1]
-    budgets = greatest / _APART ** np.arange(_BUDGETS - 1, -1, -1)
-    best = np.asarray([law.allocate(float(budget)).params for budget in budgets])
-    steps = np.arange(_BUDGETS) - (_BUDGETS - 1) / 2
-    off = rng.normal(0, _OFF) + rng.normal(0, _WANDER) * steps
-    return isoflops(budgets, best * np.exp(off), _SIZES, _SPAN, fit.compute)
+from scalax.simulate.designs import usual_design
+from scalax.simulate.troubles import Drift, Troubles, add_troubles
 
 
 def synthetic_runs(
@@ -183,24 +25,24 @@ def synthetic_runs(
     design: str | Path | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The rows of a runs table, as if the sweep had been trained under the law.
+    """Returns the rows of a runs table, as if the losses of a sweep followed the law.
 
     Args:
-        law: Whose losses the runs have.
-        troubles: What goes wrong; by default noise of 0.3 % alone.
+        law: The law of the losses.
+        troubles: Sizes of the errors; by default only noise of 0.3 %.
         design: An experiment file that states the runs; by default `usual_design`.
-        seed: Of everything random.
+        seed: Seed of all random numbers.
 
     Returns:
-        A row a run, as `scalax run` would write it.
+        One row per run, as `scalax run` writes it.
 
     Raises:
-        ScalaxError: The law has no loss of params and tokens, or the design is wrong.
+        ScalaxError: The law has no loss of params and tokens, or the design is invalid.
     """
     troubles = troubles or Troubles()
     fit = law.require_loss()
     rng = np.random.default_rng(seed)
-    rows = _designed(design) if design is not None else _usual_rows(law, seed, rng)
+    rows = _design_rows(design) if design is not None else _usual_rows(law, seed, rng)
     columns = {
         name: np.asarray([row[name] for row in rows], float)
         for name in ("params", "tokens", "flops", *fit.form.columns)
@@ -209,10 +51,14 @@ def synthetic_runs(
     with np.errstate(all="ignore"):
         log_loss = np.log(fit.loss(**fit.form.complete(columns)) * np.ones(len(rows)))
     if not np.isfinite(log_loss).all():
-        raise ScalaxError(f"{fit.law} is not finite at these runs", where="--law")
+        raise ScalaxError(
+            f"the loss of {fit.law} is not finite for these runs",
+            where="--law",
+            fix="choose another law or another design",
+        )
     drift = Drift.draw(troubles.drift, float(columns["flops"].min()), rng)
     trunks = trunk_numbers([row.get("trunk") for row in rows])
-    measured = np.exp(spoil(log_loss + drift(columns["flops"]), trunks, troubles, rng))
+    measured = np.exp(add_troubles(log_loss + drift(columns["flops"]), trunks, troubles, rng))
     for row, loss in zip(rows, measured.tolist(), strict=True):
         row |= {"status": "done", "loss": loss}
     return rows
@@ -225,7 +71,7 @@ def synthetic_table(
     design: str | Path | None = None,
     seed: int = 0,
 ) -> Runs:
-    """The same as a table, ready to fit; arguments as `synthetic_runs`.
+    """Returns a table of synthetic runs, ready to fit; for the arguments see `synthetic_runs`.
 
     Example:
         >>> from scalax.predict.published_law import published_fit
@@ -258,8 +104,8 @@ def _usual_rows(law: ScalingLaw, seed: int, rng: np.random.Generator) -> list[di
     ]
 
 
-def _designed(path: str | Path) -> list[dict[str, Any]]:
-    """The rows that an experiment states, before they are measured."""
+def _design_rows(path: str | Path) -> list[dict[str, Any]]:
+    """Returns the rows of an experiment's runs, without losses."""
     from scalax.sweep.run import prepare
 
     prepared = prepare(path)

@@ -21,11 +21,13 @@ from scalax.sweep.plan import Group, Run
 from scalax.sweep.programs import Programs
 from scalax.sweep.results import Results
 from scalax.train.checkpoint import Checkpoints
-from scalax.train.loop import Job, Member, about, advance, conclude, evaluate
+from scalax.train.job import Job, Member, resume_info
+from scalax.train.loop import evaluate, train, write_performance
 from scalax.train.profile import Profile
-from scalax.train.program import Program, TrainState
+from scalax.train.program import Program
 from scalax.train.records import write_spec
 from scalax.train.settings import TrainSpec
+from scalax.train.step import TrainState
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,12 @@ class Executor:
         try:
             for runs in group.stages:
                 job = self._run_job(runs, program)
-                if job.left:
+                if job.active:
                     self._finish(runs, job, partial(self._branch_state, trunk, job, checkpoints))
         finally:
             checkpoints.close()
             for member in trunk.members:
-                conclude(trunk, member)
+                write_performance(trunk, member)
         self._remove_checkpoints(trunk)  # only the branches are results
 
     def _branch_state(self, trunk: Job, job: Job, checkpoints: Checkpoints) -> TrainState:
@@ -103,8 +105,8 @@ class Executor:
             Diverged: No run is left.
         """
         for stem, member in zip(trunk.members, job.members, strict=True):
-            if stem.over and not member.over:
-                job.leave(member, "its trunk diverged")
+            if stem.finished and not member.finished:
+                job.mark_diverged(member, "its trunk diverged")
 
     def _finish(self, runs: Sequence[Run], job: Job, start: Callable[[], TrainState]) -> None:
         """Trains the runs of a job to their end and stores their results.
@@ -122,7 +124,7 @@ class Executor:
             state = self._advance(job, state, job.spec.steps, checkpoints)
             with job.meter.running():
                 metrics = evaluate(job, state)
-                if job.program.members is not None:
+                if job.is_ensemble:
                     with job.meter.spent("checkpoint"):
                         self._save_members(job, state)
         except Diverged:
@@ -131,29 +133,29 @@ class Executor:
             with job.meter.running(), job.meter.spent("checkpoint"):
                 checkpoints.close()
         for run, member, values in zip(runs, job.members, metrics, strict=True):
-            if not member.over:
+            if not member.finished:
                 self._end(run, job, member, RunResult("done", values))
-        if job.program.members is not None:
+        if job.is_ensemble:
             self._remove_checkpoints(job)
 
     def _save_members(self, job: Job, state: TrainState) -> None:
         """Saves the last checkpoint of each run of an ensemble where a single run has it."""
         hosts, opened = self.context.hosts, []
         for k, member in enumerate(job.members):
-            if not member.over:
+            if not member.finished:
                 folder = member.folder / "checkpoints"
                 if hosts.broadcast(folder.is_dir()):
                     hosts.on_first(partial(remove_tree, folder))
                 checkpoints = Checkpoints(folder, hosts=hosts)
                 steps = job.spec.steps
-                checkpoints.save(job.program.member(state, k), steps, about(member, steps))
+                checkpoints.save(job.program.member(state, k), steps, resume_info(member, steps))
                 opened.append(checkpoints)
         for checkpoints in opened:
             checkpoints.close()
 
     def _end(self, run: Run, job: Job, member: Member, result: RunResult) -> None:
         """Stores a run's result and reports it."""
-        conclude(job, member)
+        write_performance(job, member)
         self.results.store(run.name, result)
         with self._report_lock:
             self.context.progress.end(run, result)
@@ -165,7 +167,7 @@ class Executor:
     def _remove_checkpoints(self, job: Job) -> None:
         """Removes checkpoints that no run continues from."""
         if self.context.hosts.first:
-            shared = job.program.members is not None
+            shared = job.is_ensemble
             remove_tree(job.folder if shared else job.folder / "checkpoints")
 
     def _advance(
@@ -178,7 +180,7 @@ class Executor:
         name, members = job.members[0].folder.name, len(job.members)
         with self._report_lock:
             self.context.progress.begin(name, done, until, per_step * members)
-        return advance(job, state, until, checkpoints)
+        return train(job, state, until, checkpoints)
 
     def _run_job(self, runs: Sequence[Run], program: Program) -> Job:
         by_name = {run.name: run for run in runs}
@@ -214,7 +216,7 @@ class Executor:
             folder=first if program.members is None else context.folder / "ensembles" / first.name,
             progress=context.progress,
             stop=context.stopping,
-            diverged=lambda member, reason: diverged(job, member, reason),
+            on_diverged=lambda member, reason: diverged(job, member, reason),
             checkpoint_seconds=context.train.checkpoint_seconds,
             keep=keep,
             latest=context.train.keep_checkpoints,

@@ -113,7 +113,32 @@ class Listed(Settings):
 
 
 class Train(Settings):
-    """``[train]``: how each run is trained; ``auto`` uses the family's recipe."""
+    """``[train]``: how each run is trained. ``auto`` uses the family's recipe.
+
+    Attributes:
+        schedule: Form of the learning rate; with ``wsd``, the runs of one size share a trunk.
+        batch: Examples in a batch.
+        learning_rate: Peak learning rate.
+        optimizer: The optimiser.
+        weight_decay: Decoupled weight decay.
+        beta1: Decay of Adam's first moment, or the momentum of SGD.
+        beta2: Decay of Adam's second moment.
+        clip: Largest norm of the gradient.
+        warmup: Warm-up, as a share of the shortest run's steps.
+        decay: Share of a run's steps in which the ``wsd`` schedule decays.
+        precision: Precision of the computation; parameters are float32.
+        mesh: Devices along each axis.
+        ensemble: Number of similar runs to train as one program; ``auto`` measures it.
+        recompute: What the backward pass computes again to save memory.
+        accumulate: Parts of a batch that are computed one after another.
+        eval_tokens: Held-out tokens (or examples) scored at the end.
+        skip_spikes: Standard deviations of the log gradient norm beyond which a batch is skipped.
+        eval_every: Tokens (or examples) between scores during training.
+        checkpoint_seconds: Longest time between checkpoints, in seconds.
+        hang_seconds: Shortest duration of one step that counts as a hang, in seconds.
+        writers: Other places that metrics are written to.
+        keep_checkpoints: Checkpoints kept of each run.
+    """
 
     schedule: Literal["wsd", "cosine", "constant"] = "wsd"
     batch: Annotated[int, Field(ge=1)] | Auto = "auto"

@@ -19,7 +19,7 @@ from scalax.distributed.stopping import Stopped
 from scalax.sweep.execute import Executor
 from scalax.sweep.plan import Group
 from scalax.sweep.programs import choose_mesh
-from scalax.train.measure import peak
+from scalax.train.performance import peak_flops_per_second
 
 SECONDS = 1.0
 """Seconds between looks at the results of other jobs."""
@@ -115,7 +115,7 @@ class _Scheduler:
         if not self._one_process:
             return 1
         size: int = choose_mesh(group.spec, group.ensemble).size
-        peak(jax.local_devices()[0].device_kind, size, group.spec.precision)
+        peak_flops_per_second(jax.local_devices()[0].device_kind, size, group.spec.precision)
         return size
 
     def _begin_all(self) -> bool:

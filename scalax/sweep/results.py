@@ -41,8 +41,8 @@ class Results:
 
     def load(self) -> None:
         """Reads all results that the folder has, and completes runs.csv with them."""
-        trunks = {trunk.name for group in self._plan.groups for trunk in group.trunks}
-        self._read([*trunks, *(run.name for run in self._plan.runs)])
+        for group in (*self._plan.groups, *self._plan.checks):
+            self._read(_names(group))
         if self._results and not (self._shared and self._table.adopt()):
             self.write_table()
 
@@ -53,7 +53,7 @@ class Results:
     def has_all(self, group: Group) -> bool:
         """Returns whether all runs of a group have ended, in this job or in another one."""
         if self._shared:
-            self._read(run.name for run in group.runs)
+            self._read(_names(group))
         return all(run.name in self._results for run in group.runs)
 
     def refresh(self) -> None:
@@ -104,3 +104,8 @@ class Results:
 
     def _path(self, name: str) -> Path:
         return self._folder / "runs" / name / _FILE
+
+
+def _names(group: Group) -> list[str]:
+    """Returns the names of a group's trunks and runs."""
+    return [trunk.name for trunk in group.trunks] + [run.name for run in group.runs]

@@ -159,7 +159,7 @@ def run_prepared(
         stop: Returns whether to save and stop; called at each step.
         cluster: The processes of this job, if the environment does not name them.
         profile: Steps to trace.
-        compile_cache: Folder of compiled steps; see `keep_compiled`.
+        compile_cache: Folder of compiled steps; see `set_compile_cache`.
         share_seconds: Seconds after which a silent job's runs are taken over by the other jobs
             that share the folder. None for a job that has the folder to itself.
 
@@ -173,7 +173,7 @@ def run_prepared(
 
     prepare_devices()
     from scalax.distributed.hosts import join_hosts
-    from scalax.train.compile_cache import keep_compiled
+    from scalax.train.compile_cache import set_compile_cache
     from scalax.train.expected import check_devices
 
     profile = profile or Profile()
@@ -181,7 +181,7 @@ def run_prepared(
 
     folder = as_path(out) if out is not None else Path("out") / prepared.experiment.name
     with join_hosts(cluster) as hosts:
-        keep_compiled(compile_cache)
+        set_compile_cache(compile_cache)
         hosts.require_equal("the experiment", _digest(prepared, folder))
         specs = [run.spec for run in prepared.plan.runs]
         parts = [spec.recipe.batch // spec.accumulate for spec in specs]

@@ -1,8 +1,8 @@
-"""Checkpoints of one run: Orbax writes them in the background, and one damaged is passed over.
+"""Checkpoints of a job, written by Orbax in the background. Damaged checkpoints are skipped.
 
-A checkpoint holds every array of the training state; beside them checkpoint.json says what they
-are, where the input stood and the sum of every file. That file is written last, so that without it
-a checkpoint is not whole; with it, flipped bytes are found, which Orbax restores silently.
+A checkpoint holds every array of the training state. checkpoint.json beside the arrays records the
+position in the data and a checksum of every file. It is written last: a checkpoint without it is
+incomplete. The checksums detect flipped bytes, which Orbax would restore without an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,27 +25,29 @@ from scalax.distributed.hosts import Hosts
 from scalax.errors import JobError
 from scalax.files import bucket_files, disk_error, on_bucket, write_json
 
-# What Orbax's threads log as errors, with tracebacks, they also raise; it is told once, from there.
+# Orbax's threads log errors with tracebacks and also raise them; they are reported once, when
+# raised.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
-ABOUT = "checkpoint.json"
+INFO_FILE = "checkpoint.json"
 
 Tree = TypeVar("Tree")
-"""A tree of arrays, such as `scalax.train.program.TrainState`."""
+"""A tree of arrays, such as `scalax.train.step.TrainState`."""
 
-_writing = threading.Lock()
-"""Held while Orbax writes a checkpoint: its parts find each other by a number that a second one,
-begun meanwhile by another thread, would change."""
+_orbax_write = threading.Lock()
+"""Held while Orbax writes a checkpoint. Its files are matched by a global counter, which a second
+checkpoint started by another thread in the meantime would change."""
 
 
 class Checkpoints:
     """The checkpoints in one folder, named by step.
 
     Args:
-        folder: Where they lie; made on the first save.
-        keep: Steps never deleted.
-        latest: How many of the others stay: with two there is one to go back to.
-        hosts: The processes that write them together; the first seals and verifies.
+        folder: Folder of the checkpoints; created if it does not exist.
+        keep: Steps whose checkpoints are never deleted.
+        latest: Number of other checkpoints to keep. With two, one damaged checkpoint costs little.
+        hosts: The processes that write the checkpoints together. Process 0 writes and verifies the
+            checksums.
     """
 
     def __init__(
@@ -64,125 +66,127 @@ class Checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._sealing: Future[None] | None = None
+        self._completion: Future[None] | None = None
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints there, whole or damaged, ascending."""
+        """Returns the steps of all checkpoints, complete or damaged, ascending."""
         return sorted(self._manager.all_steps())
 
-    def save(self, state: Any, step: int, about: dict[str, Any], *, wait: bool = False) -> None:
-        """Begins to write a checkpoint, once the one before is on disk; then deletes older ones.
+    def save(self, state: Any, step: int, info: Mapping[str, Any], *, wait: bool = False) -> None:
+        """Starts to write a checkpoint after the previous one is complete, then deletes old ones.
 
         Args:
-            state: What to save.
-            step: Steps done.
-            about: What else to go on from, such as the position of the input, as JSON values.
-            wait: Whether to return only when it is on disk.
+            state: Tree of arrays to save.
+            step: Steps completed.
+            info: JSON values to record in checkpoint.json, such as the position in the data.
+            wait: Whether to return only when the checkpoint is complete.
 
         Raises:
-            JobError: The disk is full, or cannot be written.
+            JobError: The disk is full or not writable.
         """
-        with self._disk_errors():
-            self._settle()
+        with self._translate_errors():
+            self._wait()
             if step not in self._manager.all_steps():
-                self._write(state, step, {"step": step, **about})
+                self._write(state, step, {"step": step, **info})
             if wait:
-                self._settle()
+                self._wait()
 
     def restore(self, abstract: Tree, at_most: int | None = None) -> Tree | None:
-        """The latest state that is whole.
+        """Restores the latest complete checkpoint.
 
-        Those that are damaged, or later than asked for, are deleted: they are trained again.
+        Checkpoints that are damaged, or later than ``at_most``, are deleted: their steps are
+        trained again.
 
         Args:
             abstract: Shapes, dtypes and shardings to restore into, on any mesh.
-            at_most: No step after this one; None for any.
+            at_most: Latest step to restore; None for any.
 
         Returns:
-            The state, or None where there is none.
+            The state, or None if there is no checkpoint.
 
         Raises:
-            JobError: One under way cannot be written.
+            JobError: The checkpoint in progress could not be written.
         """
-        with self._disk_errors():
-            self._settle()
-        for found in reversed(self.steps()):
-            if at_most is None or found <= at_most:
-                state = self._read(found, abstract)
+        with self._translate_errors():
+            self._wait()
+        for step in reversed(self.steps()):
+            if at_most is None or step <= at_most:
+                state = self._read(step, abstract)
                 if state is not None:
                     return state
-            self._manager.delete(found)
+            self._manager.delete(step)
         return None
 
     def close(self) -> None:
-        """Waits for what is being written.
+        """Waits for the checkpoint in progress.
 
         Raises:
             JobError: As `save`.
         """
         try:
-            with self._disk_errors():
-                self._settle()
+            with self._translate_errors():
+                self._wait()
         finally:
             self._pool.shutdown()
             self._manager.close()
 
-    def _settle(self) -> None:
-        """Waits until the checkpoint under way is whole; only then deletes those not kept."""
-        if self._sealing is None:
+    def _wait(self) -> None:
+        """Waits until the checkpoint in progress is complete, then deletes those not kept."""
+        if self._completion is None:
             return
-        sealing, self._sealing = self._sealing, None
-        sealing.result()
+        completion, self._completion = self._completion, None
+        completion.result()
         for step in [s for s in self.steps() if s not in self._keep][: -self._latest]:
             self._manager.delete(step)
 
-    def _write(self, state: Any, step: int, about: dict[str, Any]) -> None:
-        _writing.acquire()  # until `_seal` sees it on disk, in a thread of its own
+    def _write(self, state: Any, step: int, info: dict[str, Any]) -> None:
+        _orbax_write.acquire()  # released by `_complete`, in another thread
         try:
-            self._manager.save(step, args=ocp.args.StandardSave(_tree(state)))
-            self._sealing = self._pool.submit(self._seal, step, about)
+            self._manager.save(step, args=ocp.args.StandardSave(_to_saved(state)))
+            self._completion = self._pool.submit(self._complete, step, info)
         except BaseException:
-            _writing.release()
+            _orbax_write.release()
             raise
 
-    def _seal(self, step: int, about: dict[str, Any]) -> None:
-        """Writes checkpoint.json when all files of a checkpoint are on disk."""
+    def _complete(self, step: int, info: dict[str, Any]) -> None:
+        """Writes checkpoint.json after all files of a checkpoint are on disk."""
         try:
             self._manager.wait_until_finished()
         finally:
-            _writing.release()
+            _orbax_write.release()
         if self._hosts.first:
             folder = self._folder / str(step)
-            write_json(folder / ABOUT, {**about, "files": _sums(folder)})
+            write_json(folder / INFO_FILE, {**info, "files": _checksums(folder)})
 
     def _read(self, step: int, abstract: Tree) -> Tree | None:
-        wrong = self._hosts.on_first(lambda: _damage(self._folder / str(step)))
-        if wrong is None:
+        problem = self._hosts.on_first(lambda: _find_damage(self._folder / str(step)))
+        if problem is None:
             try:
-                args = ocp.args.StandardRestore(_tree(abstract))
+                args = ocp.args.StandardRestore(_to_saved(abstract))
                 leaves = self._manager.restore(step, args=args)["leaves"]
-            except Exception as error:  # whatever damage raises, an earlier one may be whole
-                told = str(error).splitlines()
-                wrong = f"{type(error).__name__}: {told[0] if told else ''}"
-            wrong = self._hosts.first_problem(wrong)  # all go back, or none
-            if wrong is None:
+            except Exception as error:  # damage raises many types; an earlier one may be complete
+                lines = str(error).splitlines()
+                problem = f"{type(error).__name__}: {lines[0] if lines else ''}"
+            problem = self._hosts.first_problem(problem)  # all processes restore the same step
+            if problem is None:
                 state: Tree = jax.tree.unflatten(jax.tree.structure(abstract), leaves)
                 return state
         if self._hosts.first:
             warnings.warn(
-                f"{self._folder}: checkpoint {step} cannot be used ({wrong}); "
-                "going back to the one before it",
+                f"{self._folder}: checkpoint {step} cannot be used ({problem}); "
+                "restoring the one before it",
                 stacklevel=3,
             )
         return None
 
     @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
+        """Turns errors of the file system into a `JobError`."""
         try:
             yield
         except OSError as error:
             raise disk_error(error, self._folder) from error
-        except ValueError as error:  # how TensorStore words what the disk refused
+        except ValueError as error:  # TensorStore raises this type for errors of the file system
             full = "No space left" in str(error) or "os_error_code='28'" in str(error)
             raise JobError(
                 "the disk is full" if full else f"cannot be written: {str(error).splitlines()[0]}",
@@ -191,40 +195,40 @@ class Checkpoints:
             ) from error
 
 
-def _damage(folder: Path) -> str | None:
-    """What is wrong with the files of a checkpoint; None where each is as it was written."""
+def _find_damage(folder: Path) -> str | None:
+    """Returns what is wrong with the files of a checkpoint; None if they are intact."""
     try:
-        files = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["files"]
+        recorded = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))["files"]
     except FileNotFoundError:
         return "it was not finished"
     except (ValueError, KeyError, TypeError):
-        return f"{ABOUT} is damaged"
-    there = _sums(folder)
-    if there == files:
+        return f"{INFO_FILE} is damaged"
+    actual = _checksums(folder)
+    if actual == recorded:
         return None
-    changed = sorted(n for n in files.keys() | there.keys() if files.get(n) != there.get(n))
+    names = recorded.keys() | actual.keys()
+    changed = sorted(name for name in names if recorded.get(name) != actual.get(name))
     return f"{changed[0]} is not as it was written"
 
 
-def _sums(folder: Path) -> dict[str, str]:
-    """The sum of every file but our own, by its path in the checkpoint.
+def _checksums(folder: Path) -> dict[str, str]:
+    """Returns the checksum of every file but checkpoint.json, by its path in the checkpoint.
 
-    SHA-256 on a disk. A bucket keeps a CRC-32C beside each object and tells it with the listing:
-    nothing is read back.
+    SHA-256 on a local disk. A bucket lists the CRC-32C of each object, so nothing is downloaded.
     """
     if on_bucket(folder):
         root = f"{folder}/".removeprefix("gs://")
-        there = bucket_files(folder).find(str(folder), detail=True).items()
-        return {n.removeprefix(root): o["crc32c"] for n, o in there if n != f"{root}{ABOUT}"}
-    found = {}
+        objects = bucket_files(folder).find(str(folder), detail=True).items()
+        return {n.removeprefix(root): o["crc32c"] for n, o in objects if n != f"{root}{INFO_FILE}"}
+    checksums = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != ABOUT:
+        if path.is_file() and path.name != INFO_FILE:
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            found[path.relative_to(folder).as_posix()] = digest
-    return found
+            checksums[path.relative_to(folder).as_posix()] = digest
+    return checksums
 
 
-def _tree(state: Any) -> dict[str, list[Any]]:
-    """The leaves in order: what no class of ours or of a library must exist to read again."""
+def _to_saved(state: Any) -> dict[str, list[Any]]:
+    """Returns the leaves in order, so that a checkpoint refers to no class of any library."""
     return {"leaves": jax.tree.leaves(state)}

@@ -1,4 +1,4 @@
-"""The device mesh: which named axes, of which sizes, and how arrays lie on it."""
+"""The device mesh: its named axes, their sizes, and the sharding of arrays over them."""
 
 from __future__ import annotations
 
@@ -15,55 +15,58 @@ from scalax.errors import ScalaxError, suggest
 AXES = ("data", "fsdp", "tensor", "expert")
 BATCH_AXES = ("data", "fsdp", "expert")
 ENSEMBLE = "ensemble"
-"""The axis that runs trained together are divided over; only the mesh of an ensemble has it."""
-
+"""The axis over which the runs of an ensemble are divided; only its mesh has this axis."""
 
 Sizes = Mapping[str, int | Literal["auto"]] | Literal["auto"]
-"""Devices along each axis, those left out being 1; one may be ``auto``, or the whole."""
+"""Devices along each axis, 1 by default. One axis may be ``auto``, or the whole value."""
 
 
 def mesh_sizes(
     sizes: Sizes, batch: int, devices: Sequence[Any], processes: int = 1
 ) -> dict[str, int]:
-    """The number of devices along each axis, in the order of `AXES`.
+    """Returns the number of devices along each axis, in the order of `AXES`.
 
-    ``auto`` takes as many devices as divide what must be divided: the batch, for an axis that it
-    lies on, the processes and the slices; alone, it is the data axis. The batch never depends on
-    the devices.
+    An ``auto`` axis gets the largest number of devices for which the batch (for a batch axis), the
+    processes and the slices divide evenly. ``auto`` for the whole value means the data axis. The
+    batch never depends on the devices.
 
     Args:
-        sizes: As asked.
+        sizes: The user's setting.
         batch: Examples in a batch.
-        devices: Those there.
-        processes: That must take part with equally many devices.
+        devices: Available devices.
+        processes: Number of processes, which must contribute equally many devices.
 
     Raises:
-        ScalaxError: An axis is unknown, or the sizes fit neither the devices nor the batch.
+        ScalaxError: An axis is unknown, or the sizes do not suit the devices or the batch.
 
     Example:
         >>> mesh_sizes({"fsdp": "auto", "tensor": 2}, 8, range(8))
         {'data': 1, 'fsdp': 4, 'tensor': 2, 'expert': 1}
     """
-    asked: dict[str, Any] = {"data": "auto"} if sizes == "auto" else dict(sizes)
-    where = "train.mesh" if sizes == "auto" else f"train.mesh {asked}"
-    for axis in asked:
+    requested: dict[str, Any] = {"data": "auto"} if sizes == "auto" else dict(sizes)
+    where = "train.mesh" if sizes == "auto" else f"train.mesh {requested}"
+    for axis in requested:
         if axis not in AXES:
             raise ScalaxError("unknown axis", where=f"mesh.{axis}", fix=suggest(axis, AXES))
-    open_ = [axis for axis in asked if asked[axis] == "auto"]
-    if len(open_) > 1:
-        raise ScalaxError(f"{' and '.join(open_)} are auto, and one may be", where=where)
-    shape = {axis: 1 if axis in open_ else asked.get(axis, 1) for axis in AXES}
-    given = math.prod(shape.values())
-    if given > len(devices):
+    auto = [axis for axis in requested if requested[axis] == "auto"]
+    if len(auto) > 1:
         raise ScalaxError(
-            f"needs {given} devices, and {len(devices)} are there",
+            f"expected at most one auto axis, got {' and '.join(auto)}",
+            where=where,
+            fix="write a number for all but one of them",
+        )
+    shape = {axis: 1 if axis in auto else requested.get(axis, 1) for axis in AXES}
+    fixed = math.prod(shape.values())
+    if fixed > len(devices):
+        raise ScalaxError(
+            f"needs {fixed} devices, and {len(devices)} are there",
             where=where,
             fix='write mesh = "auto"',
         )
     slices = len(by_slice(devices))
-    for axis in open_:
+    for axis in auto:
         shape[axis] = max(
-            (n for n in range(1, len(devices) // given + 1)
+            (n for n in range(1, len(devices) // fixed + 1)
              if _fits(shape | {axis: n}, batch, processes, slices)),
             default=1,
         )  # fmt: skip
@@ -104,52 +107,52 @@ def _check_sizes(
 
 
 def make_mesh(sizes: Sizes, batch: int, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh over the devices, neighbours on an axis being neighbours on the network.
+    """Returns a mesh in which neighbours along an axis are neighbours on the network.
 
-    Over several TPU slices the data axis alone crosses from one to another.
+    Of several TPU slices, only the data axis spans more than one.
 
     Args:
-        sizes: As `mesh_sizes` takes them.
+        sizes: As in `mesh_sizes`.
         batch: Examples in a batch.
-        devices: To use; all of them by default.
+        devices: Devices to use; all devices by default.
 
     Raises:
         ScalaxError: As `mesh_sizes`.
     """
-    there = devices if devices is not None else jax.devices()
-    shape = mesh_sizes(sizes, batch, there)
-    slices = list(by_slice(there).values())
-    each = math.prod(shape.values()) // len(slices)
-    inside = (shape["data"] // len(slices), *list(shape.values())[1:])
-    placed = mesh_utils.create_hybrid_device_mesh(
-        inside,
+    devices = devices if devices is not None else jax.devices()
+    shape = mesh_sizes(sizes, batch, devices)
+    slices = list(by_slice(devices).values())
+    per_slice = math.prod(shape.values()) // len(slices)
+    inner = (shape["data"] // len(slices), *list(shape.values())[1:])
+    grid = mesh_utils.create_hybrid_device_mesh(
+        inner,
         (len(slices), 1, 1, 1),
-        [device for some in slices for device in some[:each]],
+        [device for group in slices for device in group[:per_slice]],
         allow_split_physical_axes=True,
     ) if len(slices) > 1 else mesh_utils.create_device_mesh(
-        inside, slices[0][:each], allow_split_physical_axes=True
+        inner, slices[0][:per_slice], allow_split_physical_axes=True
     )  # fmt: skip
-    return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def by_slice(devices: Sequence[Any]) -> dict[int, list[Any]]:
-    """The devices of each TPU slice; all in one where there is no such thing.
+    """Returns the devices of each TPU slice. Other devices count as one slice.
 
-    A GPU's ``slice_index`` tells its host, which any axis may cross.
+    The ``slice_index`` of a GPU is its host, and any axis may span several hosts.
     """
-    found: dict[int, list[Any]] = {}
+    slices: dict[int, list[Any]] = {}
     for device in devices:
         on_tpu = getattr(device, "platform", None) == "tpu"
-        found.setdefault(getattr(device, "slice_index", 0) if on_tpu else 0, []).append(device)
-    return dict(sorted(found.items()))
+        slices.setdefault(getattr(device, "slice_index", 0) if on_tpu else 0, []).append(device)
+    return dict(sorted(slices.items()))
 
 
 def ensemble_mesh(members: int, devices: list[Any]) -> Mesh:
-    """A mesh for runs that one program trains: as many on each device, no run on two.
+    """Returns a mesh for an ensemble: equally many runs on each device, each run on one device.
 
     Args:
-        members: How many runs.
-        devices: To use; the largest number that divides the runs is taken.
+        members: Number of runs.
+        devices: Devices to use: the largest number of them that divides the runs.
     """
     count = max(n for n in range(1, len(devices) + 1) if members % n == 0)
     names = (ENSEMBLE, *AXES)
@@ -162,28 +165,28 @@ def ensemble_mesh(members: int, devices: list[Any]) -> Mesh:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Examples divided over the batch axes."""
+    """Returns the sharding of a batch: examples divided over the batch axes."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def of_each(place: NamedSharding) -> NamedSharding:
-    """How an array lies with a leading axis of runs: those on one device lie as one would."""
-    return NamedSharding(place.mesh, PartitionSpec(ENSEMBLE, *place.spec))
+def ensemble_sharding(sharding: NamedSharding) -> NamedSharding:
+    """Returns the sharding of an array with a leading axis of runs, from that of a single run."""
+    return NamedSharding(sharding.mesh, PartitionSpec(ENSEMBLE, *sharding.spec))
 
 
 def serial_calls(mesh: Mesh) -> bool:
-    """Whether at most one call may be in flight: several CPU devices deadlock with more."""
+    """Returns whether only one call may be in flight: several CPU devices deadlock with more."""
     return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
 
-def where_it_divides(place: NamedSharding, shape: tuple[int, ...]) -> NamedSharding:
-    """The sharding, with each dimension that its axes do not divide evenly kept whole.
+def replicate_indivisible(sharding: NamedSharding, shape: tuple[int, ...]) -> NamedSharding:
+    """Returns the sharding without the axes that do not divide their dimension evenly.
 
-    A parameter of three heads lies whole on both devices of tensor = 2, as norms do everywhere.
+    For example, a parameter with three heads is replicated on both devices of ``tensor = 2``.
     """
     parts: list[Any] = []
-    for size, axes in zip(shape, tuple(place.spec) + (None,) * len(shape), strict=False):
+    for size, axes in zip(shape, tuple(sharding.spec) + (None,) * len(shape), strict=False):
         names = (axes,) if isinstance(axes, str) else tuple(axes or ())
-        across = math.prod(place.mesh.shape[name] for name in names)
+        across = math.prod(sharding.mesh.shape[name] for name in names)
         parts.append(axes if size % across == 0 else None)
-    return NamedSharding(place.mesh, PartitionSpec(*parts))
+    return NamedSharding(sharding.mesh, PartitionSpec(*parts))

@@ -1,4 +1,4 @@
-"""The optimisers, as Optax transformations without their learning rate, which the step applies."""
+"""Optimisers as Optax transformations without the learning rate, which the train step applies."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from scalax.shapes.base import Recipe
 
 
 def make_optimizer(recipe: Recipe, params: Any) -> optax.GradientTransformation:
-    """AdamW with decay on matrices alone, or SGD with momentum; clipping first where asked.
+    """Returns AdamW with weight decay on matrices only, or SGD with momentum; clips first if set.
 
-    A parameter's ``rate_scale`` multiplies its update and not its decay, so that learning rate
-    times weight decay is one number for all (Yang et al. 2022, arXiv:2203.03466: MuAdamW).
+    A parameter's ``rate_scale`` multiplies its update but not its decay, so that learning rate
+    times weight decay is the same for all parameters (Yang et al. 2022, arXiv:2203.03466: MuAdamW).
 
     Args:
-        recipe: Hyperparameters; the learning rate is not among those used.
+        recipe: Hyperparameters. The learning rate is ignored.
         params: An ``nnx.State`` of (abstract) parameters, with their metadata.
 
     Returns:
-        A transformation whose updates are to be scaled by minus the learning rate.
+        A transformation; the caller multiplies its updates by minus the learning rate.
     """
     parts = [] if recipe.clip is None else [optax.clip_by_global_norm(recipe.clip)]
     if recipe.optimizer == "adamw":
@@ -33,14 +33,14 @@ def make_optimizer(recipe: Recipe, params: Any) -> optax.GradientTransformation:
         parts.append(optax.trace(decay=recipe.beta1))
     scales = rate_scales(params)
     if any(scale != 1.0 for scale in jax.tree.leaves(scales)):
-        parts.append(_scaled_by(scales))
+        parts.append(_scale_by(scales))
     if recipe.weight_decay:
         parts.append(optax.add_decayed_weights(recipe.weight_decay, mask=matrices(params)))
     return optax.chain(*parts)
 
 
 def matrices(params: Any) -> Any:
-    """Which parameters are matrices: of two axes or more besides that of stacked layers.
+    """Returns which parameters are matrices: two or more axes, without the axis of stacked layers.
 
     Args:
         params: An ``nnx.State`` of (abstract) parameters, with their logical axis names.
@@ -50,23 +50,23 @@ def matrices(params: Any) -> Any:
         names = param.get_metadata().get("out_sharding") or (None,) * len(param.shape)
         return sum(name != "layers" for name in names) > 1
 
-    return _each(is_matrix, params)
+    return _map_variables(is_matrix, params)
 
 
 def rate_scales(params: Any) -> Any:
-    """By how much each parameter's learning rate is multiplied: its ``rate_scale``, or 1."""
-    return _each(lambda param: float(param.get_metadata().get("rate_scale", 1.0)), params)
+    """Returns the factor of each parameter's learning rate: its ``rate_scale``, by default 1."""
+    return _map_variables(lambda param: float(param.get_metadata().get("rate_scale", 1.0)), params)
 
 
-def _each(of: Callable[[nnx.Variable], Any], params: Any) -> Any:
+def _map_variables(function: Callable[[nnx.Variable], Any], params: Any) -> Any:
     return jax.tree.map(
-        lambda param: param.replace(of(param)),
+        lambda param: param.replace(function(param)),
         params,
         is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
     )
 
 
-def _scaled_by(scales: Any) -> optax.GradientTransformation:
+def _scale_by(scales: Any) -> optax.GradientTransformation:
     def update(updates: Any, params: Any = None) -> Any:
         del params
         return jax.tree.map(jnp.multiply, updates, scales)

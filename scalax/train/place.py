@@ -1,4 +1,4 @@
-"""Which devices and which rows of a batch belong to which process of a job."""
+"""Assigns devices and rows of a batch to the processes of a job."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from scalax.array_types import Int, Shaped
 from scalax.train.mesh import Sizes, mesh_sizes
 
 
 def usable_devices(sizes: Sizes, batch: int) -> list[Any]:
-    """The devices to make a mesh of: as many from each process, since every one takes part.
+    """Returns the devices for a mesh: equally many of each process.
 
     Raises:
         ScalaxError: As `mesh_sizes`.
@@ -24,42 +25,48 @@ def usable_devices(sizes: Sizes, batch: int) -> list[Any]:
         True
     """
     processes = jax.process_count()
-    theirs = [jax.local_devices(k) for k in range(processes)]
-    most = min(map(len, theirs))
-    there = [device for some in theirs for device in some[:most]]
-    count = math.prod(mesh_sizes(sizes, batch, there, processes).values())
-    return [device for some in theirs for device in some[: count // processes]]
+    by_process = [jax.local_devices(k) for k in range(processes)]
+    most = min(map(len, by_process))
+    devices = [device for local in by_process for device in local[:most]]
+    count = math.prod(mesh_sizes(sizes, batch, devices, processes).values())
+    return [device for local in by_process for device in local[: count // processes]]
 
 
-def rows_here(place: NamedSharding, count: int) -> np.ndarray:
-    """The rows of a leading axis that this process must provide, ascending; [rows], int64.
+def rows_here(sharding: NamedSharding, count: int) -> Int[np.ndarray, " rows"]:
+    """Returns the rows of a leading axis that this process must provide, ascending.
 
-    They follow from where the mesh put its devices: processes on one tensor axis read the same
-    rows of a batch.
+    They follow from the position of its devices in the mesh: processes on one tensor axis read the
+    same rows of a batch.
+
+    Args:
+        sharding: Sharding of the array.
+        count: Rows of the whole array.
     """
-    slices = place.addressable_devices_indices_map((count,)).values()
-    parts = [np.arange(count)[where] for where in slices if where is not None]
+    slices = sharding.addressable_devices_indices_map((count,)).values()
+    parts = [np.arange(count)[index] for index in slices if index is not None]
     return np.unique(np.concatenate(parts))
 
 
-def put(place: NamedSharding, count: int, rows: np.ndarray, values: np.ndarray) -> jax.Array:
-    """An array over all processes from the rows that this one read.
+def put(
+    sharding: NamedSharding,
+    count: int,
+    rows: Int[np.ndarray, " rows"],
+    values: Shaped[np.ndarray, "rows ..."],
+) -> Shaped[jax.Array, "count ..."]:
+    """Returns a global array from the rows that this process read.
 
     Args:
-        place: How it lies.
-        count: Rows in all: examples of a batch, or runs of an ensemble.
-        rows: What `rows_here` gave.
-        values: Those rows, [rows, ...].
-
-    Returns:
-        A global array, [count, ...].
+        sharding: Sharding of the array.
+        count: Rows of the whole array: examples of a batch, or runs of an ensemble.
+        rows: Result of `rows_here`.
+        values: Values of those rows.
     """
     shape = (count, *values.shape[1:])
 
-    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+    def read(index: tuple[slice, ...] | None) -> np.ndarray:
         assert index is not None
         start, stop, _ = index[0].indices(count)
         first = int(np.searchsorted(rows, start))
         return values[(slice(first, first + stop - start), *index[1:])]
 
-    return jax.make_array_from_callback(shape, place, part)
+    return jax.make_array_from_callback(shape, sharding, read)

@@ -19,12 +19,12 @@ from scalax.files import bucket_errors, bucket_files, on_bucket
 class Profile:
     """Traces steps ``start`` to ``stop`` of the first run that reaches them; none by default.
 
-    Runs may train side by side: one of them is traced, and what the others do meanwhile is in its
-    trace, which jax makes of the whole process.
+    If several runs train at the same time, one of them is traced. JAX traces the whole process, so
+    the trace also shows what the others do meanwhile.
 
     Attributes:
-        start: Steps done before the first one traced.
-        stop: Steps done after the last one.
+        start: Steps completed before the first traced step.
+        stop: Steps completed after the last traced step.
     """
 
     start: int = 0
@@ -33,10 +33,10 @@ class Profile:
 
     @classmethod
     def parse(cls, text: str) -> Profile:
-        """What ``--profile START:STOP`` means.
+        """Parses the value of ``--profile START:STOP``.
 
         Raises:
-            ScalaxError: It is no such pair.
+            ScalaxError: The value is not a pair of increasing steps.
 
         Example:
             >>> Profile.parse("10:15").stop
@@ -52,10 +52,13 @@ class Profile:
         )
 
     def check(self, steps: int) -> None:
-        """Demands that the longest run has the steps.
+        """Checks that the longest run reaches the traced steps.
+
+        Args:
+            steps: Steps of the longest run.
 
         Raises:
-            ScalaxError: It ends before.
+            ScalaxError: The run ends before them.
         """
         if self.stop > steps:
             raise ScalaxError(
@@ -66,7 +69,7 @@ class Profile:
 
     @contextmanager
     def watch(self, folder: Path) -> Iterator[Callable[[int, Any], None]]:
-        """Gives what to call before each step, with the steps done and what is under way."""
+        """Yields a function to call before each step, with completed steps and pending arrays."""
         trace = _Trace(self, folder)
         try:
             yield trace.before
@@ -74,40 +77,40 @@ class Profile:
             trace.end()
 
     def claim(self) -> bool:
-        """Whether the caller is the one to trace: true once."""
-        return self._claimed.acquire(blocking=False)  # never given back
+        """Returns True to the first caller only: the one to trace."""
+        return self._claimed.acquire(blocking=False)  # never released
 
 
 class _Trace:
-    """One stretch of training, which may come to be traced."""
+    """One call of the training loop, which may be traced."""
 
-    def __init__(self, asked: Profile, folder: Path) -> None:
-        self._asked, self._place = asked, folder / "profile"
+    def __init__(self, profile: Profile, folder: Path) -> None:
+        self._profile, self._folder = profile, folder / "profile"
         self._local: str | None = None
 
     def before(self, done: int, pending: Any) -> None:
-        """To be called before each step."""
+        """Starts or ends the trace; called before each step."""
         import jax
 
-        asked = self._asked
-        if self._local is not None and done >= asked.stop:
+        profile = self._profile
+        if self._local is not None and done >= profile.stop:
             jax.block_until_ready(pending)
             self.end()
-        elif self._local is None and asked.start <= done < asked.stop and asked.claim():
+        elif self._local is None and profile.start <= done < profile.stop and profile.claim():
             jax.block_until_ready(pending)
-            local = tempfile.mkdtemp() if on_bucket(self._place) else str(self._place)
+            local = tempfile.mkdtemp() if on_bucket(self._folder) else str(self._folder)
             jax.profiler.start_trace(local)
             self._local = local
 
     def end(self) -> None:
-        """Ends the trace, where there is one, and leaves it in the run's folder."""
+        """Ends the trace, if one was started, and stores it in the run's folder."""
         if self._local is None:
             return
         import jax
 
         local, self._local = self._local, None
         jax.profiler.stop_trace()
-        if on_bucket(self._place):  # jax writes to a disk alone
-            with bucket_errors(self._place):
-                bucket_files(self._place).put(f"{local}/", f"{self._place}/", recursive=True)
+        if on_bucket(self._folder):  # JAX writes to local disks only
+            with bucket_errors(self._folder):
+                bucket_files(self._folder).put(f"{local}/", f"{self._folder}/", recursive=True)
             shutil.rmtree(local)

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step: warm-up, then constant, cosine, or stable-decay."""
+"""Learning rate schedules: warm-up, then constant, cosine, or stable and linear decay."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from scalax.train.settings import TrainSpec
 
 Schedule = dict[str, Any]
 SCHEDULE = ("peak", "warmup", "decay_start", "steps", "cosine")
-"""What a schedule holds."""
+"""Names of the values of a schedule."""
 
 
 def schedule_values(spec: TrainSpec) -> Schedule:
-    """What `learning_rate` needs, as arrays: a branch differs from its trunk by values alone, so
-    that one compiled step serves both."""
+    """Returns the arguments of `learning_rate` as arrays.
+
+    A branch differs from its trunk in these values only, so that one compiled step serves both.
+    """
     cosine = spec.schedule == "cosine"
     decay_start = spec.warmup_steps if cosine else spec.decay_start
     return {
@@ -29,16 +31,16 @@ def schedule_values(spec: TrainSpec) -> Schedule:
 
 
 def learning_rate(schedule: Schedule, step: Any) -> Any:
-    """The learning rate of a step, counted from 0.
+    """Returns the learning rate of a step, counted from 0.
 
-    Linear warm-up reaches the peak at step ``warmup``. From ``decay_start`` on, the rest of the
-    run goes to zero: linearly (Haegele et al. 2024, arXiv:2405.18392) or along a half cosine
-    to a tenth of the peak (Hoffmann et al. 2022, section 3).
+    Linear warm-up reaches the peak at step ``warmup``. From ``decay_start`` to the end, the rate
+    falls to zero linearly (Haegele et al. 2024, arXiv:2405.18392) or to a tenth of the peak
+    along a half cosine (Hoffmann et al. 2022, section 3).
     """
     step = jnp.asarray(step, jnp.float32)
     warm = jnp.minimum(1.0, (step + 1) / jnp.maximum(schedule["warmup"], 1.0))
     length = jnp.maximum(schedule["steps"] - schedule["decay_start"], 1.0)
-    done = jnp.clip((step - schedule["decay_start"]) / length, 0.0, 1.0)
-    halved = 0.1 + 0.9 * 0.5 * (1 + jnp.cos(jnp.pi * done))
-    fall = jnp.where(schedule["cosine"] > 0, halved, 1 - done)
-    return schedule["peak"] * warm * fall
+    progress = jnp.clip((step - schedule["decay_start"]) / length, 0.0, 1.0)
+    half_cosine = 0.1 + 0.9 * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+    decay = jnp.where(schedule["cosine"] > 0, half_cosine, 1 - progress)
+    return schedule["peak"] * warm * decay

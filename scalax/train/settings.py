@@ -1,4 +1,4 @@
-"""All that decides a training run, in one record: written to spec.json, compared on resume."""
+"""The settings that determine a training run; stored in spec.json and compared on resumption."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Schedule = Literal["wsd", "cosine", "constant"]
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """One training run.
+    """Settings of one training run.
 
     Attributes:
         family: Name of the model family.
@@ -23,19 +23,19 @@ class TrainSpec:
         recipe: Hyperparameters.
         steps: Optimiser steps.
         units_per_step: Tokens (or examples) in a batch.
-        schedule: Form of the learning rate: ``wsd``, ``cosine`` or ``constant``.
+        schedule: Learning rate schedule: ``wsd``, ``cosine`` or ``constant``.
         warmup_steps: Steps of linear warm-up.
-        decay_start: Step at which the learning rate begins to fall; ``steps`` for a trunk,
+        decay_start: Step at which the learning rate starts to decay; ``steps`` for a trunk,
             which never decays.
-        seed: Of the initial parameters and the data order.
-        precision: ``f32`` or ``bf16`` compute; parameters and loss are float32.
-        eval_examples: Held-out examples scored at the end.
+        seed: Random seed of the initial parameters and the data order.
+        precision: ``f32`` or ``bf16`` computation; parameters and loss are float32.
+        eval_examples: Held-out examples in an evaluation.
         log_every: Steps between lines of metrics.jsonl.
-        mesh: ``auto``, or devices along each axis, of which one may be ``auto``.
-        skip_spikes: Deviations of the log gradient norm beyond which a batch is skipped, or None.
-        eval_every: Steps between lines of eval.jsonl; None scores at the end alone.
-        recompute: What the backward pass computes again: see `scalax.models.compute.Compute`.
-        accumulate: Parts that a batch is computed in, one after another.
+        mesh: ``auto``, or devices along each axis; one of them may be ``auto``.
+        skip_spikes: Deviations of the log gradient norm above which a batch is skipped, or None.
+        eval_every: Steps between lines of eval.jsonl; None to evaluate at the end only.
+        recompute: What the backward pass recomputes: see `scalax.models.compute.Compute`.
+        accumulate: Number of parts of a batch, computed one after another.
     """
 
     family: str
@@ -63,6 +63,6 @@ class TrainSpec:
         return self.steps * self.units_per_step
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values, without how it is computed: a run may resume elsewhere."""
+        """Returns JSON values. Leaves out mesh, recompute and accumulate, which may change."""
         values = asdict(self)
         return {k: v for k, v in values.items() if k not in ("mesh", "recompute", "accumulate")}

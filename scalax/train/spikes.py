@@ -1,7 +1,7 @@
-"""Loss spikes: a batch whose gradient norm is far outside its history is passed over.
+"""Skips batches whose gradient norm is far above its history (loss spikes).
 
-The history is kept in the train state, inside the compiled step, so that what is skipped depends
-on the run alone and survives a kill. Pure functions; nothing here decides that a run diverged.
+The history is part of the train state, inside the compiled step, so that the skipped batches depend
+on the run alone and survive a kill. Pure functions; nothing here decides that a run diverged.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ import jax
 import jax.numpy as jnp
 
 MEMORY = 0.98
-"""Weight of the past in the running mean and variance: some 50 steps."""
+"""Weight of the past in the running mean and variance: about 50 steps."""
 WARMUP = 50
-"""Steps before anything is skipped: the first gradients fall fast."""
+"""Steps before the first batch may be skipped: gradients fall fast at first."""
 LEAST_DEVIATION = 0.05
-"""Of the log gradient norm: a very even history makes no spike of a ripple."""
+"""Lower bound of the deviation of the log gradient norm, so that a very even history does not turn
+a small change into a spike."""
 
 
 class History(NamedTuple):
-    """Of the log gradient norm, float32 scalars.
+    """History of the log gradient norm, float32 scalars.
 
     Attributes:
         mean: Running mean.
         variance: Running variance.
-        seen: Steps in them.
-        skipped: Batches passed over.
+        seen: Number of steps in them.
+        skipped: Number of skipped batches.
     """
 
     mean: Any
@@ -35,24 +36,24 @@ class History(NamedTuple):
     skipped: Any
 
 
-def fresh() -> History:
-    """No history."""
+def empty_history() -> History:
+    """Returns a history without steps."""
     return History(*(jnp.zeros((), jnp.float32) for _ in History._fields))
 
 
 def judge(history: History, norm: Any, factor: float) -> tuple[Any, History]:
-    """Whether a batch is to be skipped, and the history with it.
+    """Returns whether to skip a batch, and the history after it.
 
     A spike enters the history as the largest norm that would not have been skipped, so that a
-    lasting rise is followed; a norm that is no number does not enter.
+    lasting rise is followed. A norm that is not finite does not enter.
 
     Args:
-        history: Of the steps before.
+        history: History of the previous steps.
         norm: The batch's gradient norm.
-        factor: Deviations above the mean of the log norm beyond which it is a spike.
+        factor: A spike exceeds the mean log norm by more than this number of deviations.
 
     Example:
-        >>> history = fresh()
+        >>> history = empty_history()
         >>> for step in range(100):
         ...     _, history = judge(history, 1.0 + 0.1 * (step % 3), 6.0)
         >>> [bool(judge(history, norm, 6.0)[0]) for norm in (1.3, 5.0, float("inf"))]
@@ -69,5 +70,5 @@ def judge(history: History, norm: Any, factor: float) -> tuple[Any, History]:
     mean = history.mean + weight * gap
     variance = (1 - weight) * (history.variance + weight * gap * gap)
     after = History(mean, variance, history.seen + 1, history.skipped)
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, history)
-    return spike, kept._replace(skipped=history.skipped + spike)
+    updated = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, history)
+    return spike, updated._replace(skipped=history.skipped + spike)

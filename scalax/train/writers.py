@@ -1,7 +1,7 @@
-"""Sends a run's curves to TensorBoard or Weights & Biases, through their own packages.
+"""Sends the curves of a run to TensorBoard or Weights & Biases, through their own packages.
 
-Both are extra: metrics.jsonl and eval.jsonl hold the same. Neither package is imported unless
-asked for.
+Both are optional: metrics.jsonl and eval.jsonl hold the same values. A package is imported only if
+its writer is requested.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any
 
 from scalax.errors import ScalaxError
 from scalax.files import on_bucket
-from scalax.train.records import Line, Observer
+from scalax.train.records import Logger, StepMetrics
 
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+"""Package of each writer."""
 
 
 def check_writers(names: Iterable[str]) -> None:
-    """Demands the package of each writer.
+    """Checks that the package of each writer is installed.
 
     Raises:
-        ScalaxError: One is not installed; says what to type.
+        ScalaxError: A package is missing; the fix is the command that installs it.
     """
     for name in names:
         if importlib.util.find_spec(PACKAGES[name]) is None:
@@ -35,73 +36,82 @@ def check_writers(names: Iterable[str]) -> None:
             )
 
 
-def open_writer(name: str, folder: Path, done: int) -> Observer:
-    """A writer for the run in a folder, going on from a step."""
+def open_writer(name: str, folder: Path, done: int) -> Logger:
+    """Opens a writer for the run in a folder, which continues after ``done`` steps."""
     return TensorBoard(folder, done) if name == "tensorboard" else WeightsAndBiases(folder)
 
 
 class TensorBoard:
-    """Event files in the run's ``tensorboard`` folder: ``tensorboard --logdir SWEEP/runs``."""
+    """Event files in the run's ``tensorboard`` folder: ``tensorboard --logdir SWEEP/runs``.
+
+    Args:
+        folder: Folder of the run.
+        done: Steps completed before.
+    """
 
     def __init__(self, folder: Path, done: int) -> None:
         from tensorboardX import SummaryWriter
 
-        # Steps past the checkpoint are written again; TensorBoard drops the first ones.
+        # Steps after the checkpoint are written again; TensorBoard drops the first ones.
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
 
-    def line(self, line: Line) -> None:
-        """The step's measures, and its speed."""
-        speed = line.timing["units_per_second"]
-        for name, value in {**line.values, "units_per_second": speed}.items():
-            self._writer.add_scalar(f"train/{name}", value, line.step)
+    def log_step(self, metrics: StepMetrics) -> None:
+        """Writes the metrics of a step and its speed."""
+        speed = metrics.timing.units_per_second
+        for name, value in {**metrics.values, "units_per_second": speed}.items():
+            self._writer.add_scalar(f"train/{name}", value, metrics.step)
 
-    def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
-        """Held-out metrics."""
+    def log_eval(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
+        """Writes held-out metrics."""
         for name, value in metrics.items():
             self._writer.add_scalar(f"eval/{name}", value, step)
 
-    def keep(self) -> None:
-        """Writes what is gathered."""
+    def flush(self) -> None:
+        """Writes buffered events."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Closes the files."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """A W&B run; ``WANDB_MODE=offline`` works without a network, its files in the run's folder."""
+    """A W&B run. With ``WANDB_MODE=offline`` it needs no network and writes to the run's folder.
+
+    Args:
+        folder: Folder of the run.
+    """
 
     def __init__(self, folder: Path) -> None:
         import wandb
 
-        place = folder if on_bucket(folder) else folder.resolve()
-        known = hashlib.sha256(str(place).encode()).hexdigest()[:16]  # a resumed run is the same
+        path = folder if on_bucket(folder) else folder.resolve()
+        run_id = hashlib.sha256(str(path).encode()).hexdigest()[:16]  # stays the same on resumption
         self._run: Any = wandb.init(
-            project=place.parent.parent.name,
-            name=place.name,
-            id=known,
+            project=path.parent.parent.name,
+            name=path.name,
+            id=run_id,
             resume="allow",
-            dir=tempfile.mkdtemp() if on_bucket(folder) else str(place),
+            dir=tempfile.mkdtemp() if on_bucket(folder) else str(path),
             reinit="finish_previous",
             settings=wandb.Settings(console="off", silent=True),
         )
-        # The axis is a value of ours: W&B's own counter refuses steps that are written again.
+        # W&B's own step counter refuses steps that are written again, so "step" is a metric here.
         self._run.define_metric("*", step_metric="step")
 
-    def line(self, line: Line) -> None:
-        """The step's measures, and its speed."""
-        values = {f"train/{name}": value for name, value in line.values.items()}
-        speed = line.timing["units_per_second"]
-        self._run.log({"step": line.step, "train/units_per_second": speed, **values})
+    def log_step(self, metrics: StepMetrics) -> None:
+        """Sends the metrics of a step and its speed."""
+        values = {f"train/{name}": value for name, value in metrics.values.items()}
+        speed = metrics.timing.units_per_second
+        self._run.log({"step": metrics.step, "train/units_per_second": speed, **values})
 
-    def score(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
-        """Held-out metrics."""
+    def log_eval(self, step: int, units: int, metrics: Mapping[str, float]) -> None:
+        """Sends held-out metrics."""
         self._run.log({"step": step, **{f"eval/{name}": value for name, value in metrics.items()}})
 
-    def keep(self) -> None:
-        """Nothing: W&B's own process has it already."""
+    def flush(self) -> None:
+        """Does nothing: W&B's own process has everything already."""
 
     def close(self) -> None:
-        """Ends the W&B run's session."""
+        """Ends the W&B session."""
         self._run.finish()

@@ -18,7 +18,8 @@ from scalax.laws.published import published
 from scalax.predict.published_law import published_fit
 from scalax.predict.read_fit import read_fit
 from scalax.runs.table import Runs
-from scalax.simulate.sweep import Troubles, synthetic_table
+from scalax.simulate.sweep import synthetic_table
+from scalax.simulate.troubles import Troubles
 from tests.conftest import Command
 
 ANCHOR = math.log(1e20)

@@ -42,7 +42,7 @@ def test_several_slices_multiply() -> None:
     ("name", "told"),
     [
         ("v5e-100", "v5e-64, v5e-128"),
-        ("v5p-130", "two a chip"),
+        ("v5p-130", "two per chip"),
         ("v5e-512", "v5e-256"),
         ("h100-12", "h100-8, h100-16"),
         ("vv5e-16", "did you mean"),
@@ -102,7 +102,7 @@ def test_a_file_that_is_wrong_says_where(tmp_path: Path) -> None:
 def test_precisions_that_a_chip_lacks_are_refused() -> None:
     v5e = parse_slice("v5e-4", read_chips()).chip
     assert v5e.peak_flops("int8") == 393e12
-    with pytest.raises(ScalaxError, match="no fp8"):
+    with pytest.raises(ScalaxError, match="no matrix products in fp8"):
         v5e.peak_flops("fp8")
 
 

@@ -101,7 +101,7 @@ def test_what_fits_nowhere_is_told_with_the_least_memory() -> None:
         ("fsdp=8,tensor=3", None, "Fix: write one of "),
         ("fspd=16", None, "did you mean 'fsdp'"),
         ("fsdp", None, "expected AXIS=SIZE"),
-        ("fsdp=16", 1000, "expected a multiple of 2048"),
+        ("fsdp=16", 1000, "expected a multiple of 8192"),
         ("fsdp=16", 8192, r"write 131072 \(16 sequences\)"),
     ],
 )

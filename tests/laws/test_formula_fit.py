@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,10 @@ def test_the_command_line_fits_a_formula_and_answers_from_it(scalax, tmp_path) -
     assert answer.returncode == 0, answer.stderr
     expected = float(law.loss(np, truth, {"params": 1e9}))
     assert f'"loss": {expected:.6f}'[:14] in answer.stdout
+
+
+def test_laws_show_describes_a_formula(scalax) -> None:
+    shown = scalax("laws", "show", "mine = " + POWER, "--json")
+    record = json.loads(shown.stdout)
+    assert record["columns"] == ["params"] and record["name"] == "mine"
+    assert [c["role"] for c in record["coefficients"]] == ["linear", "linear", "exponent"]

@@ -18,7 +18,8 @@ from scalax.plan.candidates import Candidates
 from scalax.plan.design import Design
 from scalax.plan.pilot import Pilot, plan_pilot
 from scalax.predict.published_law import published_fit
-from scalax.simulate.sweep import Troubles, synthetic_table
+from scalax.simulate.sweep import synthetic_table
+from scalax.simulate.troubles import Troubles
 from tests.conftest import Command
 
 DECAY = 0.2

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scalax.predict.published_law import published_fit
-from scalax.simulate.sweep import Drift, Troubles, spoil
+from scalax.simulate.troubles import Drift, Troubles, add_troubles
 from tests.conftest import Command
 
 ROWS = 20_000
@@ -20,7 +20,7 @@ ROWS = 20_000
 def spoilt(seed: int = 0, trunks: np.ndarray | None = None, **troubles: float) -> np.ndarray:
     asked = Troubles(**{"noise": 0.0, **troubles})
     each = np.arange(ROWS) if trunks is None else trunks
-    return spoil(np.zeros(len(each)), each, asked, np.random.default_rng(seed))
+    return add_troubles(np.zeros(len(each)), each, asked, np.random.default_rng(seed))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

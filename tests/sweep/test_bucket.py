@@ -23,7 +23,7 @@ from scalax.errors import JobError
 from scalax.files import as_path, bucket_files, write_text
 from scalax.sweep.run import run_experiment
 from scalax.train.checkpoint import Checkpoints
-from scalax.train.records import LineFile, read_lines
+from scalax.train.line_file import LineFile, read_lines
 from tests.conftest import Command
 
 SETTINGS = ["sweep={kind='list', runs=[{params=9000, tokens=8000}]}", "train.schedule='constant'"]
@@ -56,7 +56,7 @@ HOLD = """
 import sys, time
 from scalax.files import as_path
 from scalax.distributed.folder_lock import FolderLock
-with FolderLock(as_path(sys.argv[1]), seconds=3) as lock:
+with FolderLock(as_path(sys.argv[1]), seconds=10) as lock:
     lock.try_acquire()
     print("acquired", flush=True)
     time.sleep(60)
@@ -134,7 +134,7 @@ def test_lines_in_a_bucket_last_once_they_are_kept(bucket: str, tmp_path: Path) 
     lines = LineFile(path)
     lines.append({"step": 1})
     assert read_lines(path) == []
-    lines.keep()
+    lines.flush()
     assert read_lines(path) == [{"step": 1}]
     later = LineFile(path)  # as of a resumed session
     later.append({"step": 2})

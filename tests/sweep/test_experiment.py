@@ -31,8 +31,8 @@ def test_settings_are_overridden_in_toml(experiment: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sweep.params=[]", r"sweep\.params: expected .*at least 1 item"),
-        ("sweep.tokens=[1e5, -3]", r"sweep\.tokens\[1\]: expected .*greater than 0, got -3"),
+        ("sweep.params=[]", r"sweep\.params: expected .*at least 1 value"),
+        ("sweep.tokens=[1e5, -3]", r"sweep\.tokens\[1\]: expected a number greater than 0, got -3"),
         ('sweep.tokens=["1e5"]', r"sweep\.tokens\[0\]: expected .*number, got '1e5'"),
         ("sweep.tokens=[nan]", r"sweep\.tokens\[0\]: expected .*finite number"),
         ("train.learning_rat=0.1", r"train\.learning_rat: unknown key.*'learning_rate'"),
@@ -52,7 +52,7 @@ def test_settings_are_overridden_in_toml(experiment: Path) -> None:
         ),
         (
             "train.mesh={data=0}",
-            r"train\.mesh\.data: expected greater than or equal to 1 or 'auto', got 0",
+            r"train\.mesh\.data: expected a number of at least 1 or 'auto', got 0",
         ),
         ("check.params=[1e5, 2e5]", r"check: expected .*equal length"),
         ("sweep.params=[100]", r"no transformer of vocabulary 256 has about 100 parameters"),
@@ -74,7 +74,7 @@ def test_settings_are_overridden_in_toml(experiment: Path) -> None:
             "sweep={kind='list', runs=[{tokens=4e3, model={family='convnet'}}]}",
             r"sweep\.runs\[0\]: expected keys of one family",
         ),
-        ("seed=-1", r"seed: expected .*greater than or equal to 0"),
+        ("seed=-1", r"seed: expected a number of at least 0"),
         ("seed", r"--set: expected section\.key=value, got 'seed'"),
         ("name=my sweep", r"--set name: expected a TOML value, got 'my sweep'"),
     ],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scalax.train.records import read_lines
+from scalax.train.line_file import read_lines
 
 ONE_DEVICE = ["train.mesh={data=1}", "sweep.params=[9_000, 10_000, 14_000]"]
 

@@ -79,7 +79,7 @@ def test_proportions_are_set_in_the_file(experiment: Path) -> None:
     ("overrides", "message"),
     [
         (["recipe.learning_rat={coefficient=1}"], r"recipe\.learning_rat: unknown key"),
-        (["recipe.learning_rate={tokens=1}"], r"recipe\.learning_rate\.coefficient: missing"),
+        (["recipe.learning_rate={tokens=1}"], r"recipe\.learning_rate\.coefficient: missing key"),
         (["recipe.learning_rate={coefficient=-1}"], r"recipe\.learning_rate.*greater than 0"),
         (["recipe.learning_rate={coefficient=5}"], r"recipe\.learning_rate: 5 is 5 at .* more"),
         (["recipe.weight_decay={coefficient=1, tokens=99}"], r"weight_decay\.tokens: expected"),

@@ -156,3 +156,16 @@ def test_two_jobs_append_to_one_table(prepared: Prepared, tmp_path: Path) -> Non
     names = [line.split(",")[0] for line in (tmp_path / "runs.csv").read_text().splitlines()]
     assert names == ["name", *(run.name for run in plan.runs)]
     assert all(jobs[0].has_all(group) for group in plan.groups)
+
+
+def test_a_job_that_takes_over_knows_that_the_trunk_diverged(
+    experiment: Path, tmp_path: Path
+) -> None:
+    plan = prepare(experiment).plan
+    group = plan.groups[0]
+    (trunk,) = group.trunks
+    dead, heir = (Results(tmp_path, plan, shared=True) for _ in range(2))
+    heir.load()
+    dead.store(trunk.name, RunResult("diverged", reason="loss nan at step 3"))
+    assert not heir.has_all(group)
+    assert heir.get(trunk.name) == RunResult("diverged", {}, "loss nan at step 3")

@@ -13,9 +13,10 @@ import pytest
 
 from scalax.models.transformer import Transformer
 from scalax.shapes.base import DataSpec, Feature, Recipe
-from scalax.train.checkpoint import ABOUT, Checkpoints
+from scalax.train.checkpoint import INFO_FILE, Checkpoints
 from scalax.train.mesh import make_mesh
-from scalax.train.program import Program, TrainState
+from scalax.train.program import Program
+from scalax.train.step import TrainState
 
 
 def state(step: int) -> TrainState:
@@ -75,16 +76,16 @@ def lose(folder: Path) -> None:
 
 
 def unfinished(folder: Path) -> None:
-    (folder / ABOUT).unlink()
+    (folder / INFO_FILE).unlink()
 
 
 def spoil_sums(folder: Path) -> None:
-    (folder / ABOUT).write_text('{"step": 3, "files": ')
+    (folder / INFO_FILE).write_text('{"step": 3, "files": ')
 
 
 def test_the_latest_comes_back_and_says_what_else_it_stands_on(three: Path) -> None:
     same(restored(three), 3)
-    about = json.loads((three / "3" / ABOUT).read_text())
+    about = json.loads((three / "3" / INFO_FILE).read_text())
     assert about["step"] == 3
     assert about["random"] == {"seed": 7}
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scalax.errors import ScalaxError
-from scalax.train.expected import chips_among, chips_expected
+from scalax.train.expected import count_chips, expected_chips
 from scalax.train.mesh import make_mesh, mesh_sizes
 
 
@@ -63,7 +63,13 @@ def test_auto_takes_as_many_devices_as_divide(
 @pytest.mark.parametrize(
     ("asked", "batch", "devices", "processes", "told"),
     [
-        ({"data": "auto", "fsdp": "auto"}, 8, range(8), 1, "data and fsdp are auto"),
+        (
+            {"data": "auto", "fsdp": "auto"},
+            8,
+            range(8),
+            1,
+            "at most one auto axis, got data and fsdp",
+        ),
         ({"rows": 2}, 8, range(8), 1, "unknown axis"),
         ({"fsdp": 16}, 16, range(8), 1, "needs 16 devices, and 8 are there"),
         ({"fsdp": "auto", "tensor": 16}, 16, range(8), 1, "needs 16 devices, and 8 are there"),
@@ -94,13 +100,13 @@ def test_two_real_slices_of_a_tpu_are_crossed_by_the_data_axis_alone() -> None:
     code = """
 import json
 from jax.experimental import topologies
-from scalax.train.expected import chips_among
+from scalax.train.expected import count_chips
 from scalax.train.mesh import make_mesh
 found = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4", num_slices=2).devices
 mesh = make_mesh({"data": 4, "fsdp": "auto", "tensor": 2}, 16, found)
 rows = mesh.devices.reshape(4, -1)
 print(json.dumps([
-    dict(mesh.shape), chips_among(found),
+    dict(mesh.shape), count_chips(found),
     [sorted({d.slice_index for d in row}) for row in rows],
     [max(abs(a - b) for a, b in zip(row[0].coords, row[1].coords)) for row in rows],
 ]))
@@ -121,13 +127,13 @@ print(json.dumps([
 
 def test_the_environment_says_how_many_chips_there_should_be() -> None:
     # v3-8 in a 2x2 topology is what GKE sets for four chips of two cores each.
-    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v3-8"})[0] == 4
-    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v3-8", "TPU_TOPOLOGY": "2x2"})[0] == 4
-    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v5litepod-16"})[0] == 16
-    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v6e-8", "MEGASCALE_NUM_SLICES": "2"})[0] == 16
-    assert chips_expected({"TPU_TOPOLOGY": "4x4x8"})[0] == 128
-    assert chips_expected({"TPU_ACCELERATOR_TYPE": "v99-8"}) is None
-    assert chips_expected({}) is None
-    assert chips_expected({"TPU_TOPOLOGY": "4x4", "JAX_PLATFORMS": "cpu"}) is None
-    assert chips_among(chips(2, 4)) == 8
-    assert chips_among([]) == 0
+    assert expected_chips({"TPU_ACCELERATOR_TYPE": "v3-8"})[0] == 4
+    assert expected_chips({"TPU_ACCELERATOR_TYPE": "v3-8", "TPU_TOPOLOGY": "2x2"})[0] == 4
+    assert expected_chips({"TPU_ACCELERATOR_TYPE": "v5litepod-16"})[0] == 16
+    assert expected_chips({"TPU_ACCELERATOR_TYPE": "v6e-8", "MEGASCALE_NUM_SLICES": "2"})[0] == 16
+    assert expected_chips({"TPU_TOPOLOGY": "4x4x8"})[0] == 128
+    assert expected_chips({"TPU_ACCELERATOR_TYPE": "v99-8"}) is None
+    assert expected_chips({}) is None
+    assert expected_chips({"TPU_TOPOLOGY": "4x4", "JAX_PLATFORMS": "cpu"}) is None
+    assert count_chips(chips(2, 4)) == 8
+    assert count_chips([]) == 0

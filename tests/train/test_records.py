@@ -9,28 +9,31 @@ import jax
 import pytest
 
 from scalax.errors import ScalaxError
-from scalax.train.measure import summarise
+from scalax.train.line_file import LineFile, read_lines
+from scalax.train.meter import Meter, SessionTiming
+from scalax.train.performance import summarize
 from scalax.train.profile import Profile
-from scalax.train.records import Line, LineFile, Metrics, read_lines
+from scalax.train.records import MetricsFiles, StepMetrics
 
 
-def line(step: int) -> Line:
-    return Line(step, 10 * step, {"loss": 1 / 3 + step}, {})
+def metrics_of(step: int) -> StepMetrics:
+    timing = Meter(10, 1e6, "f32", jax.devices()).timing()
+    return StepMetrics(step, 10 * step, {"loss": 1 / 3 + step}, timing)
 
 
 def test_lines_past_the_checkpoint_are_written_again_the_same(tmp_path: Path) -> None:
-    metrics = Metrics(tmp_path, 0)
+    metrics = MetricsFiles(tmp_path, 0)
     for step in (1, 2, 3):
-        metrics.line(line(step))
-        metrics.score(step, 10 * step, {"loss": 0.1 * step})
+        metrics.log_step(metrics_of(step))
+        metrics.log_eval(step, 10 * step, {"loss": 0.1 * step})
     metrics.close()
     whole = [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "eval.jsonl")]
     with (tmp_path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 4, "lo')  # cut short by a kill
-    metrics = Metrics(tmp_path, 1)
+    metrics = MetricsFiles(tmp_path, 1)
     for step in (2, 3):
-        metrics.line(line(step))
-        metrics.score(step, 10 * step, {"loss": 0.1 * step})
+        metrics.log_step(metrics_of(step))
+        metrics.log_eval(step, 10 * step, {"loss": 0.1 * step})
     metrics.close()
     assert [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "eval.jsonl")] == whole
 
@@ -43,13 +46,15 @@ def test_a_line_cut_short_spoils_no_other(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "timing.jsonl") == [{"step": 1}, {"step": 3}]
 
 
-def session(name: float, steps: int, seconds: float, **spent: float) -> dict[str, object]:
+def session(name: float, steps: int, seconds: float, **spent: float) -> SessionTiming:
     parts = dict.fromkeys(["compile", "input", "checkpoint", "evaluate"], 0.0) | spent
-    return {
+    line = {
+        "step": steps, "unix": name + seconds, "units_per_second": 1.0,
         "session": name, "steps": steps, "units": 100 * steps, "flops": 1e6 * steps,
         "seconds": seconds, **{f"{part}_seconds": value for part, value in parts.items()},
         "memory_bytes": 1000 * steps, "device": "Imaginary v9", "devices": 2, "precision": "f32",
     }  # fmt: skip
+    return SessionTiming.from_json(line)
 
 
 def test_sessions_of_a_run_are_added_up() -> None:
@@ -59,7 +64,7 @@ def test_sessions_of_a_run_are_added_up() -> None:
         session(1.0, 30, 10.0, compile=4.0, checkpoint=0.5),
         session(2.0, 20, 5.0, evaluate=1.0, input=0.25),
     ]
-    found = summarise(lines)
+    found = summarize(lines).to_json()
     assert found["sessions"] == 2
     assert found["seconds"] == 15
     assert found["steps"] == 50

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import pytest
 
 from scalax.errors import ScalaxError
 from scalax.train import writers
-from scalax.train.records import Line
+from scalax.train.meter import Meter
+from scalax.train.records import StepMetrics
 
-TRAIN = Line(10, 1000, {"loss": 2.5, "grad_norm": 0.5}, {"units_per_second": 99.0})
+TIMING = replace(Meter(100, 1e6, "f32", jax.devices()).timing(), units_per_second=99.0)
+TRAIN = StepMetrics(10, 1000, {"loss": 2.5, "grad_norm": 0.5}, TIMING)
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,8 +31,8 @@ def test_tensorboard_has_the_curves_without_steps_written_twice(tmp_path: Path) 
     from tensorboardX.proto.event_pb2 import Event
 
     writer = writers.open_writer("tensorboard", tmp_path, 5)
-    writer.line(TRAIN)
-    writer.score(10, 1000, {"loss": 2.75})
+    writer.log_step(TRAIN)
+    writer.log_eval(10, 1000, {"loss": 2.75})
     writer.close()
     (file,) = (tmp_path / "tensorboard").iterdir()
     data, found, restarted = file.read_bytes(), {}, []
@@ -52,11 +56,13 @@ def test_tensorboard_has_the_curves_without_steps_written_twice(tmp_path: Path) 
 def test_wandb_works_without_a_network(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     code = (
-        "from pathlib import Path; from scalax.train.records import Line; "
+        "from pathlib import Path; import jax; from scalax.train.meter import Meter; "
+        "from scalax.train.records import StepMetrics; "
         "from scalax.train.writers import open_writer; "
+        "timing = Meter(100, 1e6, 'f32', jax.devices()).timing(); "
         f"w = open_writer('wandb', Path({str(tmp_path)!r}) / 'sweep' / 'runs' / 'one', 0); "
-        "w.line(Line(10, 1000, {'loss': 2.5}, {'units_per_second': 1.0})); "
-        "w.score(10, 1000, {'loss': 2.75}); w.close()"
+        "w.log_step(StepMetrics(10, 1000, {'loss': 2.5}, timing)); "
+        "w.log_eval(10, 1000, {'loss': 2.75}); w.close()"
     )
     (tmp_path / "sweep" / "runs" / "one").mkdir(parents=True)
     done = subprocess.run(

@@ -1,9 +1,9 @@
-"""Runs a sweep on Cloud TPU, from nothing to results, and gives the hardware back.
+"""Runs a sweep on Cloud TPU: creates the slices, runs the sweep and deletes the slices.
 
     python tools/cloud_tpu run experiments/mine.toml --slice v5e-16 --zone us-west4-a \
         --out gs://my-bucket/mine --delete --dry-run
 
-It calls your own `gcloud` and `kubectl`; docs/cloud-tpu.md tells the story.
+It calls the user's own `gcloud` and `kubectl`. The guide is docs/cloud-tpu.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--zone us-west4-a --out gs://BUCKET/quickstart --delete --dry-run",
 )
 def cli() -> None:
-    """Run sweeps on Cloud TPU through preemptions, and give the hardware back."""
+    """Run sweeps on Cloud TPU, restart them after preemptions, delete the hardware."""
 
 
 def _distinct(files: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -52,7 +52,7 @@ def _bucket(out: str) -> str:
         raise ScalaxError(
             f"expected gs://BUCKET/FOLDER, got {out!r}",
             where="--out",
-            fix="results on a worker's own disk would go with it: give a folder of a bucket",
+            fix="write a folder of a bucket: the disk of a worker is deleted with the worker",
         )
     return out
 
@@ -68,27 +68,27 @@ def _name(name: str) -> str:
 
 
 def _named(name: str | None, experiment: Path) -> str:
-    """The name given, or one from the experiment's."""
+    """Returns the given name, or one made from the name of the experiment file."""
     stem = re.sub(r"[^a-z0-9]+", "-", experiment.stem.lower())
     return _name(f"scalax-{stem}"[:40].strip("-") if name is None else name)
 
 
 def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The arguments and options that both ways of running have."""
+    """Adds the arguments and options that `run` and `jobset` share."""
     for decorate in (
-        click.option("--dry-run", is_flag=True, help="Print every command; touch nothing."),
+        click.option("--dry-run", is_flag=True, help="Print every command without running it."),
         click.option(
             "--retries",
             type=click.IntRange(0),
             default=3,
             show_default=True,
-            help="Failures tried again; preemptions always are.",
+            help="Retries after failures. Preemptions are always retried.",
         ),
         click.option(
             "--spot/--on-demand",
             default=True,
             show_default=True,
-            help="Cheaper, but Google may take it back; or dearer, and kept.",
+            help="Spot: cheaper, preemptible. On demand: dearer, not preemptible.",
         ),
         click.option(
             "--copy",
@@ -96,15 +96,15 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             type=_FILE,
             callback=lambda ctx, param, value: _distinct(value),
-            help="One more file to put beside the experiment; may be given again.",
+            help="Another file to copy beside the experiment; repeatable.",
         ),
-        click.option("--name", help="Of the slice or JobSet; scalax-EXPERIMENT by default."),
+        click.option("--name", help="Name of the slice or JobSet; scalax-EXPERIMENT by default."),
         click.option(
             "--out",
             required=True,
             metavar="gs://",
             callback=lambda ctx, param, value: _bucket(value),
-            help="Where results go.",
+            help="Folder of the results.",
         ),
         click.option(
             "--slice",
@@ -112,7 +112,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             required=True,
             metavar="SLICE",
             callback=lambda ctx, param, value: parse_slice(value),
-            help="v5e-16, v5p-128; 2xv5e-256 for two slices over the data-centre network.",
+            help="v5e-16, v5p-128; 2xv5e-256 is two slices on the data-centre network.",
         ),
         click.argument("scalax_args", nargs=-1),
         click.argument("experiment", type=_FILE),
@@ -121,9 +121,9 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-_zone = click.option("--zone", required=True, help="Such as us-west4-a.")
-_project = click.option("--project", help="gcloud's own by default.")
-_EPILOG = "After -- come more arguments of scalax run: -- --profile 10:15"
+_zone = click.option("--zone", required=True, help="Zone, such as us-west4-a.")
+_project = click.option("--project", help="Google Cloud project; gcloud's own by default.")
+_EPILOG = "Arguments after -- go to scalax run: -- --profile 10:15"
 
 
 @cli.command(epilog=_EPILOG)
@@ -134,19 +134,22 @@ _EPILOG = "After -- come more arguments of scalax run: -- --profile 10:15"
     "--package",
     default=PACKAGE,
     show_default=True,
-    help="What workers install: a requirement, or a wheel on this machine.",
+    help="Package that workers install: a requirement, or a local wheel.",
 )
-@click.option("--internal-ips", is_flag=True, help="Workers get no address outside the network.")
+@click.option("--internal-ips", is_flag=True, help="Give workers no external address.")
 @click.option(
-    "--create-flag", "create_flags", multiple=True, help="One more flag of queued-resources create."
+    "--create-flag",
+    "create_flags",
+    multiple=True,
+    help="Another flag of queued-resources create; repeatable.",
 )
-@click.option("--delete", "delete_after", is_flag=True, help="Delete it all at the end.")
+@click.option("--delete", "delete_after", is_flag=True, help="Delete the slices at the end.")
 @click.option(
     "--poll",
     type=click.FloatRange(0, min_open=True),
     default=60,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between two checks of the state.",
 )
 def run(
     experiment: Path,
@@ -158,9 +161,9 @@ def run(
     poll: float,
     **settings: Any,
 ) -> None:
-    """Run EXPERIMENT on a queued resource: create, install, launch, watch, start again, delete.
+    """Run EXPERIMENT on a queued resource: create, install, run, restart, delete.
 
-    Given again, it goes on: with the slice if it is there, with the results in any case.
+    Repeat the command to resume: it reuses an existing slice, and all results so far.
     """
     if (wheel := local_wheel(package)) and not wheel.is_file():
         raise ScalaxError("no such file", where=f"--package {wheel}", fix="build it: pip wheel")
@@ -197,9 +200,9 @@ def delete_command(name: str, zone: str, project: str | None, dry_run: bool) -> 
 
 @cli.command(epilog=_EPILOG)
 @_shared
-@click.option("--package", help=f"What pods install first; {PACKAGE} without --image.")
-@click.option("--image", help=f"An image that has scalax; {gke.IMAGE} by default.")
-@click.option("--service-account", help="Kubernetes' own, that may write to the bucket.")
+@click.option("--package", help=f"Package that pods install first; {PACKAGE} without --image.")
+@click.option("--image", help=f"Image that contains scalax; {gke.IMAGE} by default.")
+@click.option("--service-account", help="Kubernetes service account that may write to the bucket.")
 def jobset(
     experiment: Path,
     name: str | None,
@@ -210,7 +213,7 @@ def jobset(
     dry_run: bool,
     **settings: Any,
 ) -> None:
-    """Run EXPERIMENT on GKE as a JobSet, in the cluster that kubectl points to."""
+    """Run EXPERIMENT on GKE as a JobSet, in kubectl's current cluster."""
     name = _named(name, experiment)
     built = gke.manifest(
         name=name,

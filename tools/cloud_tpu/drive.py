@@ -1,7 +1,7 @@
-"""Sees a sweep on a queued resource through to its end: create, run, watch, start again.
+"""Runs a sweep on a queued resource to its end: creates slices, runs, watches and restarts.
 
-Exit codes 0 and 2 of `scalax run` end it; 143, or a slice that Google took back, is answered by a
-new slice and the same command; anything else is tried again a bounded number of times.
+Exit codes 0 and 2 of `scalax run` end the job. After 143, or after a preemption, the same command
+runs on a new slice. Other failures are retried a limited number of times.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from shell import Shell
 from scalax.errors import JobError
 
 ACTIVE = "ACTIVE"
-OVER = {"FAILED", "SUSPENDED"}
-"""States that a queued resource never leaves by itself: docs.cloud.google.com/tpu/docs/
+FINAL = {"FAILED", "SUSPENDED"}
+"""States that a queued resource never leaves by itself. Sources: docs.cloud.google.com/tpu/docs/
 queued-resources, and the states of google.cloud.tpu_v2, read 2026-11-24."""
 TRIES = 5
-"""How often Google is asked the same, where it does not answer, before giving up."""
+"""Attempts of a query that gets no answer."""
 
 
 def rehearse(job: Job, shell: Shell, *, delete_after: bool) -> None:
-    """Prints each command that `drive` would run, in order, as a script with comments."""
-    shell.note("Is it there already?")
+    """Prints each command that `drive` would run, in order, as a commented script."""
+    shell.note("Does the slice exist already?")
     shell.run(job.describe())
-    shell.note("If not: ask for it, then ask again until it is ACTIVE.")
+    shell.note("If not: create it, then wait until it is ACTIVE.")
     shell.run(job.create())
-    for told, step in steps(job):
-        shell.note(told)
+    for title, step in steps(job):
+        shell.note(title)
         shell.run(*map(step, job.nodes))
-    shell.note("After anything but exit 0, 2, 130 or 143: is the slice still there?")
+    shell.note("After an exit code other than 0, 2, 130 or 143: does the slice still exist?")
     shell.run(job.describe(), *map(job.describe_node, job.nodes))
-    shell.note("After exit 143, or once it is gone: delete what is left, and begin at the top.")
+    shell.note("After exit code 143 or a preemption: delete the rest and start from the top.")
     shell.run(job.delete())
     if delete_after:
-        shell.note("At the end, however it ends:")
+        shell.note("At the end, after success or failure:")
         shell.run(job.delete())
 
 
 def drive(job: Job, shell: Shell, *, retries: int, poll: float) -> int:
-    """Sees a job through preemptions and failures to its end.
+    """Runs a job to its end, through preemptions and failures.
 
     Args:
-        job: What runs where.
-        shell: What runs commands.
-        retries: How many failures that were no preemption are tried again.
-        poll: Seconds between two looks at a request that waits, and before a retry.
+        job: The job.
+        shell: Runs the commands.
+        retries: Retries after failures; preemptions do not count.
+        poll: Seconds between two checks of a waiting request, and before a retry.
 
     Returns:
         The exit code of `scalax run`.
 
     Raises:
-        JobError: Google refused a request or does not answer, or somebody deleted the slice.
+        JobError: Google refused a request or does not answer, or someone deleted the slice.
     """
     failures, up = 0, False
     while True:
@@ -67,73 +67,74 @@ def drive(job: Job, shell: Shell, *, retries: int, poll: float) -> int:
                 raise JobError(
                     "deleted while the run was on (a preemption would have left the request)",
                     where=job.name,
-                    fix="give the same command again to ask anew and go on",
+                    fix="repeat the command to create it again and resume",
                 )
-            shell.note(f"exit {code}, and the slice preempted: asking for another")
+            shell.note(f"exit {code}, slice preempted: requesting another")
             if state == ACTIVE:
                 _clear(job, shell, poll)
             continue
         failures += 1
         if failures > retries:
             return code
-        what = f"exit {code} on a healthy slice" if up else "no slice to be had"
+        what = f"exit {code} on a healthy slice" if up else "no slice available"
         shell.note(f"{what}: trying again, {failures} of {retries}")
         time.sleep(poll)
 
 
 def _bring_up(job: Job, shell: Shell, poll: float, *, lenient: bool) -> bool:
-    """Waits until the slices are there; False where a request made here failed.
+    """Creates the slices if needed and waits for them; returns False if a request failed.
 
-    A request refused at once is an error in it, unless it was good before (`lenient`).
+    A request that is refused at once raises an error, unless an equal one was accepted before
+    (``lenient``).
     """
-    asked, told = False, ""
+    requested, last_shown = False, ""
     while (state := _state(job, shell, poll)) != ACTIVE:
-        if (seen := state or "not there yet") != told:
-            shell.note(f"{job.name}: {seen}")
-            told = seen
-        if state in OVER:
+        if (shown := state or "does not exist yet") != last_shown:
+            shell.note(f"{job.name}: {shown}")
+            last_shown = shown
+        if state in FINAL:
             _clear(job, shell, poll)
-            if asked and state == "FAILED":
+            if requested and state == "FAILED":
                 return False
         elif state is not None:
             time.sleep(poll)
         elif lenient:
-            asked = True
+            requested = True
             if any(shell.run(job.create())):
                 return False
         else:
-            asked = True
+            requested = True
             shell.demand(job.create())
     return True
 
 
 def _clear(job: Job, shell: Shell, poll: float) -> None:
-    """Deletes the request and its slices, though Google may be at it itself."""
+    """Deletes the request and its slices, which Google may be deleting at the same time."""
     for _ in range(TRIES):
         if _state(job, shell, poll) is None or not any(shell.run(job.delete())):
             return
         time.sleep(poll)
     raise JobError(
-        f"not deleted in {TRIES} tries, and still billed", where=job.name, fix="delete it by hand"
+        f"not deleted in {TRIES} tries, still billed", where=job.name, fix="delete it by hand"
     )
 
 
 def _attempt(job: Job, shell: Shell) -> int:
-    """Installs and runs on every worker; the exit code that decides what comes next."""
+    """Installs and runs on every worker; returns the exit code that decides what comes next."""
     codes = [0]
-    for told, step in steps(job):
+    for title, step in steps(job):
         if any(codes):
-            return 3  # an installation that failed says nothing of the run
-        shell.note(told)
+            return 3  # the run itself did not start
+        shell.note(title)
         codes = shell.run(*map(step, job.nodes))
-    # One slice told to stop makes the others fail: what it said goes before what they say.
+    # When one slice is stopped, the others fail: its exit code takes precedence over theirs.
     return next((code for code in (143, 2) if code in codes), max(codes))
 
 
 def _is_whole(job: Job, shell: Shell, poll: float) -> bool:
-    """Whether Google took nothing back.
+    """Returns whether no slice was preempted.
 
-    A node that was lost need not say PREEMPTED, only not READY (skypilot-org/skypilot issue 1468).
+    A lost node is not always PREEMPTED, but never READY (skypilot-org/skypilot issue 1468).
     """
     return _state(job, shell, poll) == ACTIVE and all(
         _answer(job.describe_node(node), shell, poll) == "READY" for node in job.nodes
@@ -141,12 +142,12 @@ def _is_whole(job: Job, shell: Shell, poll: float) -> bool:
 
 
 def _state(job: Job, shell: Shell, poll: float) -> str | None:
-    """The state of the request; None where there is none."""
+    """Returns the state of the request; None if there is no request."""
     return _answer(job.describe(), shell, poll)
 
 
 def _answer(command: Command, shell: Shell, poll: float) -> str | None:
-    """What a question is answered; None where the thing asked about does not exist."""
+    """Returns the answer to a query; None if the object does not exist."""
     for _ in range(TRIES):
         done = shell.read(command)
         if done.returncode == 0:
@@ -157,5 +158,5 @@ def _answer(command: Command, shell: Shell, poll: float) -> str | None:
     raise JobError(
         f"no answer in {TRIES} tries: {done.stderr.strip()}",
         where=shlex.join(command),
-        fix="mend what it names and give the same command again: the job goes on meanwhile",
+        fix="fix the reported problem and repeat the command; the job continues meanwhile",
     )

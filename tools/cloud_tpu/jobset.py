@@ -1,9 +1,9 @@
-"""A sweep as a JobSet of GKE: one Job a slice, one pod a machine. Builds plain data, runs nothing.
+"""Builds the manifest of a sweep as a GKE JobSet: one Job per slice, one pod per machine.
 
-Exit codes decide, by the rules of batch/v1 and jobset.x-k8s.io/v1alpha2 (JobSet 0.10 or later;
-api/jobset/v1alpha2/jobset_types.go at 08dfbdf, 2026-08-18, and site/content/en/docs/tasks/
-failure_policy.md): 2 fails the whole at once; 143 or a pod taken away starts all pods again, as
-often as it happens; anything else starts them again a bounded number of times.
+Exit codes decide what happens, by the rules of batch/v1 and jobset.x-k8s.io/v1alpha2 (JobSet 0.10
+or later; api/jobset/v1alpha2/jobset_types.go at 08dfbdf, 2026-08-18, and
+site/content/en/docs/tasks/failure_policy.md). 2 fails the JobSet at once. 143 or a preempted pod
+restarts all pods, without limit. Other failures restart them a limited number of times.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from slices import Slice
 from scalax.errors import ScalaxError
 
 IMAGE = "python:3.12"
-"""The official image: `pip install scalax-laws[tpu]` brings the TPU's own library too."""
+"""The official image: `pip install scalax-laws[tpu]` also installs the TPU library."""
 CONFIG_MAP_BYTES = 1_000_000
-"""Kubernetes takes a little more: 1 MiB."""
+"""Limit of the files in a ConfigMap; Kubernetes allows 1 MiB."""
 _FOLDER = "/experiment"
 _POOL = "cloud.google.com/gke-nodepool"
 
@@ -39,23 +39,23 @@ def manifest(
     spot: bool,
     retries: int,
 ) -> dict[str, Any]:
-    """What `kubectl apply` takes: the files, and the JobSet that reads them.
+    """Returns the input of `kubectl apply`: a ConfigMap with the files, and the JobSet.
 
     Args:
-        name: Of both.
+        name: Name of both.
         hardware: The slices.
         experiment: The experiment file.
         out: The gs:// folder of the results.
-        files: More files that the run reads, each put beside the experiment.
-        package: The requirement to install first; None where the image has scalax.
-        image: The container's image.
-        scalax_args: More arguments of `scalax run`.
-        service_account: Kubernetes' service account, one that may write to the bucket.
-        spot: Whether nodes must be spot ones.
-        retries: How many failures that were no preemption are tried again.
+        files: Other files that the run reads, copied beside the experiment.
+        package: Requirement to install first; None if the image contains scalax.
+        image: Image of the container.
+        scalax_args: Other arguments of `scalax run`.
+        service_account: Kubernetes service account that may write to the bucket.
+        spot: Whether to use spot nodes.
+        retries: Retries after failures; preemptions do not count.
 
     Raises:
-        ScalaxError: The files or the slices do not go with GKE.
+        ScalaxError: GKE does not support the files or the slices.
     """
     if hardware.slices > 1 and hardware.machines == 1:
         raise ScalaxError(
@@ -67,7 +67,7 @@ def manifest(
         raise ScalaxError(
             "a wheel on this machine does not reach a pod",
             where=f"--package {package}",
-            fix="give a requirement or a URL, or an --image that has scalax",
+            fix="give a requirement or a URL, or an --image that contains scalax",
         )
     install = f"pip install --quiet {shlex.quote(package)} && " if package else ""
     container = {
@@ -117,13 +117,13 @@ def manifest(
         "kind": "JobSet",
         "metadata": {
             "name": name,
-            # One slice, one node pool.
+            # Each slice has a node pool of its own.
             "annotations": {"alpha.jobset.sigs.k8s.io/exclusive-topology": _POOL},
         },
         "spec": {
             "failurePolicy": {
                 "maxRestarts": retries,
-                # No new pod asks for the results folder while an old one still holds it.
+                # No new pod starts while an old one still locks the results folder.
                 "restartStrategy": "BlockingRecreate",
                 "rules": [
                     {
@@ -158,7 +158,7 @@ def _exits(code: int) -> dict[str, Any]:
 
 
 def _texts(files: tuple[Path, ...]) -> dict[str, str]:
-    """The files' texts by name, as a ConfigMap holds them."""
+    """Returns the text of each file by name, for a ConfigMap."""
     try:
         texts = {file.name: file.read_text(encoding="utf-8") for file in files}
     except UnicodeDecodeError as error:

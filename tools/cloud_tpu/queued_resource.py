@@ -1,7 +1,7 @@
-"""The commands of a sweep on a queued resource of Cloud TPU, as argument lists. Runs nothing.
+"""Builds the commands of a sweep on a queued resource of Cloud TPU, as argument lists.
 
-The job runs detached on each worker, so that a lost connection, or a closed laptop, does not end
-it: `start` begins it unless it is there, `follow` shows its log and ends with its exit code.
+The job runs detached on each worker, so that a lost connection does not end it: `start` starts it
+unless it is running, `follow` shows its log and exits with its exit code.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from slices import Slice
 
 PYTHON = "3.12"
-"""The runtime images are Ubuntu 22.04, whose own Python, 3.10, is too old; uv brings this one."""
+"""Python version, installed by uv: that of the runtime images (Ubuntu 22.04), 3.10, is too old."""
 
-# Without these, a preempted machine, which closes no connection, would be waited for for ever.
+# A preempted machine closes no connection; without these, SSH would wait forever.
 _ALIVE = [
     "--ssh-flag=-oServerAliveInterval=15",
     "--ssh-flag=-oServerAliveCountMax=4",
@@ -28,21 +28,21 @@ Command = list[str]
 
 @dataclass(frozen=True)
 class Job:
-    """What runs where. Every method but `nodes` gives one command.
+    """A sweep on a queued resource. Every method but `nodes` returns one command.
 
     Attributes:
-        name: Of the queued resource, and of the folder on each worker.
+        name: Name of the queued resource, and of the folder on each worker.
         hardware: The slices.
-        zone: Where it is.
-        project: Google Cloud's project; gcloud's own by default.
+        zone: Zone of Google Cloud.
+        project: Project of Google Cloud; gcloud's own by default.
         experiment: The experiment file.
         out: The gs:// folder of the results.
-        package: What is installed: a requirement, or a wheel on this machine.
-        files: More files that the run reads, each put beside the experiment.
-        scalax_args: More arguments of `scalax run`.
-        spot: Whether Google may take the slice back, at a lower price.
-        internal_ips: Whether workers have no address outside the network.
-        create_flags: More flags of ``queued-resources create``.
+        package: Package to install: a requirement, or a local wheel.
+        files: Other files that the run reads, copied beside the experiment.
+        scalax_args: Other arguments of `scalax run`.
+        spot: Whether to use preemptible slices, at a lower price.
+        internal_ips: Whether workers have no external address.
+        create_flags: Other flags of ``queued-resources create``.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Job:
 
     @property
     def nodes(self) -> list[str]:
-        """The slices' own names, as Cloud TPU forms them from ``--node-prefix``."""
+        """The names of the slices, as Cloud TPU forms them from ``--node-prefix``."""
         if self.hardware.slices == 1:
             return [self.name]
         return [f"{self.name}-{k}" for k in range(self.hardware.slices)]
 
     def create(self) -> Command:
-        """Asks for the slices."""
+        """Requests the slices."""
         single = self.hardware.slices == 1
         return [
             *("gcloud", "compute", "tpus", "queued-resources", "create", self.name),
@@ -78,31 +78,31 @@ class Job:
             *(["--spot"] if self.spot else []),
             *(["--internal-ips"] if self.internal_ips else []),
             *self.create_flags,
-            *self._place,
+            *self._location,
         ]
 
     def describe(self) -> Command:
-        """Asks for the state of the request."""
+        """Queries the state of the request."""
         return [
             *("gcloud", "compute", "tpus", "queued-resources", "describe", self.name),
-            *("--format=value(state.state)", *self._place),
+            *("--format=value(state.state)", *self._location),
         ]
 
     def describe_node(self, node: str) -> Command:
-        """Asks for the state of one slice."""
+        """Queries the state of one slice."""
         command = ["gcloud", "compute", "tpus", "tpu-vm", "describe", node]
-        return [*command, "--format=value(state)", *self._place]
+        return [*command, "--format=value(state)", *self._location]
 
     def delete(self) -> Command:
-        """Gives everything back; what it held is no longer billed."""
+        """Deletes the request and its slices, which ends their billing."""
         return delete(self.name, self.zone, self.project)
 
     def make_folder(self, node: str) -> Command:
-        """Makes the job's folder on every worker."""
+        """Creates the job's folder on every worker."""
         return self._on_workers(node, f"mkdir -p {self.name}")
 
     def copy(self, node: str) -> Command:
-        """Puts the experiment and what it needs there."""
+        """Copies the experiment and its files to every worker."""
         wheel = local_wheel(self.package)
         return [
             *("gcloud", "compute", "tpus", "tpu-vm", "scp"),
@@ -110,11 +110,11 @@ class Job:
                 str(file.resolve())
                 for file in [self.experiment, *self.files, *([wheel] if wheel else [])]
             ),
-            *(f"{node}:{self.name}/", "--worker=all", *self._inside, *self._place),
+            *(f"{node}:{self.name}/", "--worker=all", *self._internal, *self._location),
         ]
 
     def install(self, node: str) -> Command:
-        """Installs scalax on every worker that does not run it already."""
+        """Installs scalax on every worker on which the job is not running."""
         wheel, uv = local_wheel(self.package), "python3 -m uv"
         package = f"./{wheel.name}[tpu]" if wheel else self.package
         return self._on_workers(
@@ -125,9 +125,9 @@ class Job:
         )
 
     def start(self, node: str) -> Command:
-        """Begins the run, detached, on every worker that does not run it already."""
+        """Starts the run, detached, on every worker on which it is not running."""
         run = run_command(self.experiment.name, self.out, self.scalax_args)
-        # The trap keeps bash alive through a shutdown's SIGTERM until scalax has saved.
+        # The trap keeps bash alive after the SIGTERM of a shutdown until scalax has saved.
         script = f"trap : TERM; PYTHONUNBUFFERED=1 venv/bin/{run}; echo $? > code"
         return self._on_workers(
             node,
@@ -137,7 +137,7 @@ class Job:
         )
 
     def follow(self, node: str) -> Command:
-        """Shows the log until the run ends, and ends with its exit code; 3 if it left none."""
+        """Shows the log until the run ends; exits with its exit code, or 3 if it left none."""
         return self._on_workers(
             node,
             f'cd {self.name} && tail -n +1 -f --pid="$(cat pid)" log; '
@@ -147,45 +147,45 @@ class Job:
     def _on_workers(self, node: str, command: str) -> Command:
         return [
             *("gcloud", "compute", "tpus", "tpu-vm", "ssh", node, "--worker=all"),
-            *(f"--command={command}", *_ALIVE, *self._inside, *self._place),
+            *(f"--command={command}", *_ALIVE, *self._internal, *self._location),
         ]
 
     @property
-    def _inside(self) -> Command:
+    def _internal(self) -> Command:
         return ["--internal-ip"] if self.internal_ips else []
 
     @property
-    def _place(self) -> Command:
-        return place(self.zone, self.project)
+    def _location(self) -> Command:
+        return location_flags(self.zone, self.project)
 
 
-def place(zone: str, project: str | None) -> Command:
-    """The flags that say where."""
+def location_flags(zone: str, project: str | None) -> Command:
+    """Returns the flags of zone and project."""
     return [f"--zone={zone}", *([f"--project={project}"] if project else [])]
 
 
 def delete(name: str, zone: str, project: str | None) -> Command:
-    """The command that deletes a queued resource and its slices."""
+    """Returns the command that deletes a queued resource and its slices."""
     command = ["gcloud", "compute", "tpus", "queued-resources", "delete", name]
-    return [*command, "--force", "--quiet", *place(zone, project)]
+    return [*command, "--force", "--quiet", *location_flags(zone, project)]
 
 
 def run_command(experiment: str, out: str, more: tuple[str, ...]) -> str:
-    """The `scalax run` that every worker is given, as a shell reads it."""
+    """Returns the `scalax run` command of every worker, quoted for a shell."""
     return shlex.join(["scalax", "run", experiment, "--out", out, *more])
 
 
 def local_wheel(package: str) -> Path | None:
-    """The file that `--package` names, where it is one of this machine."""
+    """Returns the file of `--package` if it is a local wheel."""
     return Path(package) if package.endswith(".whl") and "://" not in package else None
 
 
 def steps(job: Job) -> list[tuple[str, Callable[[str], Command]]]:
-    """What is done on every worker once the slices are there; the last one is the run itself."""
+    """Returns title and command of each step on the workers; the last step follows the run."""
     return [
-        ("On every worker: a folder,", job.make_folder),
-        ("the experiment,", job.copy),
-        ("scalax,", job.install),
-        ("the run, detached;", job.start),
-        ("and its log, to the end.", job.follow),
+        ("On every worker: create a folder,", job.make_folder),
+        ("copy the experiment,", job.copy),
+        ("install scalax,", job.install),
+        ("start the run, detached,", job.start),
+        ("and follow its log to the end.", job.follow),
     ]

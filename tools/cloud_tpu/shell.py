@@ -1,4 +1,4 @@
-"""The one place that runs commands, or prints them: the user's own `gcloud` and `kubectl`."""
+"""Runs or prints commands of the user's own `gcloud` and `kubectl`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _INSTALL = {
 
 
 class Shell:
-    """Runs argument lists, never a string.
+    """Runs commands given as argument lists, never as strings.
 
     Args:
-        program: What every command begins with.
-        dry_run: Whether to print commands, as bash reads them, in place of running them.
+        program: Program that every command calls.
+        dry_run: Whether to print the commands, quoted for bash, instead of running them.
 
     Raises:
-        ScalaxError: The program is not installed, and would be run.
+        ScalaxError: The program is not installed.
     """
 
     def __init__(self, program: str, *, dry_run: bool) -> None:
@@ -37,11 +37,11 @@ class Shell:
             )
 
     def note(self, text: str) -> None:
-        """Says what is going on: on standard error, or as a comment among printed commands."""
+        """Prints a message on standard error, or as a comment between printed commands."""
         click.echo(f"# {text}" if self.dry_run else f"cloud_tpu: {text}", err=not self.dry_run)
 
     def run(self, *commands: Sequence[str], stdin: str | None = None) -> list[int]:
-        """Runs commands at the same time, their output passed on; gives their exit codes."""
+        """Runs commands in parallel, passes on their output and returns their exit codes."""
         if self.dry_run:
             for command in commands:
                 here = "" if stdin is None else f" <<'END'\n{stdin}\nEND"
@@ -64,25 +64,25 @@ class Shell:
         """Runs one command that must succeed.
 
         Raises:
-            JobError: It did not.
+            JobError: The command failed.
         """
         (code,) = self.run(command, stdin=stdin)
         if code:
             raise JobError(
-                f"ended with exit code {code}, as told above",
+                f"failed with exit code {code}; see its output above",
                 where=shlex.join(command),
-                fix="mend what it names and give the same command again",
+                fix="fix the reported problem and repeat the command",
             )
 
     def read(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Runs a command that only asks, and gives what it answered."""
+        """Runs a query and returns its captured output."""
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Leaves nothing running behind when this program is interrupted."""
+    """Terminates a command that is still running when this program is interrupted."""
     if process.poll() is None:
         process.terminate()
         process.wait()

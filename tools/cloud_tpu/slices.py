@@ -1,4 +1,4 @@
-"""What a slice's name means on Google Cloud: `v5e-256`, `v5p-128`, `2xv5e-256`. Asks nobody."""
+"""Parses the names of Google Cloud's TPU slices: `v5e-256`, `v5p-128`, `2xv5e-256`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Slice:
     """One or several equal slices.
 
     Attributes:
-        slices: How many, joined over the data-centre network.
-        accelerator_type: What Cloud TPU's ``--accelerator-type`` takes.
-        runtime: What its ``--runtime-version`` takes.
-        topology: Chips along each side.
-        gke_accelerator: The value of GKE's node label for the generation.
-        machine_type: GKE's machine type.
+        slices: Number of slices, connected by the data-centre network.
+        accelerator_type: Value of Cloud TPU's ``--accelerator-type``.
+        runtime: Value of Cloud TPU's ``--runtime-version``.
+        topology: Chips along each dimension.
+        gke_accelerator: Value of GKE's node label of the generation.
+        machine_type: Machine type of GKE.
     """
 
     slices: int
@@ -35,35 +35,35 @@ class Slice:
 
     @property
     def chips(self) -> int:
-        """Chips of one slice."""
+        """The number of chips of one slice."""
         return math.prod(map(int, self.topology.split("x")))
 
     @property
     def chips_per_machine(self) -> int:
-        """Chips of one GKE node."""
+        """The number of chips of one GKE node."""
         return min(self.chips, 4)
 
     @property
     def machines(self) -> int:
-        """GKE nodes of one slice."""
+        """The number of GKE nodes of one slice."""
         return self.chips // self.chips_per_machine
 
 
 def parse_slice(text: str) -> Slice:
-    """What `--slice` says.
+    """Parses the value of `--slice`.
 
     Raises:
-        ScalaxError: Google offers no such slice; the message lists what would work.
+        ScalaxError: Google offers no such slice; the fix lists those that exist.
     """
     table = tomllib.loads(Path(__file__).with_name("slices.toml").read_text(encoding="utf-8"))
-    found = re.fullmatch(r"(?:([1-9]\d*)x)?([a-z0-9]+)-(\d+)", text)
-    if found is None:
+    match = re.fullmatch(r"(?:([1-9]\d*)x)?([a-z0-9]+)-(\d+)", text)
+    if match is None:
         raise ScalaxError(
             f"expected GENERATION-COUNT, got {text!r}",
             where="--slice",
             fix="write v5e-16, or 2xv5e-16 for two slices",
         )
-    times, generation, count = found.groups()
+    times, generation, count = match.groups()
     if generation not in table:
         raise ScalaxError(
             f"no TPU generation {generation!r}", where="--slice", fix=suggest(generation, table)
