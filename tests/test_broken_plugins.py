@@ -124,7 +124,7 @@ def test_two_plugins_of_one_name_are_both_named(install: Install, cli: Cli) -> N
     assert cli("laws", "show", "mine").returncode == 2
 
 
-def test_a_plugin_with_a_built_in_name_does_not_replace_the_built_in(install: Install, cli: Cli) -> None:
+def test_a_plugin_with_a_built_in_name_does_not_replace_it(install: Install, cli: Cli) -> None:
     install("greedy-law", LAW.format(name="chinchilla"), name="chinchilla")
     listed = cli("plugins", "list")
     assert "claimed twice, by built-in and greedy-law" in listed.stderr
