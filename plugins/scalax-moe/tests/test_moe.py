@@ -169,8 +169,8 @@ def test_the_loss_is_cross_entropy_alone_and_its_gradient_balances() -> None:
 
 def test_sums_leave_out_what_the_mask_leaves_out() -> None:
     module = module_of(FAMILY.shape(40_000, {"experts": 4, "top_k": 2}, DATA))
-    batch = batch_of(6)
-    sums, weight = FAMILY.sums(module, batch | {"mask": np.float32([1, 1, 1, 1, 0, 0])})
+    batch = jax.tree.map(jnp.asarray, batch_of(6))
+    sums, weight = FAMILY.sums(module, batch | {"mask": jnp.array([1, 1, 1, 1, 0, 0], jnp.float32)})
     four, _ = FAMILY.sums(module, {name: values[:4] for name, values in batch.items()})
     assert float(weight) == 4 * 32
     for name, value in four.items():
