@@ -6,6 +6,7 @@ Arithmetic on plain numbers; it never imports jax. All but the experts is a dens
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -128,26 +129,28 @@ def shape_for(
 
     if params is None:
         return mixture(None, fixed)
-    found: list[tuple[float, float, MoeShape]] = []
-    for size in np.geomspace(params / experts / 2, 1.05 * params, _CANDIDATES):
-        try:
-            dense = mixture(float(size), fixed).dense
-        except sx.ScalaxError:  # no dense transformer of this one size: others follow
-            continue
-        usual = mixture(None, replace(fixed, width=dense.width, layers=dense.layers))
-        shape = usual if fixed.hidden else _with_hidden_for(usual, params)
-        miss = abs(math.log(counts(shape).params / params))
-        stretch = abs(math.log(shape.dense.hidden / usual.dense.hidden))
-        found.append((max(miss, _NEAR), stretch, shape))
-    miss, _, best = min(found, key=lambda each: each[:2], default=(math.inf, 0.0, None))
-    if best is None or miss > math.log(1.1):
-        nearest = f"the nearest has {counts(best).params:,}" if best else "the vocabulary is larger"
-        raise sx.ScalaxError(
-            f"no mixture of {experts} experts has about {params:,.0f} parameters: {nearest}",
-            where="model",
-            fix="ask for another size, or fewer experts",
-        )
-    return best
+    stretch: dict[MoeShape, float] = {}
+
+    def candidates() -> Iterator[MoeShape]:
+        for size in np.geomspace(params / experts / 2, 1.05 * params, _CANDIDATES):
+            try:
+                dense = mixture(float(size), fixed).dense
+            except sx.ScalaxError:  # no dense transformer of this size; others may exist
+                continue
+            usual = mixture(None, replace(fixed, width=dense.width, layers=dense.layers))
+            shape = usual if fixed.hidden else _with_hidden_for(usual, params)
+            stretch[shape] = abs(math.log(shape.dense.hidden / usual.dense.hidden))
+            yield shape
+
+    return sx.nearest_shape(
+        params,
+        candidates(),
+        lambda shape: counts(shape).params,
+        cost=lambda shape, distance: (max(distance, _NEAR), stretch[shape]),
+        what=f"mixture of {experts} experts",
+        none="the vocabulary is larger",
+        fix="ask for another size, or fewer experts",
+    )
 
 
 def _with_hidden_for(shape: MoeShape, params: float) -> MoeShape:

@@ -110,21 +110,9 @@ def shape_for(
     if params is None:
         assert width is not None
         return member(width)
-    widths = range(1, _MOST) if width is None else range(width, width + 1)
-    best, miss = None, math.inf
-    for one in widths:
-        count = counts(member(one)).params
-        off = abs(math.log(count / params))
-        if off >= miss:
-            break
-        best, miss = member(one), off
-    assert best is not None
-    count = counts(best).params
-    if abs(count / params - 1) > 0.1:
-        raise sx.ScalaxError(
-            f"no model with tables of {best.rows:,} and {best.field_rows:,} rows has about "
-            f"{params:,.0f} parameters: the nearest has {count:,}",
-            where="model",
-            fix=f"ask for {count}, or set rows",
-        )
-    return best
+    return sx.nearest_shape(
+        params,
+        member if width is None else [member(width)],
+        lambda shape: counts(shape).params,
+        what=f"model with tables of {member(1).rows:,} and {member(1).field_rows:,} rows",
+    )

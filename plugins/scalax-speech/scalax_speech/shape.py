@@ -130,19 +130,20 @@ def shape_for(
             where="model.family 'conformer'",
             fix="choose a dataset with longer examples",
         )
-    found = [
-        (abs(math.log(counts(shape).params / params)), oddness, shape)
-        for shape, oddness in _near(params, frames, mels, classes, layers, kernel)
-    ]
-    miss, _, shape = min(found, key=lambda one: (max(one[0], 0.02), one[1], one[0]))
-    if miss > math.log(1.1):
-        raise sx.ScalaxError(
-            f"no conformer has about {params:,.0f} parameters: "
-            f"the nearest has {counts(shape).params:,}",
-            where="model",
-            fix=f"ask for {counts(shape).params}",
-        )
-    return shape
+    oddness: dict[ConformerShape, float] = {}
+
+    def candidates() -> Iterator[ConformerShape]:
+        for shape, odd in _near(params, frames, mels, classes, layers, kernel):
+            oddness[shape] = odd
+            yield shape
+
+    return sx.nearest_shape(
+        params,
+        candidates(),
+        lambda shape: counts(shape).params,
+        cost=lambda shape, distance: (max(distance, 0.02), oddness[shape], distance),
+        what="conformer",
+    )
 
 
 def _near(

@@ -223,21 +223,23 @@ def _nearest(
     if not found and refused is not None and refused.where != "model":
         raise refused  # of an option, whatever the size
 
-    def miss(shape: Shape) -> float:
-        return abs(math.log(shape.counts.params / params))
+    def count(shape: Shape) -> int:
+        return shape.counts.params
 
-    best = min(found, key=miss, default=None)
-    if best is not None and miss(best) > _NEAR and not (fixed and fixed.hidden):
-        best = min((_with_hidden_for(shape, params) for shape in found), key=miss)
-    if best is None or miss(best) > math.log(1.1):
-        nearest = f"the nearest has {best.counts.params:,}" if best else "the embedding is larger"
-        told = f" with {fixed}" if fixed and str(fixed) else ""
-        raise sx.ScalaxError(
-            f"no {family}{told} has about {params:,.0f} parameters: {nearest}",
-            where="model",
-            fix="ask for another size" + (f", or leave out one of {fixed}" if told else ""),
-        )
-    return best
+    def distance(shape: Shape) -> float:
+        return abs(math.log(count(shape) / params))
+
+    if min(map(distance, found), default=0.0) > _NEAR and not (fixed and fixed.hidden):
+        found = [_with_hidden_for(shape, params) for shape in found]
+    given = f" with {fixed}" if fixed and str(fixed) else ""
+    return sx.nearest_shape(
+        params,
+        found,
+        count,
+        what=f"{family}{given}",
+        none="the embedding is larger",
+        fix="ask for another size" + (f", or leave out one of {fixed}" if given else ""),
+    )
 
 
 def _with_hidden_for(shape: Shape, params: float) -> Shape:

@@ -5,9 +5,6 @@ Arithmetic on plain numbers; it never imports jax.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -127,32 +124,30 @@ def shape_for(params: float, *, image: Image, classes: int) -> ConvShape:
         >>> shape.first, shape.second, shape.hidden, counts(shape).params
         (34, 70, 34, 98918)
     """
-    best: tuple[float, ConvShape] | None = None
-    for first, second in _widths():
-        shape = _member(first, second, image, classes)
-        count = counts(shape).params
-        miss = abs(math.log(count / params))
-        if best is None or miss < best[0]:
-            best = (miss, shape)
-        if count > params:
-            break
-    assert best is not None
-    count = counts(best[1]).params
-    if abs(count / params - 1) > 0.1:
-        raise sx.ScalaxError(
-            f"no convnet for images of {image} has about {params:,.0f} parameters: "
-            f"the smallest has {count:,}",
-            where="model",
-            fix=f"ask for {count} or more",
-        )
-    return best[1]
+
+    def member(knob: int) -> ConvShape:
+        return _member(*_widths(knob), image, classes)
+
+    return sx.nearest_shape(
+        params,
+        member,
+        lambda shape: counts(shape).params,
+        what=f"convnet for images of {image}",
+    )
 
 
-def _widths() -> Iterator[tuple[int, int]]:
-    """Channels of both convolutions: the second has twice those of the first, or nearly so."""
-    for half in itertools.count(_SMALLEST):
-        for first in sorted({half // 2 * 2, (half + 1) // 2 * 2}):
-            yield first, 2 * half
+def _widths(knob: int) -> tuple[int, int]:
+    """Returns the channels of both convolutions, which grow with the knob.
+
+    The second has about twice the channels of the first, which are even.
+
+    Example:
+        >>> [_widths(knob) for knob in (1, 2, 3, 4)]
+        [(10, 20), (10, 22), (12, 22), (12, 24)]
+    """
+    pairs, step = divmod(knob - 1, 3)
+    half = _SMALLEST + 2 * pairs + (step > 0)
+    return _SMALLEST + 2 * pairs + (2 if step == 2 else 0), 2 * half
 
 
 def _member(first: int, second: int, image: Image, classes: int) -> ConvShape:

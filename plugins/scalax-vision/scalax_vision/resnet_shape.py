@@ -219,31 +219,33 @@ def shape_for(
         assert width is not None
         assert given is not None
         return family.member(width, given)
-    best: tuple[float, ResNetShape] | None = None
-    nearest: tuple[float, int] | None = None
-    for depth in range(1, _MOST_BLOCKS + 1):
-        depths = given or family.depths(depth)
-        for base in [width] if width else family.widths(params, depths):
-            stretch = math.log(base / _WIDTH_PER_BLOCK * len(depths) / sum(depths))
-            shape, swell = family.nearest(params, base, depths)
-            count = counts(shape).params
-            miss = abs(math.log(count / params))
-            if nearest is None or miss < nearest[0]:
-                nearest = (miss, count)
-            cost = abs(stretch) + abs(math.log(swell)) + 10 * miss
-            if abs(count / params - 1) <= 0.1 and (best is None or cost < best[0]):
-                best = (cost, shape)
-        if given or (best is not None and -stretch > best[0]):  # deeper ones are thinner still
-            break
-    if best is None:
-        assert nearest is not None
-        raise sx.ScalaxError(
-            f"no ResNet for images of {image} has about {params:,.0f} parameters: the nearest has "
-            f"{nearest[1]:,}",
-            where="model",
-            fix="ask for that" + (", or leave out width or blocks" if width or given else ""),
-        )
-    return best[1]
+    swell: dict[ResNetShape, float] = {}
+
+    def candidates() -> Iterator[ResNetShape]:
+        for depth in range(1, _MOST_BLOCKS + 1):
+            depths = given or family.depths(depth)
+            for base in [width] if width else reversed(family.widths(params, depths)):
+                shape, swollen = family.nearest(params, base, depths)
+                swell[shape] = swollen
+                yield shape
+            if given:
+                return
+
+    def stretch(shape: ResNetShape) -> float:
+        blocks = [stage.blocks for stage in shape.stages]
+        return math.log(shape.stem / _WIDTH_PER_BLOCK * len(blocks) / sum(blocks))
+
+    return sx.nearest_shape(
+        params,
+        candidates(),
+        lambda shape: counts(shape).params,
+        cost=lambda shape, distance: (
+            abs(stretch(shape)) + abs(math.log(swell[shape])) + 10 * distance
+        ),
+        bound=lambda shape: -stretch(shape),  # deeper nets are thinner still
+        what=f"ResNet for images of {image}",
+        fix="ask for that" + (", or leave out width or blocks" if width or given else ""),
+    )
 
 
 @dataclass(frozen=True)

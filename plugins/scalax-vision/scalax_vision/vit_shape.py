@@ -196,30 +196,29 @@ def shape_for(
 
     if params is None:
         return member(None, fixed)
-    best: tuple[float, ViTShape] | None = None
-    nearest: tuple[float, int] | None = None
-    for shape in _candidates(params, member, fixed):
-        usual = shape.hidden
-        if fixed.hidden is None:
-            shape = _with_hidden_for(shape, params)
-        count = counts(shape).params
-        miss = abs(math.log(count / params))
-        if nearest is None or miss < nearest[0]:
-            nearest = (miss, count)
-        cost = abs(math.log(shape.hidden / usual)) + 10 * miss
-        cost += shape.layers == 1 and fixed.layers is None
-        if abs(count / params - 1) <= 0.1 and (best is None or cost < best[0]):
-            best = (cost, shape)
-    if nearest is None:
-        member(params, fixed)  # says what is wrong with what is fixed
-    if best is None:
-        raise sx.ScalaxError(
-            f"no ViT for images of {image} in patches of {patch} has about {params:,.0f} "
-            f"parameters{f': the nearest has {nearest[1]:,}' if nearest else ''}",
-            where="model",
-            fix="ask for another size, or other patches",
-        )
-    return best[1]
+    shapes = list(_candidates(params, member, fixed))
+    if not shapes:
+        member(params, fixed)  # raises an error about the fixed dimensions
+    usual: dict[ViTShape, int] = {}
+
+    def candidates() -> Iterator[ViTShape]:
+        for shape in shapes:
+            adjusted = shape if fixed.hidden is not None else _with_hidden_for(shape, params)
+            usual[adjusted] = shape.hidden
+            yield adjusted
+
+    def cost(shape: ViTShape, distance: float) -> float:
+        one_layer = shape.layers == 1 and fixed.layers is None
+        return abs(math.log(shape.hidden / usual[shape])) + 10 * distance + one_layer
+
+    return sx.nearest_shape(
+        params,
+        candidates(),
+        lambda shape: counts(shape).params,
+        cost=cost,
+        what=f"ViT for images of {image} in patches of {patch}",
+        fix="ask for another size, or other patches",
+    )
 
 
 def _candidates(
