@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalax.conform.check import check_plugin as check_plugin
+    from scalax.data.arrays import arrays as arrays
     from scalax.data.base import Dataset as Dataset
     from scalax.data.base import Example as Example
     from scalax.data.base import OpenDataset as OpenDataset
     from scalax.data.base import Source as Source
     from scalax.data.base import Split as Split
+    from scalax.data.hold_out import is_held_out as is_held_out
     from scalax.data.tfds import open_builder as open_tfds
     from scalax.errors import JobError as JobError
     from scalax.errors import ScalaxError as ScalaxError
@@ -39,12 +41,15 @@ if TYPE_CHECKING:
     from scalax.laws.power_law import PowerSum as PowerSum
     from scalax.laws.power_law import Term as Term
     from scalax.models.base import ModelFamily as ModelFamily
+    from scalax.models.base import require_features as require_features
     from scalax.models.compute import Compute as Compute
     from scalax.models.compute import constrain as constrain
     from scalax.models.cross_entropy import summed_cross_entropy as summed_cross_entropy
     from scalax.models.decoder import Attention as Attention
     from scalax.models.decoder import Matrix as Matrix
     from scalax.models.decoder import RMSNorm as RMSNorm
+    from scalax.models.function_family import FunctionFamily as FunctionFamily
+    from scalax.models.function_family import family as family
     from scalax.models.label_sums import label_sums as label_sums
     from scalax.models.traced import traced_flops as traced_flops
     from scalax.plan.pilot import Pilot as Pilot
@@ -94,6 +99,7 @@ _PUBLIC = {
     "Feature": "scalax.shapes.base:Feature",
     "Fit": "scalax.predict.fit_result:Fit",
     "FixedShape": "scalax.shapes.transformer_search:Fixed",
+    "FunctionFamily": "scalax.models.function_family:FunctionFamily",
     "JobError": "scalax.errors:JobError",
     "Law": "scalax.laws.base:Law",
     "Matrix": "scalax.models.decoder:Matrix",
@@ -118,13 +124,16 @@ _PUBLIC = {
     "Troubles": "scalax.simulate.troubles:Troubles",
     "TwoStep": "scalax.predict.two_step:TwoStep",
     "allocate_with_inference": "scalax.predict.inference:allocate_with_inference",
+    "arrays": "scalax.data.arrays:arrays",
     "cache_folder": "scalax.folders:cache_folder",
     "check_plugin": "scalax.conform.check:check_plugin",
     "compare": "scalax.fit.compare:compare",
     "constrain": "scalax.models.compute:constrain",
+    "family": "scalax.models.function_family:family",
     "fit": "scalax.fit.estimate:fit",
     "forward_flops": "scalax.shapes.transformer:forward_flops",
     "gain": "scalax.fit.gain:gain",
+    "is_held_out": "scalax.data.hold_out:is_held_out",
     "label_sums": "scalax.models.label_sums:label_sums",
     "law": "scalax.laws.formula:law",
     "load_plugin": "scalax.registry:load_file",
@@ -136,6 +145,7 @@ _PUBLIC = {
     "read_fit": "scalax.predict.read_fit:read_fit",
     "read_runs": "scalax.runs.read:read_runs",
     "register": "scalax.registry:register",
+    "require_features": "scalax.models.base:require_features",
     "run": "scalax.sweep.run:run_experiment",
     "summed_cross_entropy": "scalax.models.cross_entropy:summed_cross_entropy",
     "synthetic_runs": "scalax.simulate.sweep:synthetic_table",
@@ -163,6 +173,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Feature",
     "Fit",
     "FixedShape",
+    "FunctionFamily",
     "JobError",
     "Law",
     "Matrix",
@@ -188,13 +199,16 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "TwoStep",
     "__version__",
     "allocate_with_inference",
+    "arrays",
     "cache_folder",
     "check_plugin",
     "compare",
     "constrain",
+    "family",
     "fit",
     "forward_flops",
     "gain",
+    "is_held_out",
     "label_sums",
     "law",
     "load_plugin",
@@ -206,6 +220,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "read_fit",
     "read_runs",
     "register",
+    "require_features",
     "run",
     "summed_cross_entropy",
     "synthetic_runs",

@@ -150,6 +150,8 @@ def _demand_fit(entry: Entry, made: Any) -> None:
             f"expected a subclass of sx.{base}, or an instance of one, got {made!r}",
             where=entry.where,
         )
+    if getattr(made, "name", None) == "":  # such as that of `sx.arrays`, which registration names
+        made.name = entry.name
     version = made.interface
     if not (isinstance(version, int) and OLDEST_INTERFACE <= version <= INTERFACE):
         newer = isinstance(version, int) and version > INTERFACE
@@ -228,6 +230,33 @@ def register(kind: Kind, name: str, target: Any, *, origin: str | None = None) -
         _demand_fit(entry, made)
         entry = Entry(kind, name, origin, made)
     _registered[kind, name] = entry
+
+
+def register_own(kind: Kind, name: str, target: Any, module: str) -> None:
+    """Registers an object from the module that defines it, unless an entry point names that module.
+
+    A decorated plugin registers itself, so that a local file or a notebook needs no further line.
+    In an installed package the entry point already has the name, and stays as it is.
+
+    Args:
+        kind: ``"law"``, ``"model"`` or ``"dataset"``.
+        name: The name that a user writes.
+        target: The object.
+        module: Name of the module that defines it.
+
+    Raises:
+        ScalaxError: As `register`.
+    """
+    stated = [
+        *(entry for key, entry in _registered.items() if key == (kind, name)),
+        *(entry for entry in _found(kind) if entry.name == name),
+    ]
+    if any(
+        isinstance(entry.target, str) and entry.target.partition(":")[0] == module
+        for entry in stated
+    ):
+        return
+    register(kind, name, target)
 
 
 def load_file(path: str | Path) -> None:

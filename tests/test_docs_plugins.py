@@ -1,4 +1,4 @@
-"""docs/plugins.md: its three examples conform, and run together as it says."""
+"""docs/plugins.md: the examples pass their check and run as the page says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "plugins.md").read_text()
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every block that names its file, written there."""
+    """Writes every block that names its file."""
     folder = tmp_path_factory.mktemp("docs")
     for name, text in re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):
         (folder / name).write_text(text)
@@ -27,11 +27,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_has_an_example_of_each_kind(files: Path) -> None:
     assert sorted(path.name for path in files.iterdir()) == [
-        "mlp.py", "one_power.py", "rings.py", "rings.toml",
+        "min-rnn.toml", "min_rnn.py", "mlp.py", "one_power.py", "rings.py", "rings.toml",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["one_power", "rings", "mlp"])
+@pytest.mark.parametrize("name", ["min_rnn", "one_power", "rings", "mlp"])
 def test_an_example_conforms(name: str, files: Path, scalax: Command) -> None:
     done = scalax("plugins", "check", f"{name}.py", "--plugin", "rings.py", "--json", cwd=files)
     assert done.returncode == 0, done.stdout
@@ -40,18 +40,26 @@ def test_an_example_conforms(name: str, files: Path, scalax: Command) -> None:
     assert report["origin"] == f"{name}.py"
 
 
-def test_the_examples_run_together(files: Path) -> None:
-    line = next(line for line in PAGE.splitlines() if "scalax run rings.toml" in line)
+def test_a_family_from_a_function_fits_in_35_lines(files: Path) -> None:
+    assert len((files / "min_rnn.py").read_text().splitlines()) <= 35
+
+
+@pytest.mark.parametrize(
+    ("command", "law"),
+    [("scalax run rings.toml", "one-power"), ("scalax run min-rnn.toml", "chinchilla")],
+)
+def test_the_examples_run_to_a_law(files: Path, command: str, law: str) -> None:
+    line = next(line for line in PAGE.splitlines() if command in line)
     done = subprocess.run(
         [sys.executable, "-m", *line.split(), "--json"], env=os.environ,
         capture_output=True, text=True, cwd=files, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told["runs"]) == 9
-    assert told["fit"]["law"] == "one-power"
+    outcome = json.loads(done.stdout)
+    assert len(outcome["runs"]) == 9
+    assert outcome["fit"]["law"] == law
 
 
-def test_the_stranger_s_path_is_there_as_it_printed() -> None:
+def test_the_walkthrough_shows_real_output() -> None:
     assert "scalax plugins new wide-window --kind model" in PAGE
     assert "counts says" in PAGE

@@ -1,12 +1,12 @@
-"""Times the fit against the usual route and checks what it recovers: JSON on standard output.
+"""Benchmarks the fit against BFGS and checks what it recovers; prints JSON.
 
     python tools/bench_fit.py            every row that needs no hidden data, a minute or two
     python tools/bench_fit.py --truths 1000   recovery from the full number of truths (slow)
 
-Each row is {name, reference, ours, ratio, target, met}: ratio above 1 means ours is better, null
-without a reference; met is null where it was not measured here. The usual route is scipy's BFGS on
-the same objective, its gradient by finite differences, as papers run it: some of its starts are
-timed in this run and scaled to all of them, which the name says.
+Each row is {name, reference, ours, ratio, target, met}. A ratio above 1 means ours is better; it is
+null without a reference. met is null where the target cannot be measured here. The reference is
+scipy's BFGS on the same objective with finite-difference gradients, as papers run it. The benchmark
+times a few BFGS starts and scales the time to all starts; the row's name says so.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPTIMUM = 0.0010182740180
 
 
 def reference(runs: Runs, starts: int, seed: int = 0) -> tuple[float, float]:
-    """Seconds a start of BFGS on the Huber objective, and the least objective that any reached.
+    """Returns the seconds per BFGS start on the Huber objective, and the least objective reached.
 
     The grid of starts is that of Hoffmann et al. 2022, appendix D.3: alpha and beta from 0 to 2,
     e from -1 to 1, a and b from 0 to 25.
@@ -64,42 +64,43 @@ def reference(runs: Runs, starts: int, seed: int = 0) -> tuple[float, float]:
 
 
 def best_of(count: int, function: Callable[[], Any]) -> float:
-    """The least seconds of so many calls: other work on the machine only ever adds."""
-    found = []
+    """Returns the least seconds of several calls: other work on the machine only adds time."""
+    seconds = []
     for _ in range(count):
         began = time.perf_counter()
         function()
-        found.append(time.perf_counter() - began)
-    return min(found)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def hoffmann_rows(runs: Runs) -> list[dict[str, Any]]:
-    """The single fit, the fit with its bootstrap, and the whole cold command."""
+    """Rows for the single fit, the fit with its bootstrap, and the whole cold command."""
     each, _ = reference(runs, TIMED)
-    found = fit(runs, "chinchilla", backtest=False)
+    result = fit(runs, "chinchilla", backtest=False)
     single = best_of(20, lambda: fit(runs, "chinchilla", backtest=False))
     drawn = best_of(3, lambda: fit(runs, "chinchilla", backtest=False, bootstrap=BOOTSTRAPS))
     command = [
         sys.executable, "-m", "scalax", "fit", str(DATA), "--drop-worst", "5", "--bootstrap",
         str(BOOTSTRAPS), "--columns", "params=Model Size,flops=Training FLOP", "--json",
+        "--law", "chinchilla", "--no-backtest",
     ]  # fmt: skip
     cold = best_of(2, lambda: subprocess.run(command, check=True, capture_output=True, cwd=ROOT))
     usual, boot = STARTS * each, (STARTS + BOOTSTRAPS) * each
-    said = f"reference: {TIMED} BFGS starts timed, scaled"
+    basis = f"reference: {TIMED} BFGS starts timed, scaled"
     return [
-        row("Chinchilla's 240 points: objective", found.objective, OPTIMUM,
-            found.objective is not None and found.objective <= OPTIMUM, 0.001018274071),
-        row(f"Chinchilla's 240 points: seconds, warm ({said} to {STARTS})",
+        row("Chinchilla's 240 points: objective", result.objective, OPTIMUM,
+            result.objective is not None and result.objective <= OPTIMUM, 0.001018274071),
+        row(f"Chinchilla's 240 points: seconds, warm ({basis} to {STARTS})",
             single, 0.025, single <= 0.025, usual),
-        row(f"that fit with {BOOTSTRAPS} bootstraps: seconds, warm ({said} to "
+        row(f"that fit with {BOOTSTRAPS} bootstraps: seconds, warm ({basis} to "
             f"{STARTS} + {BOOTSTRAPS})", drawn, 1.0, drawn <= 1.0, boot),
-        row(f"the whole cold command with {BOOTSTRAPS} bootstraps: seconds ({said} to "
+        row(f"the whole cold command with {BOOTSTRAPS} bootstraps: seconds ({basis} to "
             f"{STARTS} + {BOOTSTRAPS})", cold, 3.0, cold <= 3.0, boot),
     ]  # fmt: skip
 
 
 def million_rows() -> list[dict[str, Any]]:
-    """A million exact rows: seconds, and the worst relative error of a coefficient."""
+    """Rows for a million noise-free runs: seconds, and the worst relative coefficient error."""
     rng = np.random.default_rng(0)
     truth = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
     x = {
@@ -109,10 +110,10 @@ def million_rows() -> list[dict[str, Any]]:
     loss = registry.get("law", "chinchilla").loss(np, truth, x)
     runs = Runs.from_columns({**x, "loss": loss})
     began = time.perf_counter()
-    found = fit(runs, "chinchilla", backtest=False).coefficients
+    estimated = fit(runs, "chinchilla", backtest=False).coefficients
     seconds = time.perf_counter() - began
-    assert found is not None
-    miss = max(abs(found[k] / v - 1) for k, v in truth.items())
+    assert estimated is not None
+    miss = max(abs(estimated[k] / v - 1) for k, v in truth.items())
     name = "a million synthetic rows, Chinchilla form"
     return [
         row(f"{name}: seconds", seconds, 5.0, seconds < 5),
@@ -121,7 +122,7 @@ def million_rows() -> list[dict[str, Any]]:
 
 
 def recovery_rows(truths: int) -> list[dict[str, Any]]:
-    """For every law, the share of truths recovered to 1e-6 or warned of."""
+    """Rows for every law: the share of truths recovered to 1e-6 or reported unidentifiable."""
     rows = []
     for entry in registry.entries("law"):
         if "loss" in entry.load().columns:  # a second step, fitted to another metric
@@ -134,7 +135,7 @@ def recovery_rows(truths: int) -> list[dict[str, Any]]:
 
 
 def forecast_rows() -> list[dict[str, Any]]:
-    """Forecasts on the public sweeps that ship: not the many hidden ones, so met is null."""
+    """Rows for forecasts on the shipped public sweeps; the targets are for hidden ones."""
     scores: dict[str, list[dict[str, float]]] = {"auto": [], "chinchilla": []}
     for _, runs in public_sweeps():
         for law, found in scores.items():
@@ -165,15 +166,15 @@ def forecast_rows() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Prints the list; what goes wrong in a row is told on standard error."""
+    """Prints the list of rows as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--truths", type=int, default=20, help="random truths a law")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     hoffmann = clean(next(iter(public_sweeps()))[1], drop_worst=5)
     rows = [
         *hoffmann_rows(hoffmann),
         *million_rows(),
-        *recovery_rows(asked.truths),
+        *recovery_rows(arguments.truths),
         *forecast_rows(),
     ]
     print(json.dumps(rows, indent=1))

@@ -2,10 +2,10 @@
 
     python tools/recovery.py chinchilla 1000
 
-A truth is drawn evenly over the ranges that the law states as typical (in logarithms for sizes); 96
-rows are drawn evenly in the logarithm of each column. Prints one JSON object a law: how many truths
-were recovered to 1e-6 relative, how many have a scaled Jacobian's condition of 1e8 or more and
-carry the warning, and how many failed. It has no noise and no defence against it.
+Coefficients are drawn uniformly from the law's typical ranges (in logarithms for sizes), and 96
+rows uniformly in the logarithm of each column. The script prints one JSON object per law: how many
+truths were recovered to 1e-6 relative, how many were not but carry the identifiability warning, and
+how many failed. The data has no noise.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXACT = 1e-6
 
 
 def truth_and_runs(law: Law, rng: np.random.Generator) -> tuple[dict[str, float], Runs]:
-    """One truth of a law and the runs that follow it exactly."""
+    """Draws one truth of a law, and runs that follow it exactly."""
     truth = draw_truth(law, rng)
     columns = draw_columns(law, rng, ROWS, ("params", "tokens"))
     columns.setdefault("flops", 6 * columns["params"] * columns["tokens"])
@@ -35,19 +35,19 @@ def truth_and_runs(law: Law, rng: np.random.Generator) -> tuple[dict[str, float]
 
 
 def recover(name: str, count: int, seed: int = 0) -> dict[str, float | str | list[int]]:
-    """How many of so many truths of a law are found again."""
+    """Counts the truths of a law that a fit recovers."""
     law = registry.get("law", name)
     exact = warned = 0
     failed, worst = [], 0.0
     for number in range(count):
         truth, runs = truth_and_runs(law, np.random.default_rng([seed, number]))
-        found = fit(runs, name, backtest=False)
-        assert found.coefficients is not None
-        miss = max(abs(found.coefficients[k] / v - 1) for k, v in truth.items())
+        result = fit(runs, name, backtest=False)
+        assert result.coefficients is not None
+        miss = max(abs(result.coefficients[k] / v - 1) for k, v in truth.items())
         if miss <= EXACT:
             exact += 1
             worst = max(worst, miss)
-        elif any("identifiab" in n for n in found.notes):
+        elif any("identifiab" in n for n in result.notes):
             warned += 1
         else:
             failed.append(number)
@@ -58,18 +58,18 @@ def recover(name: str, count: int, seed: int = 0) -> dict[str, float | str | lis
 
 
 def main() -> None:
-    """Prints a JSON object a law."""
+    """Prints one JSON object per law."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("laws", help="names, comma-separated, or all")
+    parser.add_argument("laws", help="comma-separated names, or all")
     parser.add_argument("count", type=int)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     names = (
         [e.name for e in registry.entries("law") if "loss" not in e.load().columns]
-        if asked.laws == "all"
-        else asked.laws.split(",")
+        if arguments.laws == "all"
+        else arguments.laws.split(",")
     )
     for name in names:
-        print(json.dumps(recover(name, asked.count)), flush=True)
+        print(json.dumps(recover(name, arguments.count)), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from scalax.data.base import Example, Split
+from scalax.data.hold_out import is_held_out
 from scalax.errors import ScalaxError
 from scalax.files import disk_error, write_json
 from scalax.folders import cache_folder
@@ -167,5 +168,4 @@ def _pack_into(work: Path, documents: Iterator[bytes]) -> dict[str, object]:
 
 def split_of(document: bytes) -> Split:
     """``eval`` for a twentieth of documents, by the hash of their content."""
-    number = int.from_bytes(hashlib.sha256(document).digest()[:8], "big")
-    return "eval" if number < HELD_OUT_SHARE * 2**64 else "train"
+    return "eval" if is_held_out(document, HELD_OUT_SHARE) else "train"

@@ -1,6 +1,6 @@
-"""Which rows share a budget: the steps by which a rollout hides the largest ones.
+"""Groups rows by compute budget: a backtest hides the largest groups one after the other.
 
-It looks at flops alone, never at a loss.
+It uses flops alone, never a loss.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _MOST = 14
 
 
 def budget_of(flops: np.ndarray) -> np.ndarray:
-    """The budget of each row, numbered from 0 by rising compute.
+    """Returns the budget of each row, numbered from 0 by rising compute.
 
-    Budgets that differ by less than a tenth are one, and none spans more than half an e-fold: a
-    wider one, as scattered readings off a figure chain them, is cut at its widest gap. Where runs
-    do not share budgets (a grid of sizes and token counts), neighbours in compute are gathered,
-    from the largest down, until each group holds at least three rows and an eighth of the table.
+    Budgets that differ by less than a tenth are one. A budget that spans more than half an e-fold,
+    such as a chain of readings from a figure, is split at its widest gap. Where runs do not share
+    budgets, as in a grid of sizes and token counts, neighbours in compute are grouped from the
+    largest down, until each group has at least three rows and an eighth of the table.
 
     Args:
-        flops: [rows].
+        flops: Compute of the rows, [rows].
 
     Returns:
-        Numbers [rows], each from 0 to the count of budgets less 1 present.
+        Numbers from 0 to the number of budgets minus 1, [rows].
 
     Example:
         >>> budget_of(np.array([1e19, 1e18, 1.01e18, 9.9e18, 1e19, 1e18])).tolist()
@@ -37,14 +37,14 @@ def budget_of(flops: np.ndarray) -> np.ndarray:
     label = np.concatenate([[0], np.cumsum(_cuts(np.log(flops[order])))])
     sizes = np.bincount(label)
     if len(sizes) > _MOST or np.median(sizes) < _FEWEST:
-        label = _gathered(sizes)[label]
-    found = np.empty(len(flops), int)
-    found[order] = label
-    return found
+        label = _grouped(sizes)[label]
+    budget = np.empty(len(flops), int)
+    budget[order] = label
+    return budget
 
 
 def _cuts(log_flops: np.ndarray) -> np.ndarray:
-    """Whether a budget ends after each row but the last, of rows in rising order."""
+    """Returns whether a budget ends after each row but the last, for rows in rising order."""
     gaps = np.diff(log_flops)
     cuts = gaps > _NEAR
     ends = [0, *(np.flatnonzero(cuts) + 1).tolist(), len(log_flops)]
@@ -58,16 +58,16 @@ def _cuts(log_flops: np.ndarray) -> np.ndarray:
     return cuts
 
 
-def _gathered(sizes: np.ndarray) -> np.ndarray:
-    """The group of each cluster: from the largest down, each filled before the next begins."""
+def _grouped(sizes: np.ndarray) -> np.ndarray:
+    """Returns the group of each budget, filling groups from the largest budget down."""
     least = max(_FEWEST, int(sizes.sum()) // 8)
-    group, held, groups = 0, 0, []
+    group, rows, groups = 0, 0, []
     for size in sizes[::-1]:
-        if held >= least:
-            group, held = group + 1, 0
+        if rows >= least:
+            group, rows = group + 1, 0
         groups.append(group)
-        held += int(size)
-    if group and held < least:  # what is left over joins its neighbour
+        rows += int(size)
+    if group and rows < least:  # the remaining rows join their neighbours
         groups = [min(g, group - 1) for g in groups]
     numbers = np.asarray(groups[::-1])
     return np.asarray(numbers.max() - numbers)

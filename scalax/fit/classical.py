@@ -1,7 +1,7 @@
-"""The classical routes from runs to N*(C), beside the parametric one: for comparison alone.
+"""Classical routes from runs to N*(C), to compare with the parametric fit.
 
 Hoffmann et al. 2022 (arXiv:2203.15556), section 3: the envelope of training curves (approach 1) and
-isoFLOP parabolas (approach 2). Both give how N* grows with compute, and neither a loss.
+isoFLOP parabolas (approach 2). Both give the growth of N* with compute; neither gives a loss.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _FEWEST_POINTS = 3
 _BINS_PER_DECADE = 10
 
 _BIAS = {
-    "isoflop": "a parabola in log params is symmetric and an isoFLOP is not: where points are off "
-    "its centre, or alpha and beta differ, N* is biased towards the flatter side",
-    "envelope": "only runs whose schedule ends where they are read are fair: an envelope over "
-    "mid-training losses is biased towards small models, and N* moves in steps of the sizes run",
+    "isoflop": "a parabola in log params is symmetric, an isoFLOP is not: if its points are "
+    "off-centre, or alpha and beta differ, N* is biased towards the flatter side",
+    "envelope": "losses must be read where a run's schedule ends: an envelope over mid-training "
+    "losses is biased towards small models, and N* moves in steps of the sizes run",
 }
 
 
 @dataclass(frozen=True)
 class Split:
-    """How the best size grows with compute: N* = coefficient * flops ** exponent.
+    """The growth of the best size with compute: N* = coefficient * flops ** exponent.
 
     Attributes:
         method: ``isoflop`` or ``envelope``.
-        exponent: Of N* in compute.
+        exponent: Exponent of N* in compute.
         coefficient: N* at one FLOP.
-        tokens_exponent: Of D*, which the compute constraint ties to it.
-        points: ``[flops, params]`` of the minima behind the line.
-        notes: The route's known bias, and what was left out.
+        tokens_exponent: Exponent of D*, which follows from the compute rule.
+        points: ``[flops, params]`` of the minima that the line is fitted to.
+        notes: The known bias of the route, and the budgets that were left out.
     """
 
     method: str
@@ -50,21 +50,21 @@ class Split:
     notes: list[str]
 
     def params(self, flops: float) -> float:
-        """N* at a budget."""
+        """Returns N* at a budget."""
         return float(self.coefficient * flops**self.exponent)
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Returns the record as JSON values."""
         return asdict(self)
 
 
 def classical_split(runs: Runs, method: str, metric: str = "loss") -> Split:
-    """N*(C) by a classical route.
+    """Fits N*(C) by a classical route.
 
     Args:
-        runs: A cleaned table; for the envelope, of losses along or at the end of training.
+        runs: A prepared table; for the envelope, of losses during or at the end of training.
         method: ``isoflop`` or ``envelope``.
-        metric: The column to be least.
+        metric: The column to minimise.
 
     Raises:
         ScalaxError: Fewer than two budgets have a minimum.
@@ -83,7 +83,7 @@ def classical_split(runs: Runs, method: str, metric: str = "loss") -> Split:
     points, notes = _minima(runs, metric) if method == "isoflop" else _envelope(runs, metric)
     if len(points) < 2:
         raise ScalaxError(
-            f"{len(points)} minima, where a line needs two",
+            f"found {len(points)} minima (expected 2 or more)",
             where=f"{runs.source}: {method}",
             fix="give runs at several sizes for each of several budgets",
         )
@@ -102,8 +102,8 @@ def classical_split(runs: Runs, method: str, metric: str = "loss") -> Split:
 
 def _minima(runs: Runs, metric: str) -> tuple[list[list[float]], list[str]]:
     budget, points, notes = budget_of(runs["flops"]), [], []
-    for each in range(int(budget.max()) + 1):
-        rows = budget == each
+    for number in range(int(budget.max()) + 1):
+        rows = budget == number
         flops = float(np.median(runs["flops"][rows]))
         n, loss = np.log(runs["params"][rows]), np.log(runs[metric][rows])
         if len(np.unique(n)) < _FEWEST_POINTS:
@@ -120,14 +120,12 @@ def _minima(runs: Runs, metric: str) -> tuple[list[list[float]], list[str]]:
 
 
 def _envelope(runs: Runs, metric: str) -> tuple[list[list[float]], list[str]]:
-    place = np.floor(np.log10(runs["flops"]) * _BINS_PER_DECADE).astype(int)
+    bins = np.floor(np.log10(runs["flops"]) * _BINS_PER_DECADE).astype(int)
     points, least = [], math.inf
-    for each in np.unique(place):
-        rows = np.flatnonzero(place == each)
+    for number in np.unique(bins):
+        rows = np.flatnonzero(bins == number)
         best = rows[np.argmin(runs[metric][rows])]
-        if (
-            runs[metric][best] < least
-        ):  # a bin that lies above an earlier one is not on the envelope
+        if runs[metric][best] < least:  # a bin above an earlier one is not on the envelope
             least = float(runs[metric][best])
             points.append([float(runs["flops"][best]), float(runs["params"][best])])
     return points, []

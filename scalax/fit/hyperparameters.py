@@ -1,8 +1,8 @@
 """Power laws of the best learning rate and batch, from runs that vary them at several sizes.
 
-At each point (params, tokens) a parabola in the logarithms of what was varied gives the optimum;
-through the optima goes a power law by least squares of logarithms, its intervals by Student's t.
-It reads a runs table and nothing of how runs are trained.
+At each point (params, tokens) a parabola in the logarithms of the varied settings gives the
+optimum. A power law is fitted to the optima by least squares of logarithms, with intervals from
+Student's t. It reads only a runs table.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 
 from scalax.errors import ScalaxError
 from scalax.files import write_json
-from scalax.laws.hyperparameters import PowerProduct
+from scalax.laws.power_product import PowerProduct
 from scalax.runs.table import Runs
 
 TUNED = ("learning_rate", "batch_tokens")
 _NEAR = 0.01
-"""Log loss above a point's best at which a run weighs half: a parabola holds near its bottom."""
+"""Log loss above a point's best at which a run has half the weight."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Optimum:
     """The best settings at one size and amount of data.
 
     Attributes:
-        params: The size.
-        tokens: The amount of data.
-        learning_rate: The best; None where it was not varied.
-        batch_tokens: The best, in tokens; None where it was not varied.
-        loss: The least of the parabola.
-        rows: Runs behind it.
+        params: Model parameters.
+        tokens: Training tokens.
+        learning_rate: The best learning rate; None where it was not varied.
+        batch_tokens: The best batch size, in tokens; None where it was not varied.
+        loss: The minimum of the parabola.
+        rows: Number of runs at the point.
     """
 
     params: float
@@ -48,13 +48,13 @@ class Optimum:
 
 @dataclass(frozen=True)
 class TunedLaw:
-    """A power law through the optima.
+    """A power law fitted to the optima.
 
     Attributes:
-        law: The product.
-        intervals: Of its coefficient and exponents; empty where as many numbers as points leave
-            nothing to judge by.
-        scatter: Standard deviation of the logarithm of the optima about it, None likewise.
+        law: The power law.
+        intervals: Intervals of its coefficient and exponents; empty where there are no more points
+            than numbers to fit.
+        scatter: Standard deviation of the log optima about the law; None in the same case.
     """
 
     law: PowerProduct
@@ -62,22 +62,22 @@ class TunedLaw:
     scatter: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values; its law's numbers stand at the top."""
+        """Returns the record as JSON values, with the numbers of the law at the top level."""
         numbers = {k: v for k, v in asdict(self.law).items() if k == "coefficient" or v}
         return {**numbers, "intervals": self.intervals, "scatter": self.scatter}
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a sweep says of the best learning rate and batch.
+    """The laws of the best learning rate and batch of a sweep.
 
     Attributes:
-        learning_rate: Its law; None where it was not varied.
-        batch_tokens: Its law; None where it was not varied.
-        optima: The points behind both.
-        ranges: Least and greatest params and tokens of them.
-        level: Of the intervals.
-        notes: Which points have no optimum inside what was tried.
+        learning_rate: The law of the learning rate; None where it was not varied.
+        batch_tokens: The law of the batch; None where it was not varied.
+        optima: The points that the laws are fitted to.
+        ranges: Least and greatest params and tokens of these points.
+        level: Nominal coverage of the intervals.
+        notes: The points that have no optimum inside the range tried.
     """
 
     learning_rate: TunedLaw | None
@@ -88,7 +88,7 @@ class Tuning:
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values, as `scalax.laws.hyperparameters.read_law` reads it."""
+        """Returns the record as JSON values, for `scalax.laws.hyperparameters.read_law`."""
         laws = {name: getattr(self, name) for name in TUNED}
         return {
             **{name: law.to_json() if law else None for name, law in laws.items()},
@@ -104,7 +104,7 @@ class Tuning:
 
 
 def varied(runs: Runs) -> list[str]:
-    """Which of learning rate and batch differ between runs of one point, enough for a parabola."""
+    """Returns which of learning rate and batch have three values or more at some point."""
     points = [runs.where(rows) for rows in _points(runs).values()]
     return [
         name
@@ -121,20 +121,20 @@ def tune(
     batch_of: Sequence[str] = ("tokens",),
     level: float = 0.9,
 ) -> Tuning:
-    """The laws of the best learning rate and batch.
+    """Fits the laws of the best learning rate and batch.
 
     Args:
-        runs: A cleaned table with ``learning_rate``, ``batch_tokens`` or both, each at three values
-            or more for each of several points: ``target_params`` and ``target_tokens`` where
-            there are such columns, else ``params`` and ``tokens``.
-        metric: The column to be least.
-        rate_of: What the learning rate is a law of; what does not vary is left out.
-        batch_of: What the batch is: of tokens alone by default, since Step Law (arXiv:2503.04715)
-            and Bergsma et al. 2025 (arXiv:2505.13738) find it so.
+        runs: A prepared table with ``learning_rate``, ``batch_tokens`` or both, each at three
+            values or more at several points. Points are those of ``target_params`` and
+            ``target_tokens`` where the table has them, else of ``params`` and ``tokens``.
+        metric: The column to minimise.
+        rate_of: The variables of the law of the learning rate; constant ones are left out.
+        batch_of: The variables of the law of the batch: tokens alone by default, as found by Step
+            Law (arXiv:2503.04715) and Bergsma et al. 2025 (arXiv:2505.13738).
         level: Nominal coverage of the intervals.
 
     Raises:
-        ScalaxError: Neither was varied, or no point has an optimum inside what was tried.
+        ScalaxError: Neither was varied, or no point has an optimum inside the range tried.
 
     Example:
         >>> n, d, rate = (g.ravel() for g in np.meshgrid(
@@ -154,18 +154,18 @@ def tune(
         )
     optima, notes = [], []
     for (params, tokens), rows in _points(runs).items():
-        found = _optimum(runs.where(rows), names, metric)
-        if isinstance(found, str):
-            notes.append(f"params {params:g}, tokens {tokens:g}: {found}")
+        optimum = _optimum(runs.where(rows), names, metric)
+        if isinstance(optimum, str):
+            notes.append(f"params {params:g}, tokens {tokens:g}: {optimum}")
             continue
-        at, loss = found
-        best = {name: at.get(name) for name in TUNED}
+        values, loss = optimum
+        best = {name: values.get(name) for name in TUNED}
         optima.append(Optimum(params, tokens, **best, loss=loss, rows=int(rows.sum())))
     if not optima:
         raise ScalaxError(
-            f"no point has an optimum inside what was tried; {notes[0]}",
+            f"no point has an optimum inside the range tried; {notes[0]}",
             where=runs.source,
-            fix="widen what is tried",
+            fix="widen the range of what is varied",
         )
     laws: dict[str, TunedLaw] = {}
     for name, of in (("learning_rate", rate_of), ("batch_tokens", batch_of)):
@@ -179,29 +179,29 @@ def tune(
 
 
 def of_the_best(runs: Runs, others: Sequence[str], metric: str = "loss") -> Runs:
-    """Where a sweep varied other settings too, the runs of those under which each point did best.
+    """Keeps the runs that use each point's best values of the other settings of a sweep.
 
     Args:
-        runs: A cleaned table.
-        others: Columns of these other settings.
-        metric: The column to be least.
+        runs: A prepared table.
+        others: Columns of the other settings.
+        metric: The column to minimise.
 
     Returns:
-        The rows kept, with a note where some were set aside.
+        These rows, with a note where others were set aside.
     """
     keep = np.zeros(len(runs), bool)
     for rows in _points(runs).values():
         best = np.flatnonzero(rows)[np.argmin(runs[metric][rows])]
-        alike = [np.asarray([repr(v) for v in runs[name]]) for name in others]
-        keep |= rows & np.all([column == column[best] for column in alike], axis=0)
+        settings = [np.asarray([repr(v) for v in runs[name]]) for name in others]
+        keep |= rows & np.all([column == column[best] for column in settings], axis=0)
     if keep.all():
         return runs
-    told = f"tuned under the best {', '.join(others)} of each point: {(~keep).sum()} runs set aside"
-    return runs.where(keep).noted(told)
+    note = f"tuned with the best {', '.join(others)} of each point: {(~keep).sum()} runs set aside"
+    return runs.where(keep).noted(note)
 
 
 def _points(runs: Runs) -> dict[tuple[float, float], np.ndarray]:
-    """The rows, as a mask, of each size and amount of data; batches round tokens otherwise."""
+    """Returns a mask of the rows of each planned size and amount of data."""
     planned = "target_params" in runs and "target_tokens" in runs
     params, tokens = (runs[f"target_{n}" if planned else n] for n in ("params", "tokens"))
     pairs = sorted(set(zip(params.tolist(), tokens.tolist(), strict=True)))
@@ -209,12 +209,12 @@ def _points(runs: Runs) -> dict[tuple[float, float], np.ndarray]:
 
 
 def _optimum(runs: Runs, names: Sequence[str], metric: str) -> tuple[dict[str, float], float] | str:
-    """The bottom of a parabola in logarithms and its loss, or why there is none."""
+    """Returns the minimum of a parabola in logarithms and its loss, or why there is none."""
     x = np.log(np.stack([runs[name] for name in names], axis=1))
     loss = np.log(runs[metric])
     names = [name for name, values in zip(names, x.T, strict=True) if len(np.unique(values)) > 2]
     if not names:
-        return "fewer than three values of what is tuned"
+        return "fewer than three values of each setting"
     x = np.log(np.stack([runs[name] for name in names], axis=1))
     centre = x.mean(axis=0)
     u = x - centre
@@ -234,13 +234,13 @@ def _optimum(runs: Runs, names: Sequence[str], metric: str) -> tuple[dict[str, f
     for name, at, tried in zip(names, best, u.T, strict=True):
         if not tried.min() <= at <= tried.max():
             side = "below" if at < tried.min() else "above"
-            return f"the best {name} lies {side} those tried"
+            return f"the best {name} is {side} those tried"
     at = {name: math.exp(value) for name, value in zip(names, best + centre, strict=True)}
     return at, math.exp(found[0] + slope @ best / 2)
 
 
 def _law(optima: Sequence[Optimum], name: str, of: Sequence[str], level: float) -> TunedLaw:
-    """A power law of what varies over the optima, or a constant."""
+    """Fits a power law of the variables that vary over the optima, or a constant."""
     points = [optimum for optimum in optima if getattr(optimum, name) is not None]
     columns = {v: np.log([getattr(p, v) for p in points]) for v in of}
     columns = {v: column for v, column in columns.items() if len(np.unique(column)) > 1}
@@ -249,9 +249,9 @@ def _law(optima: Sequence[Optimum], name: str, of: Sequence[str], level: float) 
     found, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
     if rank < design.shape[1]:
         raise ScalaxError(
-            f"{len(points)} optima do not tell the exponents of {' and '.join(columns)} apart",
+            f"{len(points)} optima cannot determine the exponents of {' and '.join(columns)}",
             where=f"the law of {name}",
-            fix="add sizes or token counts, or widen what is tried",
+            fix="add sizes or token counts, or widen the range of what is varied",
         )
     numbers = dict(zip(["coefficient", *columns], found.tolist(), strict=True))
     law = PowerProduct(**numbers | {"coefficient": math.exp(numbers["coefficient"])})

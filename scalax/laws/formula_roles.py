@@ -13,18 +13,18 @@ import numpy as np
 
 from scalax.laws.base import Coefficient
 from scalax.laws.coefficient import Role
+from scalax.laws.formula_powers import power_sum, product_of
 from scalax.laws.formula_syntax import (
     Binary,
     Call,
     Column,
     Node,
-    Number,
     Unknown,
     evaluate,
     summands,
     walk,
 )
-from scalax.laws.power_law import Exponent, PowerSum, Term
+from scalax.laws.power_law import Exponent, PowerSum
 from scalax.laws.typical_values import USUAL
 
 _OTHER_COLUMN = (1e2, 1e6)
@@ -68,7 +68,7 @@ def infer_roles(
     """
     names = list(dict.fromkeys(n.name for n in walk(tree) if isinstance(n, Unknown)))
     counts = Counter(n.name for n in walk(tree) if isinstance(n, Unknown))
-    form = _power_sum(tree, counts)
+    form = power_sum(tree, counts)
     linear: dict[str, tuple[float, Node]] = {}
     others: list[tuple[float, Node]] = []
     if form is None:
@@ -127,130 +127,6 @@ def _coefficient(
         grid = np.concatenate([-grid[::-2], grid[::2]])
     values = tuple(round(float(v), 4) for v in grid)
     return Coefficient(name, role, -3.0 if signed else 1e-3, 6.0, values, "exponent")
-
-
-# Sums of power terms
-
-
-def _power_sum(tree: Node, counts: Mapping[str, int]) -> PowerSum | None:
-    """The formula as a sum of power terms, or None."""
-    parts = summands(tree)
-    if any(sign < 0 for sign, _ in parts):
-        return None
-    terms = [_term(part, counts) for _, part in parts]
-    found = [term for term in terms if term is not None]
-    if len(found) == len(parts):
-        return _checked(found, None, 1.0)
-    raised = [k for k, term in enumerate(terms) if term is None]
-    floors = [part for k, (_, part) in enumerate(parts) if k not in raised]
-    if len(raised) != 1 or len(floors) > 1:
-        return None
-    power = parts[raised[0]][1]
-    if not (isinstance(power, Binary) and power.operator == "**"):
-        return None
-    outer = _exponent(power.right)
-    inner = [(sign, _term(part, counts)) for sign, part in summands(power.left)]
-    within = [term for sign, term in inner if sign > 0 and term is not None]
-    if outer is None or len(within) < len(inner):
-        return None
-    if not floors:
-        return _checked(within, None, outer)
-    floor = floors[0]
-    if not isinstance(floor, Unknown) or counts[floor.name] > 1:
-        return None
-    return _checked(within, floor.name, outer)
-
-
-def _checked(terms: list[Term], floor: str | None, outer: float | Exponent) -> PowerSum | None:
-    amounts = [term.amount for term in terms] + ([floor] if floor else [])
-    return PowerSum(terms, floor, outer) if len(set(amounts)) == len(amounts) else None
-
-
-def _term(node: Node, counts: Mapping[str, int]) -> Term | None:
-    """One summand as a power term, or None."""
-    product = _product(node)
-    if product is None:
-        return None
-    number, factors = product
-    amounts = [name for (kind, name), e in factors.items() if kind == "coefficient"]
-    if number != 1 or len(amounts) != 1 or counts[amounts[0]] > 1:
-        return None
-    power = factors["coefficient", amounts[0]]
-    if not (power.powers or power.factor > 0):
-        return None
-    powers: dict[str | float, str | float | Exponent] = {
-        (name if kind == "column" else float(name)): Exponent(-e.factor, e.powers)
-        for (kind, name), e in factors.items()
-        if kind != "coefficient"
-    }
-    return Term(amounts[0], powers, power)
-
-
-_Factors = dict[tuple[str, str], Exponent]
-
-
-def _product(node: Node) -> tuple[float, _Factors] | None:
-    """A number times powers of columns, coefficients and numbers, or None."""
-    one = Exponent()
-    match node:
-        case Number(value=value):
-            return value, {}
-        case Column(name=name):
-            return 1.0, {("column", name): one}
-        case Unknown(name=name):
-            return 1.0, {("coefficient", name): one}
-        case Binary(operator="*" | "/" as symbol, left=left, right=right):
-            first, second = _product(left), _product(right)
-            if first is None or second is None or (symbol == "/" and second[0] == 0):
-                return None
-            sign = 1.0 if symbol == "*" else -1.0
-            number, factors = first[0] * second[0] ** sign, dict(first[1])
-            for key, e in second[1].items():
-                joined = _added(factors.get(key), Exponent(sign * e.factor, e.powers))
-                if joined is None:
-                    return None
-                factors[key] = joined
-            return number, factors
-        case Binary(operator="**", left=left, right=right):
-            base, power = _product(left), _exponent(right)
-            if base is None or power is None or base[0] <= 0:
-                return None
-            number, factors = base[0], {k: _times(e, power) for k, e in base[1].items()}
-            if not power.powers:
-                return number**power.factor, factors
-            if number != 1:
-                factors["number", repr(number)] = power
-            return 1.0, factors
-    return None
-
-
-def _exponent(node: Node) -> Exponent | None:
-    """A number times powers of coefficients, or None."""
-    product = _product(node)
-    if product is None:
-        return None
-    number, factors = product
-    if any(kind != "coefficient" or e.powers for (kind, _), e in factors.items()):
-        return None
-    return Exponent(number, {name: e.factor for (_, name), e in factors.items()})
-
-
-def _times(left: Exponent, right: Exponent) -> Exponent:
-    powers = Counter(dict(left.powers))
-    for name, power in right.powers.items():
-        powers[name] += power  # type: ignore[assignment]
-    return Exponent(left.factor * right.factor, dict(powers))
-
-
-def _added(left: Exponent | None, right: Exponent) -> Exponent | None:
-    if left is None:
-        return right
-    if dict(left.powers) != dict(right.powers):
-        return None
-    return Exponent(left.factor + right.factor, left.powers)
-
-
-# Roles by position in the formula
 
 
 def _numerators(node: Node) -> list[str]:
@@ -316,7 +192,7 @@ def _signed(tree: Node) -> set[str]:
 
 def _falling_base(node: Node) -> bool:
     """Whether every column of a base is in a denominator, as in ``(K / N)**a``."""
-    product = _product(node)
+    product = product_of(node)
     if product is None:  # a sum: an outer exponent
         return all(_falling_base(part) for _, part in summands(node)) and len(summands(node)) > 1
     return all(e.factor < 0 for (kind, _), e in product[1].items() if kind == "column")
@@ -324,9 +200,6 @@ def _falling_base(node: Node) -> bool:
 
 def _coefficients_of(exponent: str | float | Exponent) -> set[str]:
     return set(Exponent.of(exponent).powers)
-
-
-# Plausible values
 
 
 def _typical(
@@ -381,6 +254,6 @@ def _exponents_of_products(tree: Node) -> set[str]:
     names: set[str] = set()
     for _, term in summands(tree):
         columns = {n.name for n in walk(term) if isinstance(n, Column)}
-        if len(columns) > 1 and _product(term) is not None:
+        if len(columns) > 1 and product_of(term) is not None:
             names |= _exponents(term)
     return names

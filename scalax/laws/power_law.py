@@ -192,12 +192,13 @@ class PowerLaw(Law):
         if pair is None:
             return super().allocate(c, flops, compute, given)
         of_params, of_tokens = pair
-        return split_two_powers(
-            *_slope_and_log_size(of_params, c, "params"),
-            *_slope_and_log_size(of_tokens, c, "tokens"),
-            flops,
-            compute,
-        )
+        with np.errstate(invalid="ignore"):  # NaN where a term grows: no split is optimal
+            return split_two_powers(
+                *_slope_and_log_size(of_params, c, "params"),
+                *_slope_and_log_size(of_tokens, c, "tokens"),
+                flops,
+                compute,
+            )
 
     def _split_terms(self) -> tuple[Term, Term] | None:
         """The params and the tokens term where they are the only terms that vary."""

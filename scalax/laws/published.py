@@ -9,8 +9,8 @@ from importlib import resources
 from typing import Any
 
 from scalax.errors import ScalaxError, suggest
-from scalax.laws.hyperparameters import HyperparameterLaw, PowerProduct
 from scalax.laws.power_allocation import Frontier
+from scalax.laws.power_product import HyperparameterLaw, PowerProduct
 
 
 @dataclass(frozen=True)

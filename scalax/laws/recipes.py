@@ -6,7 +6,7 @@ allocation (`scalax.predict.recommend`) both read them here, so that they never 
 
 from __future__ import annotations
 
-from scalax.laws.hyperparameters import HyperparameterLaw, PowerProduct
+from scalax.laws.power_product import HyperparameterLaw, PowerProduct
 
 TRANSFORMER_NAME = "scalax-transformer"
 """Name of the law in notes and in ``--json``."""

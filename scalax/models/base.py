@@ -24,7 +24,8 @@ class ModelFamily(abc.ABC):
         title: One line for a listing.
         rules: Logical axis names of parameters to mesh axes (data, fsdp, tensor, expert), or None
             for an axis that is never divided. ``batch``, that of examples, is always there.
-        metrics: What `sums` gives; any of them can be fitted.
+        features: Features that the data must have; `require_features` checks them.
+        metrics: Names of the metrics that `sums` returns; any of them can be fitted.
         trial: What it is checked on; see `scalax plugins check`.
         interface: Version of this interface that it was written for; 1 where it says nothing.
     """
@@ -33,6 +34,7 @@ class ModelFamily(abc.ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     rules: ClassVar[Mapping[str, str | tuple[str, ...] | None]]
+    features: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
     trial: ClassVar[Trial | None] = None
 
@@ -121,6 +123,23 @@ class ModelFamily(abc.ABC):
         Returns:
             Sums by metric, ``loss`` among them (float32 scalars), and the weight they are over.
         """
+
+
+def require_features(family: ModelFamily, data: DataSpec) -> None:
+    """Checks that data has the features that a family declares.
+
+    Raises:
+        ScalaxError: A feature is missing; names the features that there are.
+    """
+    if set(family.features) <= data.features.keys():
+        return
+    plural = "s" if len(family.features) > 1 else ""
+    raise ScalaxError(
+        f"needs data with {'' if plural else 'a '}feature{plural} "
+        f"{' and '.join(map(repr, family.features))}; {data.name} has {', '.join(data.features)}",
+        where=f"model.family {family.name!r}",
+        fix="choose another family or dataset",
+    )
 
 
 def checked_sums(

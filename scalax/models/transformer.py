@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from scalax.errors import ScalaxError
-from scalax.models.base import ModelFamily
+from scalax.models.base import ModelFamily, require_features
 from scalax.models.compute import Compute
 from scalax.schema import Settings, parse
 from scalax.shapes.base import Counts, DataSpec, Recipe, Trial
@@ -68,6 +67,7 @@ class Transformer(ModelFamily):
 
     name: ClassVar[str] = "transformer"
     title: ClassVar[str] = "decoder-only transformer over tokens"
+    features: ClassVar[tuple[str, ...]] = ("tokens",)
     trial: ClassVar[Trial] = Trial(
         (9e3, 2e4, 1e5, 1e6, 1e7), {"dataset": "stdlib", "seq_len": 32}, {"tied": True}
     )
@@ -94,12 +94,7 @@ class Transformer(ModelFamily):
         return float(self.counts(self._shape(None, parsed, data)).params)
 
     def _shape(self, params: float | None, options: _Options, data: DataSpec) -> TransformerShape:
-        if "tokens" not in data.features:
-            raise ScalaxError(
-                f"needs data with a feature 'tokens'; {data.name} has {', '.join(data.features)}",
-                where=f"model.family {self.name!r}",
-                fix="choose another family or dataset",
-            )
+        require_features(self, data)
         recipe = options.recipe(self.usual)
         shape = shape_for(
             params,

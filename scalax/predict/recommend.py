@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scalax.laws.hyperparameters import HyperparameterLaw, PowerProduct
+from scalax.laws.power_product import HyperparameterLaw, PowerProduct
 from scalax.laws.recipes import TRANSFORMER, TRANSFORMER_NAME
 from scalax.predict.answers import Allocation
 

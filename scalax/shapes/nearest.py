@@ -59,10 +59,6 @@ def nearest_shape(
         32
         >>> nearest_shape(1000, [20, 31, 32, 33], lambda width: width**2, cost=lambda w, _: w)
         31
-        >>> nearest_shape(1000, [20, 40], lambda width: width**2, what="square")
-        Traceback (most recent call last):
-        scalax.errors.ScalaxError: model: no square has about 1,000 parameters: the nearest has \
-1,600 — ask for 1600
     """
     if callable(candidates):
         candidates = _bracket(target, candidates, count)

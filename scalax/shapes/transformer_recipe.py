@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scalax.laws.hyperparameters import PowerProduct
+from scalax.laws.power_product import PowerProduct
 from scalax.laws.recipes import TRANSFORMER
 from scalax.shapes.base import Recipe, examples_of
 

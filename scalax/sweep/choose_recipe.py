@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scalax.errors import ScalaxError
-from scalax.laws.hyperparameters import PowerProduct
+from scalax.laws.power_product import PowerProduct
 from scalax.models.base import ModelFamily
 from scalax.shapes.base import DataSpec, Recipe, examples_of
 from scalax.sweep.experiment import Experiment

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from scalax.laws.hyperparameters import PowerProduct, read_law
+from scalax.laws.hyperparameters import read_law
+from scalax.laws.power_product import PowerProduct
 from scalax.schema import Settings
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

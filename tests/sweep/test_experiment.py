@@ -31,7 +31,7 @@ def test_settings_are_overridden_in_toml(experiment: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sweep.params=[]", r"sweep\.params: expected .*at least 1 item"),
+        ("sweep.params=[]", r"sweep\.params: expected .*at least 1 value"),
         ("sweep.tokens=[1e5, -3]", r"sweep\.tokens\[1\]: expected a number greater than 0, got -3"),
         ('sweep.tokens=["1e5"]', r"sweep\.tokens\[0\]: expected .*number, got '1e5'"),
         ("sweep.tokens=[nan]", r"sweep\.tokens\[0\]: expected .*finite number"),
