@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from synthetic_sweeps import synthetic_sweep
 
-from scalax.fit.backtest import roll_out
+from scalax.fit.backtest import run_backtest
 from scalax.fit.budgets import budget_of
 from scalax.fit.calibration import learned_scale
 from scalax.fit.compare import FORMS, MISS, all_members
@@ -112,7 +112,7 @@ def main() -> None:
     public = list(public_sweeps())
     if asked.learn:
         known = [without_largest(runs, 2) for _, runs in public]
-        found = [roll_out(r, all_members(FORMS, r), metric="loss", cost=Cost()) for r in known]
+        found = [run_backtest(r, all_members(FORMS, r), metric="loss", cost=Cost()) for r in known]
         print(json.dumps({"prior_scale": round(learned_scale(found), 3)}))
     elif asked.synthetic:
         made = (synthetic_sweep(seed) for seed in range(asked.synthetic))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalax.errors import ScalaxError
-from scalax.fit.backtest import Rollout, roll_out
-from scalax.fit.calibration import ALONE_SCALE, calibrated, shares, split_error
+from scalax.fit.backtest import Backtest, run_backtest
+from scalax.fit.calibration import ALONE_SCALE, calibrate, calibrate_split, member_shares
 from scalax.fit.compare import (
     all_members,
     candidate_laws,
@@ -25,7 +25,7 @@ from scalax.fit.compare import (
 from scalax.fit.constraints import Constraints, constrain
 from scalax.fit.cost import Cost
 from scalax.fit.diagnostics import constant_columns, few_rows
-from scalax.fit.ensemble import Member, forecast_prior
+from scalax.fit.ensemble import LawVariant, forecast_prior
 from scalax.fit.identifiability import identifiability
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
@@ -73,8 +73,8 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     members = all_members(candidate_laws(runs, settings.metric), runs)
     along = budget_column(runs) or "flops"
     cost = Cost(settings.cost, settings.delta)
-    backtest = roll_out(runs, members, metric=settings.metric, cost=cost, along=along)
-    share = shares(backtest, backtest.count)
+    backtest = run_backtest(runs, members, metric=settings.metric, cost=cost, along=along)
+    share = member_shares(backtest, backtest.count)
     notes = [*runs.notes, *_hidden_by(runs, along), *_reasons(backtest, share)]
     cautions = _hopeless(backtest)
     if settings.bootstrap:
@@ -82,7 +82,7 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     if float(share.max()) >= _WINS:
         backtest = single_member(backtest, int(share.argmax()))
         share = np.ones(1)
-    _, error = calibrated(backtest, backtest.count, settings.level)
+    _, error = calibrate(backtest, backtest.count, settings.level)
     chosen = [k for k in np.argsort(-share, kind="stable").tolist() if share[k] >= _LEAST_SHARE]
     members = [backtest.members[k] for k in chosen]
     parts = share[chosen] / share[chosen].sum()
@@ -154,27 +154,27 @@ def forecast_errors(
     if along is None:
         raise ScalaxError("the table has none of params, tokens and flops")
     backtest = backtest_law(runs, law, settings, constraints, along)
-    _, error = calibrated(backtest, backtest.count, settings.level, prior_scale=ALONE_SCALE)
+    _, error = calibrate(backtest, backtest.count, settings.level, prior_scale=ALONE_SCALE)
     split = split_error_model(backtest, compute_rule(runs, law), settings.level)
     return replace(error, column=along), split, _hidden_by(runs, along)
 
 
 def backtest_law(
     runs: Runs, law: Law, settings: FitSettings, constraints: Constraints, along: str
-) -> Rollout:
+) -> Backtest:
     """Returns the backtest of one law, fitted as `scalax.fit` fits it with these settings."""
-    return roll_out(
+    return run_backtest(
         runs,
-        [Member(law, settings.weights)],
+        [LawVariant(law, settings.weights)],
         metric=settings.metric,
         cost=Cost(settings.cost, settings.delta),
-        held=constraints,
-        held_back=False,
+        constraints=constraints,
+        use_priors=False,
         along=along,
     )
 
 
-def split_error_model(backtest: Rollout, rule: ComputeRule, level: float) -> ForecastError | None:
+def split_error_model(backtest: Backtest, rule: ComputeRule, level: float) -> ForecastError | None:
     """Returns the error model of log N*; None where a member splits no budget."""
     sizes = {}
     for cutoff, thetas in backtest.thetas.items():
@@ -185,7 +185,7 @@ def split_error_model(backtest: Rollout, rule: ComputeRule, level: float) -> For
         if any(each is None or not np.isfinite(each).all() for each in log_sizes):
             return None
         sizes[cutoff] = np.stack([each for each in log_sizes if each is not None])
-    return split_error(backtest, sizes, level)
+    return calibrate_split(backtest, sizes, level)
 
 
 def _objective(runs: Runs, law: Law, metric: str, cost: Cost) -> Objective:
@@ -202,7 +202,7 @@ def _on_every_row(objective: Objective, theta: np.ndarray, weights: np.ndarray) 
 
 
 def _log_sizes(
-    member: Member, theta: np.ndarray, budgets: np.ndarray, rule: ComputeRule
+    member: LawVariant, theta: np.ndarray, budgets: np.ndarray, rule: ComputeRule
 ) -> np.ndarray | None:
     if set(member.law.columns) != {"params", "tokens"}:
         return None
@@ -232,7 +232,7 @@ def _hidden_by(runs: Runs, along: str) -> list[str]:
     return [f"backtests hide the largest {along}: the table has no flops"]
 
 
-def _hopeless(backtest: Rollout) -> list[str]:
+def _hopeless(backtest: Backtest) -> list[str]:
     """Returns a warning where the forecasts of hidden budgets missed by more than a tenth."""
     if not backtest.cutoffs(backtest.count):
         return []
@@ -245,7 +245,7 @@ def _hopeless(backtest: Rollout) -> list[str]:
     ]
 
 
-def _reasons(backtest: Rollout, share: np.ndarray) -> list[str]:
+def _reasons(backtest: Backtest, share: np.ndarray) -> list[str]:
     """Returns sentences on what was chosen and why."""
     best = int(share.argmax())
     name = f"{backtest.members[best].law.name} ({backtest.members[best].weights} weights)"

@@ -1,7 +1,7 @@
-"""Rollouts: hide the largest budgets step by step, fit on the rest, forecast the hidden ones.
+"""Backtests: hides the largest budgets step by step, fits the rest, and forecasts the hidden ones.
 
-What a law errs by inside its own data is the one honest guide to what it will err by beyond them.
-It makes forecasts; `calibrate` judges them.
+The errors of a law on budgets hidden from it show how far it may miss beyond the data. This module
+makes the forecasts; `scalax.fit.calibration` evaluates them.
 """
 
 from __future__ import annotations
@@ -10,76 +10,79 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scalax.array_types import Float, Int
 from scalax.errors import ScalaxError
 from scalax.fit.budgets import budget_of
 from scalax.fit.constraints import Constraints
 from scalax.fit.cost import Cost
-from scalax.fit.ensemble import Member, fit_members, log_forecast
+from scalax.fit.ensemble import LawVariant, fit_members, log_forecast
 from scalax.runs.table import Runs
 
 _FEWEST_ROWS = 5
+"""Least number of rows below a cutoff."""
 _MOST_CUTOFFS = 9
+"""Greatest number of cutoffs, the one that hides nothing included."""
 _MOST_ROWS = 2000
+"""Greatest number of rows fitted; of a larger table an even sample is used."""
 
 
 @dataclass(frozen=True)
-class Rollout:
+class Backtest:
     """Forecasts of every member at every cutoff.
 
     Attributes:
-        members: What was fitted.
+        members: The laws fitted, and their row weights.
         label: The budget of each row, [rows].
         budgets: Compute of each budget, the median of its rows, [budgets].
         reach: Largest compute in each budget, [budgets].
         flops: The column along which budgets are hidden, [rows].
         log_measured: Logarithm of the measured metric, [rows].
-        forecasts: ``{cutoff: [members, rows]}``, logarithms, by the fit on budgets below the
+        forecasts: ``{cutoff: [members, rows]}``: log forecasts of the fits to budgets below the
             cutoff; the last cutoff hides nothing.
-        thetas: ``{cutoff: theta of each member}``.
+        thetas: ``{cutoff: [coefficients] of each member}``.
     """
 
-    members: list[Member]
-    label: np.ndarray
-    budgets: np.ndarray
-    reach: np.ndarray
-    flops: np.ndarray
-    log_measured: np.ndarray
-    forecasts: dict[int, np.ndarray]
-    thetas: dict[int, list[np.ndarray]]
+    members: list[LawVariant]
+    label: Int[np.ndarray, " rows"]
+    budgets: Float[np.ndarray, " budgets"]
+    reach: Float[np.ndarray, " budgets"]
+    flops: Float[np.ndarray, " rows"]
+    log_measured: Float[np.ndarray, " rows"]
+    forecasts: dict[int, Float[np.ndarray, "members rows"]]
+    thetas: dict[int, list[Float[np.ndarray, " _"]]]
 
     @property
     def count(self) -> int:
-        """How many budgets there are; also the cutoff that hides nothing."""
+        """Number of budgets; also the cutoff that hides nothing."""
         return len(self.budgets)
 
     def cutoffs(self, before: int) -> list[int]:
-        """The cutoffs that leave a budget to forecast below one given, rising."""
+        """Returns the cutoffs below ``before``, rising: each leaves a budget to forecast."""
         return [cutoff for cutoff in self.forecasts if cutoff < before]
 
 
-def roll_out(
+def run_backtest(
     runs: Runs,
-    members: list[Member],
+    members: list[LawVariant],
     *,
     metric: str,
     cost: Cost,
-    held: Constraints | None = None,
-    held_back: bool = True,
+    constraints: Constraints | None = None,
+    use_priors: bool = True,
     along: str = "flops",
-) -> Rollout:
-    """Fits every member to the table less its largest budgets, one more of them each time.
+) -> Backtest:
+    """Fits every member to the table without its largest budgets, hiding one more each time.
 
-    At least two budgets and five rows stay; the last eight cutoffs at most are tried. Of a table
-    of more than two thousand rows an even sample stands for it.
+    Each fit keeps at least two budgets and five rows, and at most the last eight cutoffs are
+    tried. A table of more than two thousand rows is replaced by an even sample.
 
     Args:
         runs: A cleaned table.
-        members: What to fit. One whose law is not finite on the rows, or forecasts what is not,
-            is left out.
-        metric: The column fitted.
-        cost: Of a log residual.
-        held: What the fits may move, where all members are of one law.
-        held_back: Whether the priors of `scalax.fit.ensemble` apply.
+        members: The laws to fit. A law with non-finite values on the rows is left out.
+        metric: The column to fit.
+        cost: Cost of a log residual.
+        constraints: Constraints on the coefficients, where all members have one law.
+        use_priors: Whether to apply the priors of `scalax.fit.ensemble`.
         along: The column whose largest values are hidden: flops where the table has it.
 
     Raises:
@@ -104,14 +107,14 @@ def roll_out(
             {name: values[seen] for name, values in columns.items()},
             log_measured[seen],
             cost=cost,
-            held=held,
-            held_back=held_back,
+            constraints=constraints,
+            use_priors=use_priors,
         )
-    kept, forecasts = _finite(members, thetas, columns)
-    if not kept:
+    usable, forecasts = _finite(members, thetas, columns)
+    if not usable:
         raise ScalaxError("no law is finite on these rows", where=runs.source)
-    return Rollout(
-        members=[members[k] for k in kept],
+    return Backtest(
+        members=[members[k] for k in usable],
         label=label,
         budgets=np.asarray([np.median(scale[label == j]) for j in range(count)]),
         reach=np.asarray([np.max(scale[label == j]) for j in range(count)]),
@@ -119,27 +122,27 @@ def roll_out(
         log_measured=log_measured,
         forecasts=forecasts,
         thetas={
-            cutoff: [theta for k in kept if (theta := found[k]) is not None]
-            for cutoff, found in thetas.items()
+            cutoff: [theta for k in usable if (theta := fitted[k]) is not None]
+            for cutoff, fitted in thetas.items()
         },
     )
 
 
 def _finite(
-    members: list[Member],
+    members: list[LawVariant],
     thetas: dict[int, list[np.ndarray | None]],
     columns: dict[str, np.ndarray],
 ) -> tuple[list[int], dict[int, np.ndarray]]:
-    """The members whose every forecast is finite, and the forecasts of those by cutoff."""
+    """Returns the members with finite forecasts only, and their forecasts by cutoff."""
     rows = len(columns["flops"])
     forecasts = {
         cutoff: np.stack(
             [
                 np.full(rows, np.nan) if theta is None else log_forecast(m.law, theta, columns)
-                for m, theta in zip(members, found, strict=True)
+                for m, theta in zip(members, fitted, strict=True)
             ]
         )
-        for cutoff, found in thetas.items()
+        for cutoff, fitted in thetas.items()
     }
-    fine = np.all([np.isfinite(each).all(axis=1) for each in forecasts.values()], axis=0)
-    return np.flatnonzero(fine).tolist(), {k: each[fine] for k, each in forecasts.items()}
+    finite = np.all([np.isfinite(logs).all(axis=1) for logs in forecasts.values()], axis=0)
+    return np.flatnonzero(finite).tolist(), {k: logs[finite] for k, logs in forecasts.items()}

@@ -13,11 +13,11 @@ from typing import Any, ParamSpec, Protocol, cast, runtime_checkable
 import numpy as np
 
 from scalax.errors import ScalaxError
-from scalax.fit.backtest import Rollout, roll_out
-from scalax.fit.calibration import ALONE_SCALE, PRIOR_SCALE, calibrated
+from scalax.fit.backtest import Backtest, run_backtest
+from scalax.fit.calibration import ALONE_SCALE, PRIOR_SCALE, calibrate
 from scalax.fit.constraints import constrain
 from scalax.fit.cost import Cost
-from scalax.fit.ensemble import Member
+from scalax.fit.ensemble import LawVariant
 from scalax.fit.keywords import takes_settings
 from scalax.fit.objective import Objective
 from scalax.fit.prepare import prepare_runs
@@ -134,8 +134,8 @@ def compare(runs: Table, laws: Sequence[LawLike] | None = None, **settings: Any)
             where=table.source,
             fix="map one: --columns flops=THEIR_NAME",
         )
-    backtest = roll_out(
-        table, members, metric=chosen.metric, cost=cost, held_back=False, along=along
+    backtest = run_backtest(
+        table, members, metric=chosen.metric, cost=cost, use_priors=False, along=along
     )
     if not backtest.cutoffs(backtest.count):
         raise ScalaxError(
@@ -164,7 +164,7 @@ def candidate_laws(runs: Runs, metric: str = "loss") -> list[Law]:
     return [resolve_law(name) for name in names]
 
 
-def all_members(laws: Sequence[LawLike], runs: Runs) -> list[Member]:
+def all_members(laws: Sequence[LawLike], runs: Runs) -> list[LawVariant]:
     """Returns each law under each weighting.
 
     Raises:
@@ -174,7 +174,7 @@ def all_members(laws: Sequence[LawLike], runs: Runs) -> list[Member]:
     for form in forms.values():
         for column in form.columns:
             runs[column]  # raises where it is missing
-    return [Member(form, weights) for form in forms.values() for weights in WEIGHTS]
+    return [LawVariant(form, weights) for form in forms.values() for weights in WEIGHTS]
 
 
 def coefficients_of(law: Law, theta: np.ndarray) -> dict[str, float]:
@@ -185,7 +185,7 @@ def coefficients_of(law: Law, theta: np.ndarray) -> dict[str, float]:
     }
 
 
-def single_member(backtest: Rollout, member: int) -> Rollout:
+def single_member(backtest: Backtest, member: int) -> Backtest:
     """Returns the backtest of one member."""
     return replace(
         backtest,
@@ -195,18 +195,18 @@ def single_member(backtest: Rollout, member: int) -> Rollout:
     )
 
 
-def score(backtest: Rollout, *, prior_scale: float = PRIOR_SCALE) -> Score:
+def score(backtest: Backtest, *, prior_scale: float = PRIOR_SCALE) -> Score:
     """Returns the score of a backtest's members together.
 
     Args:
         backtest: Forecasts of every member. Shares and the scale of the interval at a cutoff come
             from earlier cutoffs alone.
-        prior_scale: The scale that the errors are shrunk towards; see `calibrated`.
+        prior_scale: The scale that the errors are shrunk towards; see `calibrate`.
     """
     errors, inside, scores = [], [], []
     cutoffs = backtest.cutoffs(backtest.count)
     for cutoff in cutoffs:
-        judged, error = calibrated(backtest, cutoff, LEVEL, prior_scale=prior_scale)
+        judged, error = calibrate(backtest, cutoff, LEVEL, prior_scale=prior_scale)
         rows = backtest.label >= cutoff
         measured = np.exp(backtest.log_measured[rows])
         forecast = np.exp(judged.log_loss[rows])
@@ -228,7 +228,7 @@ def score(backtest: Rollout, *, prior_scale: float = PRIOR_SCALE) -> Score:
     )
 
 
-def _estimate(runs: Runs, member: Member, metric: str, cost: Cost) -> dict[str, float] | None:
+def _estimate(runs: Runs, member: LawVariant, metric: str, cost: Cost) -> dict[str, float] | None:
     """Returns the coefficients on all rows, exactly as `scalax.fit` estimates them."""
     columns = {name: np.asarray(runs[name], float) for name in member.law.columns}
     objective = Objective(member.law, columns, np.log(runs[metric]), cost)

@@ -1,8 +1,8 @@
-"""Fits made to forecast: many laws and weightings, held back by weak priors.
+"""Fits for forecasting: several laws and row weights, regularised by weak priors.
 
-A fit that only describes its rows may put its exponents anywhere that they allow; one that will be
-asked beyond them must not. It fits arrays and forecasts arrays; choosing among the results is for
-`calibrate`.
+A fit that only describes its rows may have any exponents that the rows allow; a forecast beyond the
+rows needs plausible ones. This module fits and evaluates arrays; `scalax.fit.calibration` weighs
+the results.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from scalax.fit.starts import grid_starts
 from scalax.laws.base import Coefficient, Law
 
 _STARTS = 4
+"""Starts of each fit."""
 _STEPS = 60
+"""Greatest number of Newton steps."""
 _TOLERANCE = 1e-8
+"""Relative tolerance of the objective."""
 
-# Mean and standard deviation, as weak as they can be and still stop a silly extrapolation: chosen
-# on public sweeps without their two largest budgets, and on synthetic ones.
+# Mean and standard deviation of an exponent: as weak as possible while they still prevent an absurd
+# extrapolation. Chosen on public sweeps without their two largest budgets, and on synthetic ones.
 _EXPONENTS = {
     ("chinchilla", "alpha"): (0.36, 0.12),
     ("chinchilla", "beta"): (0.36, 0.12),
@@ -38,16 +41,18 @@ _EXPONENTS = {
 _FLOOR = (0.65, 0.2)
 """The floor as a share of the least loss measured, and the deviation of its logarithm."""
 _STRENGTH = 5.0
+"""Factor on the prior's weight, since the errors of rows are correlated."""
 _NOISE = 0.005
+"""Relative noise of a measured loss that the prior's weight assumes."""
 
 
 @dataclass(frozen=True)
-class Member:
-    """A law fitted under one weighting of the rows.
+class LawVariant:
+    """A law form with the row weights that it is fitted with.
 
     Attributes:
         law: The law form.
-        weights: ``flat``, ``compute`` or ``flops``; see `scalax.fit.rows.weigh`.
+        weights: ``flat``, ``compute`` or ``flops``; see `scalax.fit.rows.row_weights`.
     """
 
     law: Law
@@ -55,16 +60,16 @@ class Member:
 
 
 def forecast_prior(law: Law, log_measured: np.ndarray, delta: float) -> Prior:
-    """The prior on theta under which a law is asked beyond its rows.
+    """Returns the prior on theta for a fit that will extrapolate.
 
-    Its weight against the rows is that of a handful of them: a Huber cost far outside delta is
-    ``delta * abs(r)``, a Laplace likelihood times delta times the noise, taken to be 0.5 %; and
-    the prior counts five times, since rows err together.
+    The prior weighs as much as a few rows. A Huber cost far outside delta is ``delta * abs(r)``: a
+    Laplace likelihood times delta times the noise, which is taken to be 0.5 %. The prior counts
+    five times that, since the errors of rows are correlated.
 
     Args:
         law: The law form.
         log_measured: Logarithm of the measured metric, [rows].
-        delta: Of the Huber cost.
+        delta: Residual at which the Huber cost becomes linear.
     """
     least = float(np.exp(log_measured.min()))
     pairs = [_pair(law, c, least) for c in law.coefficients]
@@ -80,45 +85,45 @@ def _pair(law: Law, coefficient: Coefficient, least: float) -> tuple[float, floa
 
 
 def fit_members(
-    members: list[Member],
+    members: list[LawVariant],
     columns: Mapping[str, np.ndarray],
     log_measured: np.ndarray,
     *,
     cost: Cost,
-    held: Constraints | None = None,
-    held_back: bool = True,
+    constraints: Constraints | None = None,
+    use_priors: bool = True,
 ) -> list[np.ndarray | None]:
-    """Fits each member to all the rows given.
+    """Fits each member to all rows.
 
     Args:
-        members: What to fit.
+        members: The laws to fit, and their row weights.
         columns: Columns by name, [rows] each; ``flops`` among them for the weights.
         log_measured: Logarithm of the measured metric, [rows].
-        cost: Of a log residual.
-        held: What the fit may move, where all members are of one law.
-        held_back: Whether the priors apply. Without them the objective is that of
+        cost: Cost of a log residual.
+        constraints: Constraints on the coefficients, where all members have one law.
+        use_priors: Whether the priors apply. Without them the objective is that of
             `scalax.fit.estimate.fit`.
 
     Returns:
-        Theta [coefficients] of each member; None where its law is not finite on the rows.
+        Theta [coefficients] of each member; None for a law with non-finite values on the rows.
     """
     found: dict[int, np.ndarray | None] = {}
     for law in {id(m.law): m.law for m in members}.values():
-        mine = [k for k, m in enumerate(members) if m.law is law]
+        variants = [k for k, m in enumerate(members) if m.law is law]
         objective = Objective(
             law,
             {name: columns[name] for name in law.columns},
             log_measured,
             cost,
-            limits=held.limits if held else {},
-            prior=forecast_prior(law, log_measured, cost.delta) if held_back else None,
+            limits=constraints.limits if constraints else {},
+            prior=forecast_prior(law, log_measured, cost.delta) if use_priors else None,
         )
-        free = held or constrain(law, {}, (), {})
-        weights = [weigh(columns["flops"], members[k].weights) for k in mine]
+        free = constraints or constrain(law, {}, (), {})
+        weights = [weigh(columns["flops"], members[k].weights) for k in variants]
         starts = [grid_starts(objective, each, _STARTS, free) for each in weights]
-        owner = np.repeat(np.arange(len(mine)), [len(s) for s in starts])
+        owner = np.repeat(np.arange(len(variants)), [len(s) for s in starts])
         if not len(owner):
-            found.update(dict.fromkeys(mine))
+            found.update(dict.fromkeys(variants))
             continue
         solved = minimise(
             free.derivatives(objective.derivatives()),
@@ -128,15 +133,15 @@ def fit_members(
             most_steps=_STEPS,
             tolerance=_TOLERANCE,
         )
-        for place, k in enumerate(mine):
-            at = np.flatnonzero((owner == place) & np.isfinite(solved.value))
+        for position, k in enumerate(variants):
+            at = np.flatnonzero((owner == position) & np.isfinite(solved.value))
             best = at[np.argmin(solved.value[at])] if at.size else None
             found[k] = None if best is None else free.expand(solved.theta[best][None])[0]
     return [found[k] for k in range(len(members))]
 
 
 def log_forecast(law: Law, theta: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The logarithm of the loss that a fitted law gives at each row, [rows]."""
+    """Returns the log loss of a fitted law at each row, [rows]."""
     c = {
         spec.name: np.exp(value) if spec.log else value
         for spec, value in zip(law.coefficients, theta, strict=True)

@@ -12,7 +12,7 @@ from scalax import registry
 from scalax.errors import ScalaxError
 from scalax.fit.budgets import budget_of
 from scalax.fit.cost import Cost
-from scalax.fit.ensemble import Member, fit_members, log_forecast
+from scalax.fit.ensemble import LawVariant, fit_members, log_forecast
 from scalax.fit.rows import budget_column
 from scalax.runs.read import SCALE_COLUMNS
 from scalax.runs.table import Runs
@@ -81,7 +81,7 @@ def _outliers(runs: Runs, metric: str) -> np.ndarray:
     columns = {name: runs[name] for name in names}
     columns.setdefault("flops", runs[budget_column(runs) or names[0]])
     log_measured = np.log(runs[metric])
-    theta = fit_members([Member(law, "flat")], columns, log_measured, cost=Cost())[0]
+    theta = fit_members([LawVariant(law, "flat")], columns, log_measured, cost=Cost())[0]
     if theta is None:
         return np.zeros(len(runs), bool)
     residual = log_measured - log_forecast(law, theta, columns)

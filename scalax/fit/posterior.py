@@ -21,9 +21,9 @@ from scalax.fit.form_error import (
     FORMS,
     NOISES,
     SPLIT_FORM,
-    Places,
-    noise,
-    shared,
+    RunPositions,
+    error_covariance,
+    noise_correlation,
     trunk_numbers,
 )
 from scalax.fit.prior import (
@@ -32,11 +32,11 @@ from scalax.fit.prior import (
     RATIO,
     SHARE,
     SPLIT,
-    Belief,
+    GaussianPrior,
     coefficients,
     jacobian,
     log_loss,
-    prior,
+    published_prior,
 )
 from scalax.fit.rows import compute_rule, evenly, ranges
 from scalax.predict.ensemble_law import NAME as ENSEMBLE
@@ -57,7 +57,7 @@ _ROUNDS = 5
 _STARTS = (-1.0, 0.5, 2.0)
 """Log odds of the share from which each solve starts: little, some, or all can be removed."""
 _NODES = np.array([-2.2, -1.4, -0.7, 0.0, 0.7, 1.4, 2.2])
-"""Places of the share tried about its best, in deviations: forecasts bend in it the most."""
+"""RunPositions of the share tried about its best, in deviations: forecasts bend in it the most."""
 _NEGLIGIBLE = 1e-3
 _UNKNOWN_LEVEL = 3.0
 
@@ -69,7 +69,7 @@ _LEAST_TRUST = 0.003
 
 @dataclass(frozen=True)
 class Posterior:
-    """Belief after runs, as weighted Gaussians.
+    """GaussianPrior after runs, as weighted Gaussians.
 
     Attributes:
         anchor: Logarithm of the largest compute among the runs.
@@ -101,13 +101,13 @@ class Posterior:
         theta[:, SPLIT] = np.clip(theta[:, SPLIT], 0.05, 0.95)
         return theta
 
-    def belief(self) -> Belief:
+    def belief(self) -> GaussianPrior:
         """The one Gaussian of the same mean and covariance."""
         mean = self.weights @ self.theta
         away = self.theta - mean
         inner = self.roots @ self.roots.transpose(0, 2, 1)
         covariance = np.einsum("k,kij->ij", self.weights, inner)
-        return Belief(
+        return GaussianPrior(
             self.anchor, mean, covariance + np.einsum("k,ki,kj->ij", self.weights, away, away)
         )
 
@@ -126,7 +126,7 @@ class _Problem:
     size: np.ndarray
     tokens: np.ndarray
     measured: np.ndarray
-    believed: Belief
+    believed: GaussianPrior
 
     def residuals(self, theta: np.ndarray) -> np.ndarray:
         """[batch, rows]."""
@@ -187,9 +187,9 @@ def update(
     tokens: np.ndarray,
     loss: np.ndarray,
     trunks: np.ndarray | None = None,
-    before: Callable[[float], Belief] = prior,
+    before: Callable[[float], GaussianPrior] = published_prior,
 ) -> Posterior:
-    """Belief after runs.
+    """GaussianPrior after runs.
 
     Args:
         flops: Compute of each, [rows].
@@ -203,7 +203,7 @@ def update(
     size, log_tokens = np.log(flops / tokens), np.log(tokens)
     problem = _Problem(size, log_tokens, np.log(loss), believed)
     rows, pairs = len(loss), len(FORMS) * len(NOISES)
-    correlation = noise(np.arange(rows) if trunks is None else trunks)
+    correlation = noise_correlation(np.arange(rows) if trunks is None else trunks)
     theta = np.repeat(believed.mean[None], pairs * len(_STARTS), axis=0)
     theta[:, SHARE] = np.tile(_STARTS, pairs)
     forms, noises = np.repeat(FORMS, len(NOISES)), np.tile(NOISES, len(FORMS))
@@ -211,12 +211,12 @@ def update(
     everything = list(range(6))
     for step in range(_ROUNDS):
         best_size = (anchor - centre[RATIO]) / 2 + centre[SPLIT] * (size + log_tokens - anchor)
-        places = Places(
+        positions = RunPositions(
             anchor - size - log_tokens, size - best_size, size, np.exp(centre[BEND, None])[0]
         )
-        error = shared(places, forms[:, None, None])
+        model_error = error_covariance(positions, forms[:, None, None])
         spoilt = 1 / trust - 1
-        covariance = error + noises[:, None, None] ** 2 * (correlation + np.diag(spoilt))
+        covariance = model_error + noises[:, None, None] ** 2 * (correlation + np.diag(spoilt))
         root = np.linalg.cholesky(covariance)
         whiten = np.linalg.inv(root)
         log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
@@ -260,12 +260,12 @@ def update(
     )
 
 
-def _of_unknown_level(belief: Belief, level: float) -> Belief:
+def _of_unknown_level(belief: GaussianPrior, level: float) -> GaussianPrior:
     """The belief with the level left to the rows: losses have many units."""
     mean, covariance = belief.mean.copy(), belief.covariance.copy()
     mean[LEVEL] = level
     covariance[LEVEL, LEVEL] = _UNKNOWN_LEVEL**2
-    return Belief(belief.anchor, mean, covariance)
+    return GaussianPrior(belief.anchor, mean, covariance)
 
 
 def _trust(r: np.ndarray, whiten: np.ndarray, deviation: float, spoilt: np.ndarray) -> np.ndarray:
@@ -292,9 +292,9 @@ def trunks_of(runs: Runs) -> np.ndarray:
 
 
 def posterior_of(
-    runs: Runs, metric: str = "loss", before: Callable[[float], Belief] = prior
+    runs: Runs, metric: str = "loss", before: Callable[[float], GaussianPrior] = published_prior
 ) -> tuple[Posterior, Runs]:
-    """Belief after the rows of a cleaned table, and the rows used: at most 150.
+    """GaussianPrior after the rows of a cleaned table, and the rows used: at most 150.
 
     Args:
         runs: The table.

@@ -50,7 +50,7 @@ Hoffmann et al.'s split by 0.06 and tokens per parameter by 0.3 e-folds from the
 
 
 @dataclass(frozen=True)
-class Belief:
+class GaussianPrior:
     """A Gaussian over the coordinates at an anchor.
 
     Attributes:
@@ -106,7 +106,7 @@ def jacobian(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: fl
     return np.stack([(high - low) / (2 * _TINY) for low, high in ends], axis=-1)
 
 
-def along(theta: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
+def along_frontier(theta: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
     """The best split's log FLOPs a token, less half the anchor, and its log loss.
 
     Args:
@@ -119,9 +119,9 @@ def along(theta: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(best), np.asarray(theta[..., LEVEL] + np.log(1 - share + left))
 
 
-def moved(theta: np.ndarray, beyond: float) -> np.ndarray:
+def shift_anchor(theta: np.ndarray, beyond: float) -> np.ndarray:
     """The same laws' coordinates [..., 6] at an anchor so far above, in log compute."""
-    best, level = along(theta, beyond)
+    best, level = along_frontier(theta, beyond)
     share = 1 / (1 + np.exp(-theta[..., SHARE]))
     decay = np.exp(theta[..., SLOPE]) / share
     later = np.clip(share * np.exp(-decay * beyond + theta[..., LEVEL] - level), 1e-4, 1 - 1e-4)
@@ -207,14 +207,14 @@ def _best_sizes(loss: LossLaw, budget: float) -> list[float]:
 
 
 @functools.lru_cache(maxsize=64)
-def prior(anchor: float) -> Belief:
+def published_prior(anchor: float) -> GaussianPrior:
     """A broad belief from the published laws, at an anchor.
 
     Each paper counts once. The mean is theirs; the deviation is that among them, made broader,
     and no less than what sweeps unlike theirs need.
 
     Example:
-        >>> belief = prior(math.log(1e18))
+        >>> belief = published_prior(math.log(1e18))
         >>> [f"{v:.2f}" for v in (belief.mean[SPLIT], belief.covariance[SPLIT, SPLIT] ** 0.5)]
         ['0.53', '0.11']
     """
@@ -225,7 +225,7 @@ def prior(anchor: float) -> Belief:
             papers.setdefault(entry.paper, []).append(coordinates(published_fit(name), near))
     means = np.asarray([_mean(np.asarray(found)) for found in papers.values()])
     deviation = np.maximum(_BROADER * np.nanstd(means, axis=0, ddof=1), _LEAST)
-    return Belief(anchor, np.nanmean(means, axis=0), np.diag(deviation**2))
+    return GaussianPrior(anchor, np.nanmean(means, axis=0), np.diag(deviation**2))
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
@@ -235,7 +235,7 @@ def _mean(rows: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
-def believed(law: ScalingLaw, anchor: float) -> Belief:
+def prior_of_law(law: ScalingLaw, anchor: float) -> GaussianPrior:
     """The belief that a named law or a fit stands for, at an anchor.
 
     A fit with members or bootstrap samples brings its own uncertainty where it is the larger.
@@ -261,7 +261,7 @@ def believed(law: ScalingLaw, anchor: float) -> Belief:
         if np.isfinite(spread).all():
             covariance = covariance / 4 + spread
             mean = np.average(each, axis=0, weights=shares)
-    return Belief(anchor, mean, covariance)
+    return GaussianPrior(anchor, mean, covariance)
 
 
 def _singles(fit: LossLaw) -> list[Fit]:

@@ -13,8 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalax.fit.form_error import SPLIT_FORM, TRUNK_SHARE, Places, beyond, shared
-from scalax.fit.prior import BEND, LEVEL, RATIO, SPLIT, Belief, along, jacobian
+from scalax.fit.form_error import (
+    SPLIT_FORM,
+    TRUNK_SHARE,
+    RunPositions,
+    error_covariance,
+    forecast_variance,
+)
+from scalax.fit.prior import BEND, LEVEL, RATIO, SPLIT, GaussianPrior, along_frontier, jacobian
 from scalax.plan.candidates import Candidates
 
 MOST_RUNS = 24
@@ -59,7 +65,13 @@ class Design:
     """
 
     def __init__(
-        self, candidates: Candidates, belief: Belief, target: float, *, form: float, noise: float
+        self,
+        candidates: Candidates,
+        belief: GaussianPrior,
+        target: float,
+        *,
+        form: float,
+        noise: float,
     ) -> None:
         self.candidates = candidates
         theta = belief.mean + _NEARER * (belief.draws(_DRAWS) - belief.mean)
@@ -74,18 +86,18 @@ class Design:
 
         below = belief.anchor - size - tokens
         best = (belief.anchor - theta[:, RATIO, None]) / 2 - theta[:, SPLIT, None] * below
-        places = Places(below, size - best, size, np.exp(theta[:, BEND]))
+        places = RunPositions(below, size - best, size, np.exp(theta[:, BEND]))
         same = candidates.params[:, None] == candidates.params
         self._own = (1 - TRUNK_SHARE) * noise**2
         self._between = (
             slopes @ belief.covariance @ slopes.transpose(0, 2, 1)
-            + shared(places, form)
+            + error_covariance(places, form)
             + TRUNK_SHARE * noise**2 * same
         )
         known = belief.covariance
         self._to_size = slopes @ known @ of_size
         self._to_loss = np.einsum("drp,pq,dq->dr", slopes, known, of_loss)
-        never = float(beyond(form, far))
+        never = float(forecast_variance(form, far))
         self._size = np.full(len(theta), of_size @ known @ of_size)
         self._loss = np.einsum("dp,pq,dq->d", of_loss, known, of_loss)
         self._never_size, self._never_loss = SPLIT_FORM**2 * never, never
@@ -169,6 +181,7 @@ def _gradient(theta: np.ndarray, far: float) -> np.ndarray:
     """Of log loss at the target's best split by the coordinates, [draws, 6]."""
     step = 1e-4
     found = [
-        (along(theta + e, far)[1] - along(theta - e, far)[1]) / (2 * step) for e in step * np.eye(6)
+        (along_frontier(theta + e, far)[1] - along_frontier(theta - e, far)[1]) / (2 * step)
+        for e in step * np.eye(6)
     ]
     return np.stack(found, axis=-1)

@@ -20,7 +20,15 @@ from scalax.files import write_text
 from scalax.fit.form_error import FORMS, SPLIT_FORM
 from scalax.fit.posterior import Posterior, posterior_of
 from scalax.fit.prepare import prepare_runs
-from scalax.fit.prior import RATIO, SPLIT, Belief, along, believed, moved, prior
+from scalax.fit.prior import (
+    RATIO,
+    SPLIT,
+    GaussianPrior,
+    along_frontier,
+    prior_of_law,
+    published_prior,
+    shift_anchor,
+)
 from scalax.models.base import ModelFamily
 from scalax.plan.candidates import Candidates, candidates
 from scalax.plan.design import Design
@@ -174,16 +182,18 @@ def plan_pilot(
     return Pilot(laid_out, target, loss, params, text, notes)
 
 
-def _belief(law: str | ScalingLaw, anchor: float, runs: Runs | None) -> tuple[Belief, float, float]:
+def _belief(
+    law: str | ScalingLaw, anchor: float, runs: Runs | None
+) -> tuple[GaussianPrior, float, float]:
     """The belief at an anchor at or above this one, the noise, and the form error to plan by."""
 
-    def before(at: float) -> Belief:
+    def before(at: float) -> GaussianPrior:
         if law == PRIOR:
-            return prior(at)
+            return published_prior(at)
         known = law
         if isinstance(known, str):
             known = read_fit(known) if known.endswith(".json") else published_fit(known)
-        return believed(known, at)
+        return prior_of_law(known, at)
 
     if runs is None:
         return before(anchor), _NOISE, FORMS[0]
@@ -192,26 +202,26 @@ def _belief(law: str | ScalingLaw, anchor: float, runs: Runs | None) -> tuple[Be
     return _raised(after, anchor), noise, FORMS[0]
 
 
-def _raised(after: Posterior, anchor: float) -> Belief:
+def _raised(after: Posterior, anchor: float) -> GaussianPrior:
     """The belief after runs, at an anchor at or above theirs; the form's drift comes in between."""
     far = max(anchor - after.anchor, 0.0)
-    theta = moved(after.draws(_DRAWS), far)
+    theta = shift_anchor(after.draws(_DRAWS), far)
     mean, covariance = theta.mean(axis=0), np.cov(theta.T)
     form = float(after.weights @ after.forms**2)
     slope = math.exp(mean[1])
     drift = np.zeros(6)
     drift[0], drift[1] = form * far**3 / 3, form * far / slope**2
     drift[RATIO], drift[SPLIT] = 4 * SPLIT_FORM**2 * form * far**3 / 3, SPLIT_FORM**2 * form * far
-    return Belief(after.anchor + far, mean, covariance + np.diag(drift))
+    return GaussianPrior(after.anchor + far, mean, covariance + np.diag(drift))
 
 
 def _expected(
-    found: Candidates, belief: Belief, target: float, chosen: Sequence[int], noise: float
+    found: Candidates, belief: GaussianPrior, target: float, chosen: Sequence[int], noise: float
 ) -> tuple[list[float], list[float]]:
     """90 % intervals of the loss and N* at the target, over form errors small and large."""
     doubts = [Design(found, belief, target, form=form, noise=noise).doubt(chosen) for form in FORMS]
     far = math.log(target) - belief.anchor
-    best, log_loss = along(belief.mean, far)
+    best, log_loss = along_frontier(belief.mean, far)
     log_params = float(best) + belief.anchor / 2 - math.log(6)
 
     def ends(middle: float, variances: list[np.ndarray]) -> list[float]:

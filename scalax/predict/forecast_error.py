@@ -1,6 +1,6 @@
-"""How far a forecast may miss: noise, the error of the form that grows with distance, and doubt.
+"""The error model of a forecast: noise, form error that grows with distance, and spread.
 
-Its numbers are learned by `scalax.fit.calibration` and travel in fit.json; nothing is learned here.
+`scalax.fit.calibration` estimates its numbers, and fit.json stores them.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 
 LEAST_DISTANCE = 0.2
-"""Of a forecast inside the data, in e-folds of compute: no form is exact there either."""
+"""Distance used for a forecast inside the data, in e-folds: no form is exact there either."""
 
 
 @dataclass(frozen=True)
 class ForecastError:
     """The error of a forecast's logarithm, as a scale times a quantile.
 
-    scale^2 = noise^2 + (form * distance^power)^2 + (doubt * spread)^2, where distance is the log
-    of compute over the largest fitted, or how far params or tokens lie outside the rows where that
-    is more (at least 0.2), and spread how far the members of an ensemble stand apart.
+    scale^2 = noise^2 + (form * distance^power)^2 + (doubt * spread)^2. The distance is the larger
+    of two, and at least 0.2: the log of compute over the largest fitted, and the distance of params
+    or tokens from the rows. The spread is the standard deviation of an ensemble's members.
 
     Attributes:
         reach: Largest compute fitted, in FLOPs.
-        noise: Of a single measurement, in log units.
+        noise: Deviation of a single measurement, in log units.
         form: Error of the form at one e-fold of compute beyond the data, in log units.
-        power: How it grows with distance.
-        doubt: What the members' spread counts.
-        quantile: Half width of the interval in scales, at the fit's level.
+        power: Exponent of its growth with distance.
+        doubt: Factor on the members' spread.
+        quantile: Half width of the interval, in units of the scale, at the fit's level.
         column: The column that ``reach`` and distance are measured in: ``flops``, or ``params`` or
             ``tokens`` for a law of that variable alone.
     """
@@ -42,12 +42,12 @@ class ForecastError:
     column: str = "flops"
 
     def scale(self, flops: Any, spread: Any = 0.0, outside: Any = 0.0) -> Any:
-        """The scale of the error, in log units.
+        """Returns the scale of the error, in log units.
 
         Args:
             flops: Compute of the forecast point.
             spread: Standard deviation of the members' log forecasts there.
-            outside: How far the point lies outside the rows' params or tokens, in e-folds.
+            outside: Distance of params or tokens from the rows, in e-folds.
 
         Example:
             >>> error = ForecastError(1e20, 0.003, 0.004, 1.0, 1.0, 2.0)
@@ -65,6 +65,6 @@ class ForecastError:
     def interval(
         self, value: Any, flops: Any, spread: Any = 0.0, outside: Any = 0.0
     ) -> tuple[Any, Any]:
-        """Low and high ends about a forecast, at the fit's level; shapes as `scale`."""
+        """Returns the low and high ends of an interval at the fit's level; shapes as `scale`."""
         factor = np.exp(self.quantile * self.scale(flops, spread, outside))
         return value / factor, value * factor

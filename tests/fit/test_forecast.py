@@ -8,9 +8,9 @@ import pytest
 
 from scalax import registry
 from scalax.errors import ScalaxError
-from scalax.fit.backtest import roll_out
+from scalax.fit.backtest import run_backtest
 from scalax.fit.budgets import budget_of
-from scalax.fit.calibration import calibrated, shares
+from scalax.fit.calibration import calibrate, member_shares
 from scalax.fit.compare import FORMS, all_members, compare
 from scalax.fit.cost import Cost
 from scalax.fit.estimate import fit
@@ -36,24 +36,24 @@ def test_a_grid_without_shared_budgets_is_gathered_in_order():
 def test_rollouts_never_see_what_they_forecast():
     runs = isoflops(noise=0.003)
     members = all_members(["chinchilla"], runs)
-    plain = roll_out(runs, members, metric="loss", cost=Cost())
+    plain = run_backtest(runs, members, metric="loss", cost=Cost())
     loss = runs["loss"].copy()
     loss[-9:] *= 1.3  # the largest budget
-    spoilt = roll_out(runs.with_column("loss", loss), members, metric="loss", cost=Cost())
+    spoilt = run_backtest(runs.with_column("loss", loss), members, metric="loss", cost=Cost())
     for cutoff in plain.cutoffs(plain.count):
         np.testing.assert_array_equal(plain.forecasts[cutoff], spoilt.forecasts[cutoff])
     last = plain.count - 1
-    np.testing.assert_array_equal(shares(plain, last), shares(spoilt, last))
-    assert calibrated(plain, last, 0.9)[1] == calibrated(spoilt, last, 0.9)[1]
+    np.testing.assert_array_equal(member_shares(plain, last), member_shares(spoilt, last))
+    assert calibrate(plain, last, 0.9)[1] == calibrate(spoilt, last, 0.9)[1]
 
 
 def test_errors_in_rollouts_widen_the_interval():
     runs = isoflops(noise=0.003)
     members = all_members(["chinchilla"], runs)
-    calm = calibrated(roll_out(runs, members, metric="loss", cost=Cost()), 6, 0.9)[1]
+    calm = calibrate(run_backtest(runs, members, metric="loss", cost=Cost()), 6, 0.9)[1]
     loss = runs["loss"] * np.repeat([1, 1, 1.03, 0.97, 1.04, 0.98], 9)
-    wild = calibrated(
-        roll_out(runs.with_column("loss", loss), members, metric="loss", cost=Cost()), 6, 0.9
+    wild = calibrate(
+        run_backtest(runs.with_column("loss", loss), members, metric="loss", cost=Cost()), 6, 0.9
     )[1]
     assert wild.form > 1.5 * calm.form
 

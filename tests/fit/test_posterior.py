@@ -12,7 +12,7 @@ import pytest
 from scalax.errors import ScalaxError
 from scalax.fit.estimate import fit
 from scalax.fit.posterior import trunks_of
-from scalax.fit.prior import coefficients, coordinates, log_loss, moved, prior
+from scalax.fit.prior import coefficients, coordinates, log_loss, published_prior, shift_anchor
 from scalax.laws.base import ComputeRule
 from scalax.laws.published import published
 from scalax.predict.published_law import published_fit
@@ -48,14 +48,14 @@ def test_coordinates_give_a_law_back(name: str) -> None:
 
 def test_a_law_moved_is_the_same_law() -> None:
     law = published_fit("besiroglu2024")
-    there = moved(coordinates(law, ANCHOR), 5.0)
+    there = shift_anchor(coordinates(law, ANCHOR), 5.0)
     assert there == pytest.approx(coordinates(law, ANCHOR + 5.0), abs=1e-2)
 
 
 @pytest.mark.parametrize("flops", [1e15, 1e18, 1e21, 1e24])
 def test_no_published_law_is_beyond_the_prior(flops: float) -> None:
     near = math.log(min(max(flops, 1e17), 1e22))
-    belief = prior(math.log(flops))
+    belief = published_prior(math.log(flops))
     deviation = np.sqrt(np.diag(belief.covariance))
     for name, entry in published().items():
         if "allocation" in entry.gives:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scalax.errors import ScalaxError
-from scalax.fit.prior import prior
+from scalax.fit.prior import published_prior
 from scalax.plan.candidates import Candidates
 from scalax.plan.design import Design
 from scalax.plan.pilot import Pilot, plan_pilot
@@ -122,7 +122,7 @@ def candidates() -> Candidates:
 
 def test_no_random_design_of_the_same_cost_tells_more() -> None:
     found = candidates()
-    design = Design(found, prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
+    design = Design(found, published_prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
     chosen = design.choose(1e18)
     assert found.cost(chosen) <= 1e18
     best = design.doubt(chosen).score
@@ -145,7 +145,7 @@ def test_what_a_run_adds_is_the_difference_of_costs() -> None:
 
 
 def test_doubt_falls_with_every_run_and_never_below_what_no_run_tells() -> None:
-    design = Design(candidates(), prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
+    design = Design(candidates(), published_prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
     far = math.log(100)
     left = [design.doubt(range(count)) for count in (1, 4, 12, 24)]
     for less, more in itertools.pairwise(left):

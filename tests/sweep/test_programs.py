@@ -11,9 +11,11 @@ import jax
 
 from scalax.data.base import OpenDataset
 from scalax.data.pipeline import train_batches
-from scalax.sweep.plan import Group
+from scalax.runs.schema import RunResult
+from scalax.sweep.plan import Group, Run
 from scalax.sweep.programs import Programs
-from scalax.sweep.run import prepare
+from scalax.sweep.progress import Quiet
+from scalax.sweep.run import prepare, run_experiment
 from scalax.train.program import Program
 from scalax.train.schedule import schedule_values
 
@@ -83,3 +85,27 @@ def test_programs_that_no_group_needs_are_freed(experiment: Path) -> None:
     gc.collect()
     assert unneeded() is None
     assert needed() is not None
+
+
+class ProgramCount(Quiet):
+    """Counts the programs in memory at the end of each run."""
+
+    def __init__(self) -> None:
+        self.alive: list[int] = []
+
+    def end(self, run: Run, result: RunResult) -> None:
+        gc.collect()
+        self.alive.append(sum(isinstance(thing, Program) for thing in gc.get_objects()))
+
+
+def test_a_sweep_keeps_only_the_program_that_it_trains_with(
+    experiment: Path, tmp_path: Path
+) -> None:
+    gc.collect()
+    before = sum(isinstance(thing, Program) for thing in gc.get_objects())
+    reporter = ProgramCount()
+    file = tmp_path / "two-sizes.toml"
+    file.write_text(experiment.read_text().split("[check]")[0])
+    settings = ["sweep.tokens=[4000]", "fit.law='power-flops'", "fit.bootstrap=0"]
+    run_experiment(file, tmp_path / "out", settings, reporter=reporter)
+    assert [count - before for count in reporter.alive] == [1, 1]
