@@ -96,7 +96,7 @@ def test_sums_leave_out_what_the_mask_leaves_out(family) -> None:
 @pytest.mark.parametrize(
     ("family", "params", "options", "data", "says"),
     [
-        (CONVNET, 5000, {}, MNIST, "the smallest has 8,600. Fix: ask for 8600 or more"),
+        (CONVNET, 5000, {}, MNIST, "the nearest has 8,600. Fix: ask for 8600"),
         (CONVNET, 8600, {"depth": 3}, MNIST, "model.depth: unknown key"),
         (CONVNET, 8600, {}, images(3, 28), "images of 3 x 28 are too small"),
         (RESNET, 500, {}, DIGITS, "no ResNet .* about 500 parameters: the nearest has"),
