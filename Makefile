@@ -1,8 +1,8 @@
-# make quickstart and make test do all the set-up they need; PYTHON names another interpreter.
+# make quickstart and make test install what they need; PYTHON selects another interpreter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# libtpu exists for Linux on x86-64 alone.
+# libtpu exists only for Linux on x86-64.
 
 comma := ,
 EXTRAS := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),dev$(comma)tpu,dev)
@@ -17,7 +17,7 @@ quickstart: $(INSTALLED)
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
-	@echo "installing into $(VENV): some minutes the first time" >&2
+	@echo "installing into $(VENV): this takes some minutes the first time" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
 	@$(PIP) --editable '.[$(EXTRAS)]' >&2
 	@for plugin in $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)); do \

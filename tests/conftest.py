@@ -1,4 +1,4 @@
-"""Shared by all tests: jax on the CPU with two devices, a cache of their own, a real corpus."""
+"""Fixtures of all tests: JAX on a CPU with two devices, a separate cache and a real corpus."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packed corpora and compiled steps, shared by this session's processes and no others."""
+    """A cache folder of packed corpora and compiled steps for this session only."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["SCALAX_CACHE"] = str(folder)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
@@ -44,9 +44,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
-    """A gs:// bucket on a server of this machine, for this process and those it starts."""
+    """A gs:// bucket on a local server, for this process and its child processes."""
     with FakeGCSServer() as server, pytest.MonkeyPatch.context() as patch:
-        # It logs each request into a pipe that nobody else empties, and would stop when it is full.
+        # The server logs each request to a pipe and would block when the pipe is full.
         threading.Thread(target=server._process.stderr.read, daemon=True).start()
         patch.setenv("TENSORSTORE_GCS_HTTP_URL", server.url)
         patch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")
@@ -60,7 +60,7 @@ def bucket() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some two hundred real documents: functions' worth of text from Python's own library."""
+    """About two hundred real documents: pieces of Python's standard library."""
     file = tmp_path_factory.mktemp("corpus") / "library.jsonl"
     root = Path(sysconfig.get_paths()["stdlib"])
     texts = [p.read_text(encoding="utf-8") for p in sorted((root / "email").rglob("*.py"))]

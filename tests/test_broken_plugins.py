@@ -1,4 +1,4 @@
-"""Broken plugins, installed or local: each gets one clear error, and everything else goes on."""
+"""Broken plugins, installed or local, give one clear error each and stop nothing else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def site(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def install(site: Path) -> Install:
-    """Puts a distribution where Python finds it, as an installer would."""
+    """Writes a distribution to a folder on Python's path, as an installer does."""
 
     def one(dist: str, text: str, kind: str = "law", name: str = "mine") -> None:
         module = dist.replace("-", "_")
@@ -88,7 +88,7 @@ BROKEN = {
 }
 
 
-def test_those_that_do_not_load_are_named_with_the_cause_and_the_others_work(
+def test_plugins_that_do_not_load_are_reported_and_the_others_work(
     install: Install, cli: Cli
 ) -> None:
     for name, (text, _) in BROKEN.items():
@@ -114,7 +114,7 @@ def test_those_that_do_not_load_are_named_with_the_cause_and_the_others_work(
     assert "SyntaxError: invalid syntax" in report["lines"][0]["detail"]
 
 
-def test_two_of_one_name_are_both_named(install: Install, cli: Cli) -> None:
+def test_two_plugins_of_one_name_are_both_named(install: Install, cli: Cli) -> None:
     install("one-law", LAW.format(name="mine"))
     install("two-law", LAW.format(name="mine") + "    title = 'another'\n")
     done = cli("plugins", "list")
@@ -124,7 +124,7 @@ def test_two_of_one_name_are_both_named(install: Install, cli: Cli) -> None:
     assert cli("laws", "show", "mine").returncode == 2
 
 
-def test_one_that_takes_a_built_in_name_leaves_that_working(install: Install, cli: Cli) -> None:
+def test_a_plugin_with_a_built_in_name_does_not_replace_it(install: Install, cli: Cli) -> None:
     install("greedy-law", LAW.format(name="chinchilla"), name="chinchilla")
     listed = cli("plugins", "list")
     assert "claimed twice, by built-in and greedy-law" in listed.stderr
@@ -165,14 +165,14 @@ def test_a_file_that_does_not_run_fails_its_check(
         (["plugins", "new", "mine", "--kind", "lawn"], "'lawn' is not one of"),
     ],
 )
-def test_wrong_use_is_told_apart(cli: Cli, args: list[str], says: str) -> None:
+def test_wrong_usage_is_an_error(cli: Cli, args: list[str], says: str) -> None:
     done = cli(*args)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
 
 
-# What is wrong only once it is used: a line to add to the class, and what the command then says.
+# Faults that show only in use: each adds a method to a class below.
 USED = """
 import jax.numpy as jnp
 import numpy as np

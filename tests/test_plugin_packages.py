@@ -1,4 +1,4 @@
-"""The packages in plugins/: on public names alone, each one's plugins conform, its sweeps run."""
+"""The packages in plugins/ use only public names, their plugins conform and their sweeps run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def project(package: Path) -> dict:
 
 
 def points() -> Iterator[tuple[str, str, str]]:
-    """Package, kind and name of every entry point."""
+    """Yields package, kind and name of every entry point."""
     for package in PACKAGES:
         stated = project(package).get("entry-points", {})
         for kind in KINDS:
@@ -35,16 +35,15 @@ def points() -> Iterator[tuple[str, str, str]]:
 
 
 def experiments() -> list[Path]:
-    """Those in the packages, and those of scalax's own that read a package's data or train its
-    family."""
-    theirs = [*ROOT.glob("plugins/*/*.toml"), *ROOT.glob("plugins/*/experiments/*.toml")]
+    """Returns the experiments in packages, and scalax's own that use a package's data or family."""
+    in_packages = [*ROOT.glob("plugins/*/*.toml"), *ROOT.glob("plugins/*/experiments/*.toml")]
     names = {(kind, name) for _, kind, name in points()}
-    ours = [path for path in ROOT.glob("experiments/*.toml") if plugged(path) & names]
-    return sorted({path for path in theirs if path.name != "pyproject.toml"} | set(ours))
+    own = [path for path in ROOT.glob("experiments/*.toml") if plugins_of(path) & names]
+    return sorted({path for path in in_packages if path.name != "pyproject.toml"} | set(own))
 
 
-def plugged(path: Path) -> set[tuple[str, str]]:
-    """Kinds and names of what an experiment reads and trains."""
+def plugins_of(path: Path) -> set[tuple[str, str]]:
+    """Returns kind and name of an experiment's dataset and family."""
     stated = tomllib.loads(path.read_text())
     return {("dataset", stated["data"]["dataset"]), ("model", stated["model"]["family"])}
 
@@ -57,36 +56,44 @@ def test_there_are_packages_of_each_kind() -> None:
 def test_every_plugin_conforms(package: str, kind: str, name: str) -> None:
     [report] = sx.check_plugin(f"{kind}:{name}")
     assert report.origin == package
-    wrong = [line for line in report.lines if not line.passed]
-    if kind == "dataset" and len(wrong) == 1 and "not prepared" in wrong[0].detail:
-        pytest.skip(wrong[0].detail)  # a set that must be downloaded first, and says how
-    assert wrong == []
+    failed = [line for line in report.lines if not line.passed]
+    if kind == "dataset" and len(failed) == 1 and "not prepared" in failed[0].detail:
+        pytest.skip(failed[0].detail)  # the set must be downloaded first
+    assert failed == []
 
 
 def private_names(text: str) -> list[str]:
-    """What a file takes from scalax that is none of its public names."""
-    tree, found, called = ast.parse(text), [], {"scalax"}
+    """Returns the names that a file uses from scalax and that are not public."""
+    tree, private, aliases = ast.parse(text), [], {"scalax"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
                 if name.name == "scalax":
-                    called.add(name.asname or "scalax")
+                    aliases.add(name.asname or "scalax")
                 elif name.name.startswith("scalax."):
-                    found.append(name.name)
+                    private.append(name.name)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             if node.module == "scalax":
-                found += [name.name for name in node.names if name.name not in sx.__all__]
+                private += [name.name for name in node.names if name.name not in sx.__all__]
             elif node.module.startswith("scalax."):
-                found.append(node.module)
+                private.append(node.module)
     for node in ast.walk(tree):
         owner = node.value if isinstance(node, ast.Attribute) else None
-        if isinstance(owner, ast.Name) and owner.id in called and node.attr not in sx.__all__:
-            found.append(node.attr)
-    return found
+        if isinstance(owner, ast.Name) and owner.id in aliases and node.attr not in sx.__all__:
+            private.append(node.attr)
+    return private
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_a_package_is_typed(package: Path) -> None:
+    [module] = (path.parent for path in package.glob("scalax_*/__init__.py"))
+    assert (module / "py.typed").is_file()
+    wheel = tomllib.loads((package / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert wheel["targets"]["wheel"]["packages"] == [module.name]  # all of its files are packed
 
 
 @pytest.mark.parametrize("package", [*PACKAGES, *TEMPLATES], ids=lambda path: path.name)
-def test_a_package_uses_public_names_alone(package: Path) -> None:
+def test_a_package_uses_only_public_names(package: Path) -> None:
     used = {
         str(path.relative_to(package)): names
         for path in package.rglob("*.py")
@@ -95,7 +102,7 @@ def test_a_package_uses_public_names_alone(package: Path) -> None:
     assert used == {}
 
 
-def test_private_names_are_seen() -> None:
+def test_private_names_are_detected() -> None:
     text = "import scalax as sx\nimport scalax.registry\nfrom scalax.files import to_json\n"
     text += "from scalax import fit, nothing\nsx.registry\nsx.Law\n"
     assert private_names(text) == ["scalax.registry", "scalax.files", "nothing", "registry"]
@@ -120,10 +127,10 @@ def test_an_experiment_runs_to_its_law(path: Path, tmp_path: Path, scalax: Comma
     except ScalaxError as error:
         if "not prepared" not in str(error):
             raise
-        pytest.skip(str(error))  # a set that must be downloaded first, and says how
+        pytest.skip(str(error))  # the set must be downloaded first
     done = scalax("run", path, "--out", tmp_path / "out", "--json", timeout=1200)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["fit"] is not None, told["notes"]
-    assert told["diverged"] == []
+    outcome = json.loads(done.stdout)
+    assert outcome["fit"] is not None, outcome["notes"]
+    assert outcome["diverged"] == []
     assert (tmp_path / "out" / "report.html").is_file()

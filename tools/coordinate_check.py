@@ -57,7 +57,7 @@ def changes(
 
     family = Transformer()
     recipe = Recipe(batch=BATCH, learning_rate=learning_rate, weight_decay=0.0, clip=None)
-    found: dict[str, list[float]] = {}
+    changes_by_layer: dict[str, list[float]] = {}
     for width in widths:
         options = {"width": width, "layers": layers, "head_dim": 16}
         if parametrisation == "mup":
@@ -67,8 +67,10 @@ def changes(
         look = activations(family, shape)
         sizes = [_changes(program, look, steps, data, seed) for seed in range(seeds)]
         for name in sizes[0]:
-            found.setdefault(name, []).append(float(np.mean([each[name] for each in sizes])))
-    return found
+            changes_by_layer.setdefault(name, []).append(
+                float(np.mean([each[name] for each in sizes]))
+            )
+    return changes_by_layer
 
 
 def slope(widths: Sequence[int], sizes: Sequence[float]) -> float:
@@ -132,7 +134,7 @@ def activations(family: Any, shape: Any) -> Callable[..., dict[str, Any]]:
     return forward
 
 
-def _draw(file: Path, widths: Sequence[int], found: dict[str, dict[str, list[float]]]) -> None:
+def _draw(file: Path, widths: Sequence[int], results: dict[str, dict[str, list[float]]]) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -140,7 +142,7 @@ def _draw(file: Path, widths: Sequence[int], found: dict[str, dict[str, list[flo
 
     figure = Figure(figsize=(9, 4), dpi=150, layout="constrained")
     for axes, (name, layers) in zip(
-        figure.subplots(1, len(found), sharey=True), found.items(), strict=True
+        figure.subplots(1, len(results), sharey=True), results.items(), strict=True
     ):
         for layer, sizes in layers.items():
             axes.loglog(widths, sizes, "o-", markersize=4, linewidth=1, label=layer)
@@ -170,7 +172,7 @@ def main() -> None:
     from scalax.data.stdlib import Stdlib
 
     data = Stdlib().open("stdlib", {"seq_len": 64})
-    found = {
+    results = {
         name: changes(
             name,
             widths,
@@ -183,13 +185,13 @@ def main() -> None:
         for name in PARAMETRISATIONS
     }
     if args.figure:
-        _draw(args.figure, widths, found)
+        _draw(args.figure, widths, results)
     if args.json:
-        print(json.dumps({"widths": widths, "steps": args.steps, "changes": found}, indent=1))
+        print(json.dumps({"widths": widths, "steps": args.steps, "changes": results}, indent=1))
         return
     print(f"mean change of a coordinate after {args.steps} steps")
     print(f"{'':24}" + "".join(f"{width:>10}" for width in widths) + f"{'slope':>10}")
-    for name, layers in found.items():
+    for name, layers in results.items():
         for layer, sizes in layers.items():
             cells = "".join(f"{size:10.4f}" for size in sizes)
             print(f"{name:10}{layer:14}{cells}{slope(widths, sizes):10.2f}")

@@ -126,7 +126,7 @@ def fit_table(runs: Runs, settings: FitSettings, law: Law | None = None) -> Fit:
 
         return fit_auto(runs, settings)
     if settings.law == "posterior":
-        from scalax.fit.posterior import fit_posterior
+        from scalax.fit.posterior_fit import fit_posterior
 
         return fit_posterior(runs, settings)
     return _fit_law(runs, law or resolve_law(settings.law), settings)

@@ -51,7 +51,7 @@ class EvalSums(NamedTuple):
     weight: Float[np.ndarray, " runs"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Program:
     """One architecture, recipe and mesh. Its steps are compiled on first use.
 
@@ -118,14 +118,12 @@ class Program:
                 metrics_sharding = ensemble_sharding(replicated)
         step = partial(train_step, self.family, graph, optimizer, self.accumulate, self.skip_spikes)
         score = self._over_runs(partial(eval_step, self.family, graph), in_axes=(0, 0, None))
-        assign = partial(object.__setattr__, self)
-        assign("_graph", graph)
-        assign("_shardings", shardings)
-        assign("_create", jax.jit(self._over_runs(create), out_shardings=shardings))
+        self._graph, self._shardings = graph, shardings
+        self._create = jax.jit(self._over_runs(create), out_shardings=shardings)
         out = (shardings, metrics_sharding)
-        assign("_step", jax.jit(self._over_runs(step), donate_argnums=0, out_shardings=out))
-        assign("_score", jax.jit(score, out_shardings=replicated))
-        assign("_take", jax.jit(_take_member, out_shardings=replicated))
+        self._step = jax.jit(self._over_runs(step), donate_argnums=0, out_shardings=out)
+        self._score = jax.jit(score, out_shardings=replicated)
+        self._take = jax.jit(_take_member, out_shardings=replicated)
 
     def _over_runs(self, function: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
         """Maps a function of one run over the members of an ensemble."""

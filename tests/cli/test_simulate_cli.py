@@ -54,7 +54,7 @@ def test_simulating_needs_no_jax() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (["--params", "1e9", "--chips", "v5e-17"], "Fix: write one of v5e-4, v5e-8"),
         (["--params", "1e9", "--preset", "llama-2-7b", "--chips", "v5e-16"], "one of --params"),
@@ -65,10 +65,10 @@ def test_simulating_needs_no_jax() -> None:
         (["--preset", "llama-2-7b", "--family", "moe", "--chips", "v5e-16"], "--family"),
     ],
 )
-def test_mistakes_end_with_two_and_a_word(scalax: Command, args: list[str], told: str) -> None:
+def test_mistakes_end_with_two_and_a_word(scalax: Command, args: list[str], message: str) -> None:
     done = scalax("simulate", "step", *args)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -73,7 +73,7 @@ def wait_to_take(place: str) -> tuple[leases.Lease, float]:
     return lease, time.monotonic() - began
 
 
-def test_it_has_one_holder_who_is_named_and_gives_it_up(place: str) -> None:
+def test_a_lease_has_one_named_holder_who_can_release_it(place: str) -> None:
     assert leases.holder(place) is None
     with leases.acquire(place, who="process 12 on host-a") as lease:
         assert lease.held
@@ -92,7 +92,7 @@ def test_it_is_renewed_for_as_long_as_the_holder_is_alive(place: str) -> None:
         assert leases.acquire(place, seconds=0.1) is None  # its holder's time counts
 
 
-def test_one_whose_holder_was_killed_is_free_after_its_time(place: str) -> None:
+def test_the_lease_of_a_killed_holder_expires(place: str) -> None:
     process = holding(place, seconds=2)
     time.sleep(1)
     process.kill()
@@ -129,7 +129,7 @@ def test_a_lease_that_another_took_says_who(place: str, monkeypatch: pytest.Monk
     theirs.release()
 
 
-def test_of_many_who_want_a_free_one_at_once_one_gets_it(place: str) -> None:
+def test_one_of_many_concurrent_callers_acquires_a_free_lease(place: str) -> None:
     won: list[leases.Lease] = []
     together = threading.Barrier(8)
 

@@ -1,4 +1,4 @@
-"""Laws of the best learning rate and batch: known ones recovered, and Step Law's from its runs."""
+"""Laws of the best learning rate and batch: known ones recovered, and one of a real sweep."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from scalax.errors import ScalaxError
 from scalax.fit.hyperparameters import of_the_best, tune
-from scalax.laws.hyperparameters import read_law, steplaw
+from scalax.laws.hyperparameters import read_law
 from scalax.runs.read import read_runs
 from scalax.runs.table import Runs
 from tests.conftest import ROOT, Command
 
-STEPLAW = ROOT / "experiments" / "data" / "steplaw_dense.csv"
+TUNE = ROOT / "experiments" / "data" / "tune.csv"
 RATES = 10.0 ** np.arange(-4.0, 0.0, 0.5)
 BATCHES = 2.0 ** np.arange(10, 22, 2)
 
@@ -48,20 +48,31 @@ def test_known_laws_are_recovered(a: float, b: float, c: float, twist: float) ->
     assert len(found.optima) == 6
 
 
-def test_step_law_is_found_in_its_own_runs() -> None:
-    """Their exponents: -0.713 and 0.307 for the rate, 0.571 for the batch (arXiv:2503.04715)."""
-    found = tune(read_runs(STEPLAW))
-    rate, batch = found.learning_rate, found.batch_tokens
-    assert len(found.optima) == 17 and not found.notes
-    assert rate.law.params == pytest.approx(-0.713, abs=0.08)
-    assert rate.law.tokens == pytest.approx(0.307, abs=0.08)
-    low, high = batch.intervals["tokens"]
-    assert low < 0.571 < high
-    for at in found.optima:
-        theirs = steplaw(at.params, at.tokens)
-        where = {"params": at.params, "tokens": at.tokens, "flops": 1.0}
-        assert batch.law(**where) == pytest.approx(theirs[1], rel=0.2)
-        assert rate.law(**where) == pytest.approx(theirs[0], rel=0.35)
+def test_optima_of_a_real_sweep_are_as_good_as_its_best_runs() -> None:
+    """The 225 runs of experiments/tune.toml; the run nearest to an optimum is nearly the best."""
+    runs = read_runs(TUNE)
+    result = tune(runs)
+    rate, batch = result.learning_rate, result.batch_tokens
+    assert len(result.optima) == 8
+    [note] = result.notes
+    assert "params 80000, tokens 100000" in note and "below those tried" in note
+    for optimum in result.optima:
+        point = runs.where(
+            (runs["target_params"] == optimum.params) & (runs["target_tokens"] == optimum.tokens)
+        )
+        assert len(point) == optimum.rows == 25
+        distance = np.hypot(
+            np.log(point["learning_rate"] / optimum.learning_rate),
+            np.log(point["batch_tokens"] / optimum.batch_tokens),
+        )
+        assert point["loss"][np.argmin(distance)] < 1.02 * point["loss"].min()
+        where = {"params": optimum.params, "tokens": optimum.tokens, "flops": 1.0}
+        assert rate.law(**where) == pytest.approx(optimum.learning_rate, rel=0.1)
+        assert batch.law(**where) == pytest.approx(optimum.batch_tokens, rel=0.5)
+    low, high = rate.intervals["params"]
+    assert low < rate.law.params < high < 0  # larger models learn best at lower rates
+    assert rate.law.params == pytest.approx(-0.445, abs=0.001)
+    assert batch.law.tokens == pytest.approx(0.228, abs=0.001)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
@@ -113,14 +124,14 @@ def test_other_settings_are_those_that_did_best_and_seeds_stand_together() -> No
 
 def test_the_command_writes_laws_that_a_recipe_reads(scalax: Command, tmp_path: Path) -> None:
     out = tmp_path / "hyperparameters.json"
-    done = scalax("fit", STEPLAW, "--method", "hyperparameters", "--out", out, "--json")
+    done = scalax("fit", TUNE, "--method", "hyperparameters", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     told, kept = json.loads(done.stdout), json.loads(out.read_text())
     assert told == kept
     laws = read_law(str(out))
     assert laws["batch_tokens"].tokens == kept["batch_tokens"]["tokens"]
-    shown = scalax("fit", STEPLAW, "--method", "hyperparameters")
-    assert "best batch" in shown.stdout and "from 17 optima" in shown.stdout
+    shown = scalax("fit", TUNE, "--method", "hyperparameters")
+    assert "best batch" in shown.stdout and "from 8 optima" in shown.stdout
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_several_slices_multiply() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("v5e-100", "v5e-64, v5e-128"),
         ("v5p-130", "two per chip"),
@@ -50,8 +50,8 @@ def test_several_slices_multiply() -> None:
         ("0xv5e-16", "1 slice or more"),
     ],
 )
-def test_what_is_not_sold_is_refused_with_what_is_near(name: str, told: str) -> None:
-    with pytest.raises(ScalaxError, match=told):
+def test_what_is_not_sold_is_refused_with_what_is_near(name: str, message: str) -> None:
+    with pytest.raises(ScalaxError, match=message):
         parse_slice(name, read_chips())
 
 

@@ -24,10 +24,10 @@ LLAMA = preset("llama-3.1-8b")
 def test_published_results_that_calibrated_nothing_are_met() -> None:
     judged = [row for row in published_rows() if row["use"] == "judge"]
     errors = [abs(simulated(r).tokens_per_second_per_chip / r["speed"] - 1) for r in judged]
-    told = [e for e, r in zip(errors, judged, strict=True) if r["complete"] == "yes"]
+    complete = [e for e, r in zip(errors, judged, strict=True) if r["complete"] == "yes"]
     assert len(judged) >= 50
     assert statistics.median(errors) <= 0.10
-    assert max(told) <= 0.25
+    assert max(complete) <= 0.25
 
 
 def test_utilisation_is_model_flops_over_the_peak() -> None:
@@ -88,14 +88,14 @@ def test_the_search_finds_no_slower_step_than_any_mesh_named(chips: str) -> None
                 assert named.tokens_per_second_per_chip <= 1.011 * speed
 
 
-def test_what_fits_nowhere_is_told_with_the_least_memory() -> None:
+def test_a_step_that_fits_nowhere_reports_the_least_memory() -> None:
     step = step_from_request(preset("llama-3.1-405b"), "v5e-16")
     assert not step.fits
     assert step.bytes.total > step.slice.memory_limit
 
 
 @pytest.mark.parametrize(
-    ("mesh", "tokens", "told"),
+    ("mesh", "tokens", "message"),
     [
         ("fsdp=15", None, "fsdp=16"),
         ("fsdp=8,tensor=3", None, "Fix: write one of "),
@@ -106,9 +106,9 @@ def test_what_fits_nowhere_is_told_with_the_least_memory() -> None:
     ],
 )
 def test_what_does_not_divide_is_refused_with_what_would(
-    mesh: str, tokens: float | None, told: str
+    mesh: str, tokens: float | None, message: str
 ) -> None:
-    with pytest.raises(ScalaxError, match=told):
+    with pytest.raises(ScalaxError, match=message):
         step_from_request(LLAMA, "v5e-16", mesh=mesh, batch_tokens=tokens)
 
 

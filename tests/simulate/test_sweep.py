@@ -101,7 +101,7 @@ def test_a_study_is_rehearsed_from_a_design_to_a_fit(
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "told"),
+    ("option", "value", "message"),
     [
         ("--mistuned", 1.5, "a number from 0 to 1"),
         ("--noise", -0.1, "a number from 0 to 0.5"),
@@ -110,13 +110,13 @@ def test_a_study_is_rehearsed_from_a_design_to_a_fit(
         ("--design", "nowhere.toml", "no such file"),
     ],
 )
-def test_wrong_use_is_told_in_a_line(
-    scalax: Command, tmp_path: Path, option: str, value: object, told: str
+def test_wrong_use_is_reported_in_one_line(
+    scalax: Command, tmp_path: Path, option: str, value: object, message: str
 ) -> None:
     asked = {"--law": "hoffmann2022", "--out": tmp_path / "runs.csv", option: value}
     done = scalax("simulate", "sweep", *(part for pair in asked.items() for part in pair))
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -165,7 +165,9 @@ def steps_saved(out: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_one_killed_ends_all_who_name_it(plain: Path, tmp_path: Path, victim: int) -> None:
+def test_a_killed_process_ends_all_others_which_name_it(
+    plain: Path, tmp_path: Path, victim: int
+) -> None:
     job = Job(plain, tmp_path / "o", LONG_RUN, "train.checkpoint_seconds=1")
     wait_for(lambda: steps_saved(tmp_path / "o"), job)
     job.processes[victim].kill()
@@ -176,7 +178,7 @@ def test_one_killed_ends_all_who_name_it(plain: Path, tmp_path: Path, victim: in
 
 
 @pytest.mark.slow
-def test_one_told_to_stop_saves_on_all(plain: Path, tmp_path: Path) -> None:
+def test_a_signal_to_one_process_saves_and_stops_all(plain: Path, tmp_path: Path) -> None:
     job = Job(plain, tmp_path / "o", LONG_RUN, "train.checkpoint_seconds=1")
     wait_for(lambda: steps_saved(tmp_path / "o"), job)
     job.processes[1].send_signal(signal.SIGTERM)
@@ -236,7 +238,7 @@ registry.register("dataset", "hanging", Hanging())
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stuck", "steps"), [(0, 60), (1, 60), (1, 1)])
-def test_one_whose_input_hangs_ends_all_who_name_it_and_leaves_its_stacks(
+def test_a_process_with_hanging_input_ends_all_and_leaves_its_stacks(
     plain: Path, tmp_path: Path, stuck: int, steps: int
 ) -> None:
     job = hanging(plain, tmp_path, stuck=str(stuck), processes=2, steps=steps)
@@ -249,7 +251,7 @@ def test_one_whose_input_hangs_ends_all_who_name_it_and_leaves_its_stacks(
 
 
 @pytest.mark.slow
-def test_a_step_of_a_lone_process_that_never_ends_ends_it(plain: Path, tmp_path: Path) -> None:
+def test_a_hanging_step_ends_a_single_process(plain: Path, tmp_path: Path) -> None:
     job = hanging(plain, tmp_path, stuck="all", processes=1)
     assert job.ended(120) == [3], job.errors
     assert "no step for" in job.errors[0]

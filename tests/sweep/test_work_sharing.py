@@ -74,7 +74,7 @@ def test_a_job_that_dies_is_taken_over_by_another(
     same(alone, out)
 
 
-def test_a_job_alone_waits_for_one_that_shared_and_was_killed(tmp_path: Path) -> None:
+def test_an_exclusive_job_waits_for_a_killed_sharing_job(tmp_path: Path) -> None:
     take = (
         "import sys, time, scalax.distributed.lease as l; "
         "l.acquire(sys.argv[1], seconds=2); time.sleep(60)"

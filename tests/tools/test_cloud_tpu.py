@@ -370,5 +370,5 @@ def test_without_googles_programs_it_says_what_to_install(
     empty = world.environment | {"PATH": str(world.folder / "fake")}
     done = world.call(command, *arguments, env=empty)
     assert done.returncode == 2
-    assert f"expected the program {program}, found none" in done.stderr
+    assert f"the program {program} is not installed" in done.stderr
     assert world.call(command, *arguments, "--dry-run", env=empty).returncode == 0

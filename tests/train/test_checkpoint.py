@@ -83,7 +83,7 @@ def spoil_sums(folder: Path) -> None:
     (folder / INFO_FILE).write_text('{"step": 3, "files": ')
 
 
-def test_the_latest_comes_back_and_says_what_else_it_stands_on(three: Path) -> None:
+def test_the_latest_checkpoint_is_restored_with_its_info(three: Path) -> None:
     same(restored(three), 3)
     about = json.loads((three / "3" / INFO_FILE).read_text())
     assert about["step"] == 3
@@ -91,7 +91,7 @@ def test_the_latest_comes_back_and_says_what_else_it_stands_on(three: Path) -> N
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, lose, unfinished, spoil_sums])
-def test_a_damaged_one_is_passed_over_for_the_one_before(
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
     three: Path, damage: Callable[[Path], None]
 ) -> None:
     damage(three / "3")

@@ -78,7 +78,7 @@ def test_auto_takes_as_many_devices_as_divide(
         ({"fsdp": "auto"}, 8, chips(2, 4), 1, r"data axis of 1 does not divide among 2 slices"),
     ],
 )
-def test_what_cannot_be_is_told(
+def test_a_mesh_that_does_not_suit_the_devices_is_an_error(
     asked: Any, batch: int, devices: Any, processes: int, told: str
 ) -> None:
     with pytest.raises(ScalaxError, match=told):

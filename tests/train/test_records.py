@@ -38,7 +38,7 @@ def test_lines_past_the_checkpoint_are_written_again_the_same(tmp_path: Path) ->
     assert [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "eval.jsonl")] == whole
 
 
-def test_a_line_cut_short_spoils_no_other(tmp_path: Path) -> None:
+def test_a_torn_line_does_not_affect_others(tmp_path: Path) -> None:
     (tmp_path / "timing.jsonl").write_text('{"step": 1}\n{"step": 2, "sec')
     file = LineFile(tmp_path / "timing.jsonl")
     file.append({"step": 3})
@@ -57,7 +57,7 @@ def session(name: float, steps: int, seconds: float, **spent: float) -> SessionT
     return SessionTiming.from_json(line)
 
 
-def test_sessions_of_a_run_are_added_up() -> None:
+def test_performance_sums_up_the_sessions_of_a_run() -> None:
     # By hand: a killed session of 10 s, 4 of them compiling; one of 5 s, 1 of them evaluating.
     lines = [
         session(1.0, 5, 6.0, compile=4.0),
@@ -78,7 +78,7 @@ def test_sessions_of_a_run_are_added_up() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "5:5", "9:3", "a:b", "-1:4"])
-def test_a_profile_that_cannot_be_says_what_to_write(text: str) -> None:
+def test_an_invalid_profile_says_what_to_write(text: str) -> None:
     with pytest.raises(ScalaxError, match="expected START:STOP") as error:
         Profile.parse(text)
     assert "--profile 10:15" in str(error.value)
@@ -89,7 +89,7 @@ def test_a_profile_past_the_end_is_refused_before_training() -> None:
         Profile.parse("90:110").check(100)
 
 
-def test_of_runs_side_by_side_one_is_traced_whole(tmp_path: Path) -> None:
+def test_one_of_several_concurrent_runs_is_traced(tmp_path: Path) -> None:
     profile = Profile.parse("1:3")
     with profile.watch(tmp_path / "one") as step_of_one:
         with profile.watch(tmp_path / "other") as step_of_other:

@@ -177,12 +177,12 @@ def run(
     try:
         code = drive(job, shell, retries=retries, poll=poll)
     except (KeyboardInterrupt, SystemExit):
-        shell.note("left alone: request and job go on, and the same command watches them again")
+        shell.note("detached: request and job go on; repeat the command to watch them")
         shell.note(billed)
         raise
     shell.note(f"ended with exit code {code}; results: {job.out}")
     if delete_after:
-        shell.demand(job.delete())
+        shell.run_checked(job.delete())
     else:
         shell.note(billed)
     sys.exit(code)
@@ -195,7 +195,7 @@ def run(
 @click.option("--dry-run", is_flag=True, help="Print the command; touch nothing.")
 def delete_command(name: str, zone: str, project: str | None, dry_run: bool) -> None:
     """Delete the queued resource NAME and its slices; results in the bucket stay."""
-    Shell("gcloud", dry_run=dry_run).demand(delete(_name(name), zone, project))
+    Shell("gcloud", dry_run=dry_run).run_checked(delete(_name(name), zone, project))
 
 
 @cli.command(epilog=_EPILOG)
@@ -230,7 +230,7 @@ def jobset(
         f"--machine-type={hardware.machine_type} --tpu-topology={hardware.topology} "
         f"--num-nodes={hardware.machines}{' --spot' if spot else ''}"
     )
-    shell.demand(["kubectl", "apply", "--filename=-"], stdin=json.dumps(built, indent=1))
+    shell.run_checked(["kubectl", "apply", "--filename=-"], stdin=json.dumps(built, indent=1))
     label = f"jobset.sigs.k8s.io/jobset-name={name}"
     shell.note(f"to watch: kubectl logs --follow --prefix --selector={label}")
     shell.note(f"to end it: kubectl delete jobset,configmap {name}; then delete the node pools")

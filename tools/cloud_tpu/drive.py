@@ -104,7 +104,7 @@ def _bring_up(job: Job, shell: Shell, poll: float, *, lenient: bool) -> bool:
                 return False
         else:
             requested = True
-            shell.demand(job.create())
+            shell.run_checked(job.create())
     return True
 
 

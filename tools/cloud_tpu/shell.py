@@ -33,7 +33,7 @@ class Shell:
         self.dry_run = dry_run
         if not dry_run and shutil.which(program) is None:
             raise ScalaxError(
-                f"expected the program {program}, found none", where="PATH", fix=_INSTALL[program]
+                f"the program {program} is not installed", where="PATH", fix=_INSTALL[program]
             )
 
     def note(self, text: str) -> None:
@@ -60,7 +60,7 @@ class Shell:
             codes = [process.wait() for process in started]
         return [code if code >= 0 else 128 - code for code in codes]
 
-    def demand(self, command: Sequence[str], *, stdin: str | None = None) -> None:
+    def run_checked(self, command: Sequence[str], *, stdin: str | None = None) -> None:
         """Runs one command that must succeed.
 
         Raises:

@@ -1,1 +1,4 @@
-"""The law `rosenfeld` for scalax: found by this package's entry point, not imported by hand."""
+"""The law `rosenfeld` for scalax.
+
+scalax finds it through this package's entry point, so you don't need to import it.
+"""

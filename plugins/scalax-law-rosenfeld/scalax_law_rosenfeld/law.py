@@ -1,7 +1,7 @@
-"""The law `rosenfeld`: an error that leaves chance by a smooth knee and falls to a floor.
+"""The law `rosenfeld`: an error rate that falls from chance to a floor.
 
-Two power laws add, as in Chinchilla's form, and an envelope bends their sum into the error of
-chance where model and data are too small to beat it.
+It adds two power terms, as Chinchilla's form does. An outer function bounds the sum by the error
+of chance, which small models and small data sets do not beat.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Rosenfeld(sx.Law):
     """L(N, D) = L0 z / sqrt(1 + z^2), z = c + A / N^alpha + B / D^beta.
 
     Rosenfeld et al. 2020 (arXiv:1909.12673), equations 4 and 5: L0 abs(e / (e - i eta)) with
-    e = c_inf + b / N^alpha + 1 / D^beta. Only e / eta matters, so that z stands here for it: A is
-    their b / eta, B their 1 / eta and c their c_inf / eta. L0 is the error of chance, or the
-    loss of a guess; far below it the law is E + A / N^alpha + B / D^beta, times L0. Their D
-    is the size of a data set that is trained on to the end; here it is the examples seen.
+    e = c_inf + b / N^alpha + 1 / D^beta. Only the ratio z = e / eta matters, so A is their b / eta,
+    B their 1 / eta and c their c_inf / eta. L0 is the error of chance, or the loss of a guess. Far
+    below L0 the law is L0 times c + A / N^alpha + B / D^beta. The paper's D is the size of a data
+    set, on which a model is trained to convergence; here D is the number of examples seen.
 
     Example:
         >>> import numpy as np
@@ -38,13 +38,13 @@ class Rosenfeld(sx.Law):
     source: ClassVar[str] = "Rosenfeld et al. 2020, arXiv:1909.12673, equations 4 and 5"
     coefficients: ClassVar[tuple[sx.Coefficient, ...]] = (
         sx.Coefficient("L0", "ceiling", 1e-6, 1e3, (1.0001, 1.1, 1.5, 3.0), "loss of a guess"),
-        sx.Coefficient("c", "linear", 1e-9, 1e3, meaning="what no scale removes, over L0"),
+        sx.Coefficient("c", "linear", 1e-9, 1e3, meaning="irreducible loss, divided by L0"),
         sx.Coefficient("A", "linear", 1e-9, 1e15, meaning="size of the params term"),
         sx.Coefficient("B", "linear", 1e-9, 1e15, meaning="size of the tokens term"),
         sx.Coefficient("alpha", "exponent", 1e-3, 4.0, _EXPONENTS, "exponent of params"),
         sx.Coefficient("beta", "exponent", 1e-3, 4.0, _EXPONENTS, "exponent of tokens"),
     )
-    # Around their fits of CIFAR-10 (alpha .53, beta .66, L0 .9) on some thousand examples and up.
+    # Around the paper's fits of CIFAR-10: alpha 0.53, beta 0.66, L0 0.9, from some 1,000 examples.
     typical: ClassVar[Mapping[str, tuple[float, float]]] = {
         "L0": (0.8, 0.99),
         "c": (0.02, 0.2),
@@ -57,22 +57,22 @@ class Rosenfeld(sx.Law):
     }
 
     def loss(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
-        """The loss; see `sx.Law.loss`."""
+        """Returns the loss; see `sx.Law.loss`."""
         one, by_params, by_tokens = self.basis(xp, c, x)
         z = c["c"] * one + c["A"] * by_params + c["B"] * by_tokens
         return c["L0"] * z / xp.sqrt(1 + z * z)
 
     def basis(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> list[Any]:
-        """The factors of c, A and B in z; see `sx.Law.basis`."""
+        """Returns the factors of c, A and B in z; see `sx.Law.basis`."""
         by_params = xp.exp(-c["alpha"] * xp.log(x["params"]))
         return [1.0, by_params, xp.exp(-c["beta"] * xp.log(x["tokens"]))]
 
     def target(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any], loss: Any) -> Any:
-        """z from the loss, NaN where that is no less than L0; see `sx.Law.target`."""
+        """Returns z for a loss, or NaN where the loss is not below L0; see `sx.Law.target`."""
         del x
-        share = loss / c["L0"]
-        below = xp.where(share < 1, share, 0.0)
-        return xp.where(share < 1, below / xp.sqrt(1 - below * below), xp.nan)
+        ratio = loss / c["L0"]
+        safe = xp.where(ratio < 1, ratio, 0.0)
+        return xp.where(ratio < 1, safe / xp.sqrt(1 - safe * safe), xp.nan)
 
     def allocate(
         self,
@@ -81,7 +81,10 @@ class Rosenfeld(sx.Law):
         compute: sx.ComputeRule,
         given: Mapping[str, Any] | None = None,
     ) -> tuple[Any, Any]:
-        """The envelope rises with z: its best split is that of the two powers, in closed form."""
+        """Returns the best params and tokens for a budget, in closed form.
+
+        The loss increases with z, so the split that minimises z is the best one.
+        """
         del given
         slope = c["alpha"] / compute.exponent
         ratio = slope * c["A"] / (c["beta"] * c["B"])

@@ -1,6 +1,7 @@
 """The `moe-transformer` family: decoder-only language models with sparse experts.
 
-What it costs stands in `shape`, what it computes in `module`; importing this imports no jax.
+`shape` counts parameters and FLOPs; `module` is the network. Importing this file does not import
+jax.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ class _Options(sx.Settings):
 class MoeTransformer(sx.ModelFamily):
     """scalax's transformer with every MLP replaced by a router and experts.
 
-    Options of ``[model]``: ``experts`` (8), ``top_k`` (2), ``capacity`` (1.25), ``balance`` (the
-    weight of the load-balancing loss, 0.01), ``tied``, ``kv_groups``, and ``width``, ``layers``,
-    ``heads``, ``head_dim`` and ``hidden`` (of one expert), each fixed where it is given.
+    Options of ``[model]``: ``experts`` (8), ``top_k`` (2), ``capacity`` (2), ``balance`` (0.01, the
+    weight of the load-balancing loss), ``tied``, ``kv_groups``, and ``width``, ``layers``,
+    ``heads``, ``head_dim`` and ``hidden`` (of one expert). Those that you give are fixed; the
+    others are chosen to meet the target size.
     """
 
     interface: ClassVar[int] = 1
@@ -63,11 +65,11 @@ class MoeTransformer(sx.ModelFamily):
     }
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> MoeShape:
-        """The mixture of a target size; see `ModelFamily.shape`."""
+        """Returns the mixture of a target size; see `ModelFamily.shape`."""
         return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
 
     def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """The size that ``width`` and ``layers`` come to; None without both of them."""
+        """Returns the params that ``width`` and ``layers`` determine; None without both."""
         parsed = sx.parse_settings(_Options, options, where="model")
         if parsed.width is None or parsed.layers is None:
             return None
@@ -94,19 +96,19 @@ class MoeTransformer(sx.ModelFamily):
         )
 
     def counts(self, shape: MoeShape) -> sx.Counts:
-        """Exact parameter counts, total and active."""
+        """Returns exact parameter counts, total and active."""
         return counts(shape)
 
     def flops_per_unit(self, shape: MoeShape) -> float:
-        """Training FLOPs per token, of the experts it is sent to."""
+        """Returns training FLOPs per token, counting only the experts the token is sent to."""
         return flops_per_token(shape)
 
     def flops_computed(self, shape: MoeShape) -> float:
-        """With the experts' empty places and the scores that the causal mask hides."""
+        """Returns training FLOPs per token, with empty expert slots and masked scores."""
         return flops_per_token(shape, computed=True)
 
     def recipe(self, shape: MoeShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """The built-in transformer's recipe at the size that is active."""
+        """Returns the built-in transformer's recipe for the active parameter count."""
         active = counts(shape).params_active
         sequences = 0.58 * units**0.571 / data.units_per_example
         return sx.Recipe(
@@ -115,13 +117,13 @@ class MoeTransformer(sx.ModelFamily):
         )
 
     def build(self, shape: MoeShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_moe.module.MoeDecoder`."""
+        """Builds the module; see `scalax_moe.module.MoeDecoder`."""
         from scalax_moe.module import MoeDecoder
 
         return MoeDecoder(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed next-token cross-entropy in nats, balance and dropped choices, over tokens."""
+        """Returns the sums of cross-entropy in nats, balance and dropped choices, over tokens."""
         from scalax_moe.module import token_sums
 
         return token_sums(module, batch)

@@ -1,4 +1,4 @@
-"""The law `moe-effective`: total params count as a power of their ratio to the active ones."""
+"""The law `moe-effective`: Chinchilla's form with an effective parameter count."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ _EXPONENTS = tuple(0.1 * k for k in range(1, 16))
 class EffectiveParams(sx.Law):
     """L = E + A / (N_active (N / N_active)^s)^alpha + B / D^beta.
 
-    The effective parameter count is the active one times a power s of the ratio of total to
-    active: at 0 idle experts are worth nothing, at 1 as much as active ones. That routed models
-    fall on one curve of an effective count is Clark et al. 2022 (arXiv:2202.01169); the power of
-    the ratio is the simplest such count, and the law is Chinchilla's where all is active.
+    The effective count is the active params times the ratio of total to active params, raised to
+    the power s. With s = 0 idle experts are worth nothing; with s = 1 they are worth as much as
+    active ones. Clark et al. 2022 (arXiv:2202.01169) find that routed models follow one curve of an
+    effective count; a power of the ratio is the simplest such count. Where all params are active,
+    this is Chinchilla's law.
 
-    Compute is 6 N_active D. Columns ``params`` (all of them), ``params_active`` and ``tokens``; a
-    query may give ``sparsity`` = 1 - N_active / N instead of ``params_active``.
+    Compute is 6 N_active D. The columns are ``params`` (total), ``params_active`` and ``tokens``. A
+    query may give ``sparsity`` = 1 - N_active / N in place of ``params_active``.
 
     Example:
         >>> import numpy as np
@@ -43,13 +44,13 @@ class EffectiveParams(sx.Law):
         "params_active": ("every parameter is taken to be active", lambda x: x["params"])
     }
     coefficients: ClassVar[tuple[sx.Coefficient, ...]] = (
-        sx.Coefficient("E", "linear", 1e-9, 1e3, meaning="loss that no scale removes"),
+        sx.Coefficient("E", "linear", 1e-9, 1e3, meaning="irreducible loss"),
         sx.Coefficient("A", "linear", 1e-9, 1e15, meaning="size of the params term"),
         sx.Coefficient("B", "linear", 1e-9, 1e15, meaning="size of the tokens term"),
         sx.Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of effective params"),
         sx.Coefficient("beta", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of tokens"),
         sx.Coefficient(
-            "s", "exponent", -1.0, 2.0, (0.0, 0.2, 0.4, 0.6, 0.8), "worth of idle parameters"
+            "s", "exponent", -1.0, 2.0, (0.0, 0.2, 0.4, 0.6, 0.8), "value of idle parameters"
         ),
     )
 
@@ -64,28 +65,28 @@ class EffectiveParams(sx.Law):
     }
 
     def loss(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
-        """The loss; see `Law.loss`."""
+        """Returns the loss; see `Law.loss`."""
         one, by_params, by_tokens = self.basis(xp, c, x)
         return c["E"] * one + c["A"] * by_params + c["B"] * by_tokens
 
     def basis(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> list[Any]:
-        """The factors of E, A and B; see `Law.basis`."""
+        """Returns the factors of E, A and B; see `Law.basis`."""
         active = xp.log(x["params_active"])
         effective = active + c["s"] * (xp.log(x["params"]) - active)
         return [1.0, xp.exp(-c["alpha"] * effective), xp.exp(-c["beta"] * xp.log(x["tokens"]))]
 
     def complete(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        """Fills ``params_active`` in from ``sparsity``, where given; see `Law.complete`."""
-        found = dict(x)
-        if "sparsity" in found:
-            share = 1.0 - np.asarray(found.pop("sparsity"), float)
-            if not np.all((share > 0) & (share <= 1)):
+        """Computes ``params_active`` from ``sparsity`` if that is given; see `Law.complete`."""
+        columns = dict(x)
+        if "sparsity" in columns:
+            active = 1.0 - np.asarray(columns.pop("sparsity"), float)
+            if not np.all((active > 0) & (active <= 1)):
                 raise sx.ScalaxError(
-                    "expected a share from 0 to below 1", where="sparsity", fix="write 0.875, say"
+                    "expected a number from 0 to below 1", where="sparsity", fix="write 0.875, say"
                 )
-            found["params_active"] = share * found["params"]
-        return super().complete(found)
+            columns["params_active"] = active * columns["params"]
+        return super().complete(columns)
 
     def params_computed(self, x: Mapping[str, Any]) -> Any:
-        """The active parameters; see `Law.params_computed`."""
+        """Returns the active parameters; see `Law.params_computed`."""
         return x["params_active"]

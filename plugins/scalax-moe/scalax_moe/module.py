@@ -1,7 +1,8 @@
-"""The mixture-of-experts transformer in Flax NNX: what `scalax_moe.shape` counts.
+"""The mixture-of-experts transformer in Flax NNX; `scalax_moe.shape` counts it.
 
-Attention, norms and embedding are scalax's own; the MLP of each layer is a router and experts,
-which lie divided over the mesh axis ``expert``. B batch, L tokens, D width, E experts, C places.
+Attention, norms and embedding are scalax's own. The MLP of each layer is a router and experts,
+which are sharded over the mesh axis ``expert``. Letters in names are dimensions: B batch, L tokens,
+D width, E experts, C slots of an expert.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 import scalax as sx
-from scalax_moe.routing import combine, dispatch, imbalance, route
+from scalax_moe.routing import balance_loss, combine, dispatch, route
 from scalax_moe.shape import MoeShape
 
 _EMBED_STD = 0.02
 
 
 class Experts(nnx.Module):
-    """E MLPs side by side, each on its own places: [B, E, C, D] to [B, E, C, D]."""
+    """E MLPs in parallel, each over its own slots: [B, E, C, D] to [B, E, C, D]."""
 
     def __init__(self, shape: MoeShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         s = shape.dense
@@ -40,38 +41,40 @@ class Experts(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x_BxExCxD: jax.Array) -> jax.Array:
-        """SwiGLU in each expert."""
+        """Applies each expert's SwiGLU to its slots."""
         up, gate, down = (w[...].astype(self.dtype) for w in (self.up, self.gate, self.down))
         wide = jax.nn.silu(_products(x_BxExCxD, gate)) * _products(x_BxExCxD, up)
         return _products(wide, down)
 
 
 def _products(x_BxExCxI: jax.Array, k_ExIxO: jax.Array) -> jax.Array:
-    """Each expert's product as one of two matrices; left with four axes, XLA takes twice as long
-    on a CPU, or five times."""
-    batch, experts, places, inputs = x_BxExCxI.shape
-    x_ExRxI = jnp.swapaxes(x_BxExCxI, 0, 1).reshape(experts, batch * places, inputs)
-    x_ExBxCxO = (x_ExRxI @ k_ExIxO).reshape(experts, batch, places, -1)
+    """Multiplies each expert's slots by its matrix, in one batched matrix product.
+
+    With four axes XLA takes two to five times as long on a CPU.
+    """
+    batch, experts, slots, inputs = x_BxExCxI.shape
+    x_ExRxI = jnp.swapaxes(x_BxExCxI, 0, 1).reshape(experts, batch * slots, inputs)
+    x_ExBxCxO = (x_ExRxI @ k_ExIxO).reshape(experts, batch, slots, -1)
     return jnp.swapaxes(x_ExBxCxO, 0, 1)
 
 
-class Told(NamedTuple):
-    """What a layer tells of its routes, or the mean over layers.
+class RoutingStats(NamedTuple):
+    """Routing statistics of a layer, or their mean over layers.
 
     Attributes:
-        pull: The balance loss of the whole batch, which training lowers. Of one sequence it would
-            keep experts from taking to kinds of text (Qiu et al. 2025, arXiv:2501.11873).
-        balance_B: That of each sequence, a metric that adds up over batches.
-        dropped_B: The share of its choices that found no place.
+        batch_balance: The balance loss of the whole batch, which training minimises. Balancing each
+            sequence would keep experts from specialising (Qiu et al. 2025, arXiv:2501.11873).
+        balance_B: The balance loss of each sequence, a metric that adds up over batches.
+        dropped_B: The fraction of each sequence's choices that found no free slot.
     """
 
-    pull: jax.Array
+    batch_balance: jax.Array
     balance_B: jax.Array
     dropped_B: jax.Array
 
 
 class SparseMlp(nnx.Module):
-    """Router and experts in the place of an MLP."""
+    """A router and experts, in place of an MLP."""
 
     def __init__(self, shape: MoeShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         width = shape.dense.width
@@ -86,26 +89,27 @@ class SparseMlp(nnx.Module):
         self.experts = Experts(shape, rngs, dtype=dtype)
         self.shape = shape
 
-    def __call__(self, x_BxLxD: jax.Array, weight_B: jax.Array) -> tuple[jax.Array, Told]:
-        """The mixture, and what it tells of its routes."""
+    def __call__(self, x_BxLxD: jax.Array, weight_B: jax.Array) -> tuple[jax.Array, RoutingStats]:
+        """Returns the experts' weighted output and the routing statistics."""
         s = self.shape
-        routes = route(self.router(x_BxLxD), s.top_k, s.places)
+        routes = route(self.router(x_BxLxD), s.top_k, s.slots)
         x_BxExCxD = sx.constrain(
             dispatch(x_BxLxD, routes, s.experts), "expert_batch", "expert", None, None
         )
         y_BxExCxD = sx.constrain(self.experts(x_BxExCxD), "expert_batch", "expert", None, None)
         mixed = sx.constrain(combine(y_BxExCxD, routes), "batch", None, None)
-        part_Bx1 = (weight_B / jnp.maximum(jnp.sum(weight_B), 1.0))[:, None]
-        over_batch = (jnp.sum(part_Bx1 * of, axis=0) for of in (routes.share_BxE, routes.prob_BxE))
-        return mixed, Told(
-            pull=imbalance(*over_batch),
-            balance_B=imbalance(routes.share_BxE, routes.prob_BxE),
+        share_Bx1 = (weight_B / jnp.maximum(jnp.sum(weight_B), 1.0))[:, None]
+        chosen = jnp.sum(share_Bx1 * routes.chosen_BxE, axis=0)
+        prob = jnp.sum(share_Bx1 * routes.prob_BxE, axis=0)
+        return mixed, RoutingStats(
+            batch_balance=balance_loss(chosen, prob),
+            balance_B=balance_loss(routes.chosen_BxE, routes.prob_BxE),
             dropped_B=routes.dropped_B,
         )
 
 
 class Block(nnx.Module):
-    """Attention and a sparse MLP, each on a normalised copy of the residual stream."""
+    """Attention and a sparse MLP, each with a norm before it and a residual connection."""
 
     def __init__(self, shape: MoeShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         s = shape.dense
@@ -114,11 +118,11 @@ class Block(nnx.Module):
         self.mlp_norm = sx.RMSNorm(s.width, dtype=dtype)
         self.mlp = SparseMlp(shape, rngs, dtype=dtype)
 
-    def __call__(self, x_BxLxD: jax.Array, weight_B: jax.Array) -> tuple[jax.Array, Told]:
-        """The residual stream, and what `SparseMlp` tells."""
+    def __call__(self, x_BxLxD: jax.Array, weight_B: jax.Array) -> tuple[jax.Array, RoutingStats]:
+        """Returns the residual stream and the routing statistics."""
         x_BxLxD = x_BxLxD + self.attention(self.attention_norm(x_BxLxD))
-        mixed, told = self.mlp(self.mlp_norm(x_BxLxD), weight_B)
-        return x_BxLxD + mixed, told
+        mixed, stats = self.mlp(self.mlp_norm(x_BxLxD), weight_B)
+        return x_BxLxD + mixed, stats
 
 
 class MoeDecoder(nnx.Module):
@@ -126,8 +130,8 @@ class MoeDecoder(nnx.Module):
 
     Args:
         shape: The architecture.
-        rngs: For the initial parameters.
-        compute: How to compute.
+        rngs: Random streams for the initial parameters.
+        compute: How to compute: dtype, recomputation, kernels.
     """
 
     def __init__(self, shape: MoeShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
@@ -156,28 +160,32 @@ class MoeDecoder(nnx.Module):
         )
         self.shape, self.compute = shape, compute
 
-    def hidden(self, tokens_BxL: jax.Array, weight_B: jax.Array) -> tuple[jax.Array, Told]:
-        """Activations [B, L, D], and what its layers tell on average.
+    def hidden(self, tokens_BxL: jax.Array, weight_B: jax.Array) -> tuple[jax.Array, RoutingStats]:
+        """Returns activations [B, L, D] and the mean routing statistics over layers.
 
         Args:
             tokens_BxL: The tokens.
-            weight_B: How much each sequence counts in the balance of the batch.
+            weight_B: Weight of each sequence in the balance loss of the batch.
         """
         table = self.embedding[...].astype(self.compute.dtype)
         graph, stacked = nnx.split(self.blocks)
 
-        def layer(carry: tuple[jax.Array, Told], params: Any) -> tuple[jax.Array, Told]:
-            x_BxLxD, told = nnx.merge(graph, params)(carry[0], weight_B)
-            return sx.constrain(x_BxLxD, "batch", None, None), jax.tree.map(jnp.add, carry[1], told)
+        def layer(
+            carry: tuple[jax.Array, RoutingStats], params: Any
+        ) -> tuple[jax.Array, RoutingStats]:
+            x_BxLxD, stats = nnx.merge(graph, params)(carry[0], weight_B)
+            total = jax.tree.map(jnp.add, carry[1], stats)
+            return sx.constrain(x_BxLxD, "batch", None, None), total
 
         x_BxLxD = sx.constrain(table[tokens_BxL], "batch", None, None)
-        none_B = jnp.zeros_like(weight_B)
-        nothing = Told(jnp.zeros((), none_B.dtype), none_B, none_B)
-        x_BxLxD, told = self.compute.layers(layer, (x_BxLxD, nothing), stacked)
-        return self.norm(x_BxLxD), jax.tree.map(lambda of: of / self.shape.dense.layers, told)
+        zero_B = jnp.zeros_like(weight_B)
+        zeros = RoutingStats(jnp.zeros((), zero_B.dtype), zero_B, zero_B)
+        x_BxLxD, total = self.compute.layers(layer, (x_BxLxD, zeros), stacked)
+        layers = self.shape.dense.layers
+        return self.norm(x_BxLxD), jax.tree.map(lambda value: value / layers, total)
 
     def logits(self, x_BxLxD: jax.Array) -> jax.Array:
-        """The head: activations [B, l, D] to logits [B, l, V]."""
+        """Applies the head: activations [B, l, D] to logits [B, l, V]."""
         if self.head is not None:
             return self.head(x_BxLxD)
         return x_BxLxD @ self.embedding[...].astype(x_BxLxD.dtype).T
@@ -186,10 +194,10 @@ class MoeDecoder(nnx.Module):
 def token_sums(
     module: MoeDecoder, batch: Mapping[str, jax.Array]
 ) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Sums over the tokens predicted.
+    """Returns metrics summed over the predicted tokens.
 
-    The value of ``loss`` is the cross-entropy alone, in nats; its gradient is also that of the
-    balance loss, so that training balances the experts and the number stays comparable.
+    The value of ``loss`` is the cross-entropy in nats. Its gradient includes that of the balance
+    loss, so that training balances the experts while the reported loss stays comparable.
 
     Args:
         module: The model.
@@ -200,16 +208,17 @@ def token_sums(
     """
     tokens, weight_B = batch["tokens"], batch["mask"].astype(jnp.float32)
     targets = tokens[:, 1:]
-    x_BxLxD, told = module.hidden(tokens[:, :-1], weight_B)
+    x_BxLxD, stats = module.hidden(tokens[:, :-1], weight_B)
     nats = sx.summed_cross_entropy(
         module.logits, x_BxLxD, targets, weight_B, module.shape.dense.vocab
     )
     length = targets.shape[1]
     count = length * jnp.sum(weight_B)
-    pull = module.shape.balance * count * (told.pull - jax.lax.stop_gradient(told.pull))
+    # Zero in value; only the gradient of the balance loss remains.
+    balance = stats.batch_balance - jax.lax.stop_gradient(stats.batch_balance)
     sums = {
-        "loss": nats + pull,
-        "balance": length * jnp.sum(weight_B * told.balance_B),
-        "dropped": length * jnp.sum(weight_B * told.dropped_B),
+        "loss": nats + module.shape.balance * count * balance,
+        "balance": length * jnp.sum(weight_B * stats.balance_B),
+        "dropped": length * jnp.sum(weight_B * stats.dropped_B),
     }
     return sums, count

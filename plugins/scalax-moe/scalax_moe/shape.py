@@ -1,6 +1,7 @@
-"""A mixture-of-experts transformer as numbers: its shape, counts, FLOPs, and the shape for a size.
+"""Shape, parameter counts and FLOPs of a mixture-of-experts transformer, and its size search.
 
-Arithmetic on plain numbers; it never imports jax. All but the experts is a dense transformer's.
+The file does arithmetic on plain numbers and never imports jax. Everything but the experts is the
+same as in a dense transformer.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ import numpy as np
 
 import scalax as sx
 
-_CANDIDATES = 48  # dense sizes tried for one target, evenly spaced in their logarithm
-_NEAR = 0.02  # so near a target all shapes are alike, and the one of the usual experts is taken
+_CANDIDATES = 48  # dense sizes to try for one target, evenly spaced in their logarithm
+_NEAR = 0.02  # shapes within 2 % of the target count as equal; the usual expert width decides
 
 
 @dataclass(frozen=True)
 class MoeShape:
-    """A decoder-only transformer whose MLPs are experts, of which each token takes a few.
+    """A decoder-only transformer whose MLPs are experts; each token is sent to a few of them.
 
     Attributes:
         dense: The same transformer with one expert; its ``hidden`` is an expert's width.
         experts: Experts in each layer.
-        top_k: Experts that a token is sent to.
-        capacity: Places that all experts together have for a sequence, as a multiple of its
-            tokens times ``top_k``; what finds no place passes by on the residual stream.
+        top_k: Experts that each token is sent to.
+        capacity: Slots of all experts together for a sequence, as a multiple of its tokens times
+            ``top_k``. A choice that finds no free slot is dropped.
         balance: Weight of the load-balancing loss.
     """
 
@@ -37,8 +38,8 @@ class MoeShape:
     balance: float
 
     @property
-    def places(self) -> int:
-        """Tokens of one sequence that one expert takes at most."""
+    def slots(self) -> int:
+        """Most tokens of one sequence that one expert takes."""
         s = self.dense
         return min(s.seq_len, math.ceil(self.capacity * self.top_k * s.seq_len / self.experts))
 
@@ -49,7 +50,7 @@ class MoeShape:
 
 
 def counts(shape: MoeShape) -> sx.Counts:
-    """Exact counts; of the experts, ``top_k`` a layer are active.
+    """Returns exact counts; ``top_k`` experts of each layer are active.
 
     Example:
         >>> c = counts(shape_for(1e6, vocab=256, seq_len=128, experts=8, top_k=2))
@@ -68,16 +69,16 @@ def counts(shape: MoeShape) -> sx.Counts:
 
 
 def flops_per_token(shape: MoeShape, *, computed: bool = False) -> float:
-    """Training FLOPs per token: each matrix product forward, and twice that backward.
+    """Returns training FLOPs per token: each matrix product forward, and twice that backward.
 
     Args:
         shape: The architecture.
-        computed: Whether to count what a step computes: experts on all their places, filled or
-            not, and the scores that the causal mask hides. By default a token's own experts
-            and the scores it sees. Finding places, gathering and adding up are never counted.
+        computed: Whether to count all that a step computes, empty slots and masked scores included.
+            The default counts a token's own experts and the scores it sees. Routing, gathering and
+            adding results are never counted.
     """
     s = shape
-    experts = s.experts * s.places / s.dense.seq_len if computed else s.top_k
+    experts = s.experts * s.slots / s.dense.seq_len if computed else s.top_k
     router = 2 * s.dense.width * s.experts
     forward = sx.forward_flops(s.dense, "full" if computed else "causal")
     return 3 * (forward + s.dense.layers * (router + (experts - 1) * 2 * s.expert_params))
@@ -96,28 +97,28 @@ def shape_for(
     kv_groups: int = 1,
     fixed: sx.FixedShape | None = None,
 ) -> MoeShape:
-    """The mixture of a target size: all parameters within 10 % of it, experts as wide as usual.
+    """Returns the mixture whose total parameters are within 10 % of a target size.
 
     Args:
-        params: Target for all parameters; None for what ``fixed`` comes to.
+        params: Target for all parameters; None for the shape that ``fixed`` determines.
         vocab: Size of the vocabulary.
         seq_len: Tokens in a sequence.
         experts: Experts in each layer.
-        top_k: Experts that a token is sent to.
+        top_k: Experts that each token is sent to.
         capacity: See `MoeShape`.
         balance: See `MoeShape`.
         tied: Whether the head shares the embedding.
-        kv_groups: Query heads to a key-value head.
-        fixed: What is not searched; see `sx.FixedShape`.
+        kv_groups: Query heads that share one key-value head.
+        fixed: Sizes that are given and not searched; see `sx.FixedShape`.
 
     Raises:
-        ScalaxError: No mixture of so many experts comes within 10 %.
+        ScalaxError: ``top_k`` exceeds ``experts``, or no mixture comes within 10 %.
     """
     if top_k > experts:
         raise sx.ScalaxError(
             f"a token cannot be sent to {top_k} of {experts} experts",
             where="model.top_k",
-            fix=f"give at most {experts}",
+            fix=f"write {experts} or less",
         )
     fixed = fixed or sx.FixedShape()
 
@@ -129,24 +130,28 @@ def shape_for(
 
     if params is None:
         return mixture(None, fixed)
-    stretch: dict[MoeShape, float] = {}
 
     def candidates() -> Iterator[MoeShape]:
         for size in np.geomspace(params / experts / 2, 1.05 * params, _CANDIDATES):
             try:
                 dense = mixture(float(size), fixed).dense
-            except sx.ScalaxError:  # no dense transformer of this size; others may exist
+            except sx.ScalaxError:  # this size has no dense transformer; try the others
                 continue
-            usual = mixture(None, replace(fixed, width=dense.width, layers=dense.layers))
-            shape = usual if fixed.hidden else _with_hidden_for(usual, params)
-            stretch[shape] = abs(math.log(shape.dense.hidden / usual.dense.hidden))
-            yield shape
+            usual = usual_of(dense)
+            yield usual if fixed.hidden else _with_hidden_for(usual, params)
+
+    def usual_of(dense: sx.TransformerShape) -> MoeShape:
+        return mixture(None, replace(fixed, width=dense.width, layers=dense.layers))
+
+    def cost(shape: MoeShape, distance: float) -> tuple[float, float]:
+        stretch = abs(math.log(shape.dense.hidden / usual_of(shape.dense).dense.hidden))
+        return max(distance, _NEAR), stretch
 
     return sx.nearest_shape(
         params,
         candidates(),
         lambda shape: counts(shape).params,
-        cost=lambda shape, distance: (max(distance, _NEAR), stretch[shape]),
+        cost=cost,
         what=f"mixture of {experts} experts",
         none="the vocabulary is larger",
         fix="ask for another size, or fewer experts",
@@ -154,9 +159,9 @@ def shape_for(
 
 
 def _with_hidden_for(shape: MoeShape, params: float) -> MoeShape:
-    """The experts made up to a third wider or narrower, where that brings the count nearer."""
+    """Returns the mixture with experts up to a third wider or narrower, nearer to the target."""
     dense, step = shape.dense, 8
-    a_unit = (3 if dense.gated else 2) * dense.layers * dense.width * shape.experts
-    wanted = dense.hidden + (params - counts(shape).params) / a_unit
+    params_per_unit = (3 if dense.gated else 2) * dense.layers * dense.width * shape.experts
+    wanted = dense.hidden + (params - counts(shape).params) / params_per_unit
     hidden = round(min(max(wanted, 0.75 * dense.hidden), 4 / 3 * dense.hidden) / step) * step
     return replace(shape, dense=replace(dense, hidden=max(step, hidden)))

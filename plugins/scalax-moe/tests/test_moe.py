@@ -16,7 +16,7 @@ from jax.test_util import check_grads
 from scalax_moe.family import MoeTransformer
 from scalax_moe.law import EffectiveParams
 from scalax_moe.module import SparseMlp
-from scalax_moe.routing import combine, dispatch, imbalance, route
+from scalax_moe.routing import balance_loss, combine, dispatch, route
 from scalax_moe.shape import shape_for
 
 import scalax as sx
@@ -63,17 +63,17 @@ def test_counts_equal_the_parameter_tree(params: float, options: dict[str, Any])
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("top_k", "places"), [(1, 6), (2, 9), (2, 32)])
-def test_routing_is_what_a_loop_over_tokens_does(top_k: int, places: int, seed: int) -> None:
+@pytest.mark.parametrize(("top_k", "slots"), [(1, 6), (2, 9), (2, 32)])
+def test_routing_equals_a_loop_over_tokens(top_k: int, slots: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     batch, length, experts, width = 2, 16, 4, 5
     logits = rng.normal(size=(batch, length, experts)).astype(np.float32)
     x = rng.normal(size=(batch, length, width)).astype(np.float32)
     scale = np.arange(1, experts + 1, dtype=np.float32)  # expert e multiplies by e + 1
 
-    routes = route(jnp.asarray(logits), top_k, places)
+    routes = route(jnp.asarray(logits), top_k, slots)
     sent = dispatch(jnp.asarray(x), routes, experts)
-    found = combine(sent * scale[:, None, None], routes)
+    combined = combine(sent * scale[:, None, None], routes)
 
     probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     want, dropped = np.zeros_like(x), np.zeros(batch)
@@ -84,41 +84,41 @@ def test_routing_is_what_a_loop_over_tokens_does(top_k: int, places: int, seed: 
             gates = probs[b, token, chosen]
             gates = gates / gates.sum() if top_k > 1 else gates
             for expert, gate in zip(chosen, gates, strict=True):
-                if taken[expert] < places:
+                if taken[expert] < slots:
                     taken[expert] += 1
                     want[b, token] += gate * scale[expert] * x[b, token]
                 else:
                     dropped[b] += 1 / (length * top_k)
-    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(combined, want, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(routes.dropped_B, dropped, atol=1e-6)
 
 
-def test_tokens_take_their_derivatives_back_from_where_they_went() -> None:
+def test_gradients_of_dispatch_and_combine_are_correct() -> None:
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, 8, 3)), jnp.float32)
     routes = route(jnp.asarray(rng.normal(size=(2, 8, 4)), jnp.float32), 2, 3)
     assert float(routes.dropped_B.max()) > 0
 
-    def there_and_back(x: jax.Array) -> jax.Array:
+    def round_trip(x: jax.Array) -> jax.Array:
         sent = dispatch(x, routes, 4)
         return combine(jnp.sin(sent) * jnp.arange(1.0, 5.0)[:, None, None], routes)
 
-    check_grads(there_and_back, (x,), order=1, modes=["rev"], rtol=1e-2)
+    check_grads(round_trip, (x,), order=1, modes=["rev"], rtol=1e-2)
 
 
 def test_balance_is_one_when_even_and_the_number_of_experts_when_all_go_to_one() -> None:
     even = np.zeros((1, 8, 4), np.float32)
-    even[0, np.arange(8), np.arange(8) % 4] = 1e-3  # which is chosen in turn, all as likely
+    even[0, np.arange(8), np.arange(8) % 4] = 1e-3  # experts take turns and are equally likely
     one = np.zeros((1, 8, 4), np.float32)
     one[..., 2] = 50
     for logits, balance in ((even, 1), (one, 4)):
         routes = route(jnp.asarray(logits), 1, 8)
-        found = imbalance(routes.share_BxE, routes.prob_BxE)
-        assert float(found[0]) == pytest.approx(balance, abs=1e-3)
+        result = balance_loss(routes.chosen_BxE, routes.prob_BxE)
+        assert float(result[0]) == pytest.approx(balance, abs=1e-3)
 
 
-def test_what_is_balanced_is_the_batch_not_each_sequence() -> None:
-    """Two sequences, each all of one kind of token: an even batch of two experts."""
+def test_training_balances_the_batch_not_each_sequence() -> None:
+    """Two sequences that each use one expert of two make an even batch."""
     shape = shape_for(40_000, vocab=256, seq_len=32, experts=2, top_k=1, capacity=2)
     mlp = SparseMlp(shape, nnx.Rngs(0), dtype=jnp.float32)
     kind = np.zeros((2, 32, shape.dense.width), np.float32)
@@ -126,14 +126,14 @@ def test_what_is_balanced_is_the_batch_not_each_sequence() -> None:
     kernel = np.zeros((shape.dense.width, 2), np.float32)
     kernel[0] = 1, -1
     mlp.router.kernel[...] = jnp.asarray(kernel)
-    told = mlp(jnp.asarray(kind), jnp.ones(2))[1]
-    assert float(told.pull) == pytest.approx(1)
-    np.testing.assert_allclose(told.balance_B, [2, 2], rtol=1e-5)
-    alone = mlp(jnp.asarray(kind), jnp.asarray([1.0, 0.0]))[1]
-    assert float(alone.pull) == pytest.approx(2)  # what the mask leaves out balances nothing
+    stats = mlp(jnp.asarray(kind), jnp.ones(2))[1]
+    assert float(stats.batch_balance) == pytest.approx(1)
+    np.testing.assert_allclose(stats.balance_B, [2, 2], rtol=1e-5)
+    masked = mlp(jnp.asarray(kind), jnp.asarray([1.0, 0.0]))[1]
+    assert float(masked.batch_balance) == pytest.approx(2)  # masked sequences do not count
 
 
-def test_no_position_sees_a_later_one_though_places_are_scarce() -> None:
+def test_no_position_sees_a_later_one_when_slots_are_scarce() -> None:
     shape = shape_for(40_000, vocab=256, seq_len=32, experts=4, top_k=2, capacity=0.5)
     module = module_of(shape)
     tokens = batch_of(1)["tokens"][:, :-1]
@@ -149,7 +149,7 @@ def test_no_position_sees_a_later_one_though_places_are_scarce() -> None:
 def test_the_loss_is_cross_entropy_alone_and_its_gradient_balances() -> None:
     shape = FAMILY.shape(40_000, {"experts": 4, "top_k": 1}, DATA)
     plain = FAMILY.shape(40_000, {"experts": 4, "top_k": 1, "balance": 0.0}, DATA)
-    batch = batch_of(4)
+    batch = jax.tree.map(jnp.asarray, batch_of(4))
 
     def graded(shape: Any) -> tuple[float, Any]:
         graph, weights = nnx.split(module_of(shape))
@@ -169,8 +169,8 @@ def test_the_loss_is_cross_entropy_alone_and_its_gradient_balances() -> None:
 
 def test_sums_leave_out_what_the_mask_leaves_out() -> None:
     module = module_of(FAMILY.shape(40_000, {"experts": 4, "top_k": 2}, DATA))
-    batch = batch_of(6)
-    sums, weight = FAMILY.sums(module, batch | {"mask": np.float32([1, 1, 1, 1, 0, 0])})
+    batch = jax.tree.map(jnp.asarray, batch_of(6))
+    sums, weight = FAMILY.sums(module, batch | {"mask": jnp.array([1, 1, 1, 1, 0, 0], jnp.float32)})
     four, _ = FAMILY.sums(module, {name: values[:4] for name, values in batch.items()})
     assert float(weight) == 4 * 32
     for name, value in four.items():

@@ -1,4 +1,4 @@
 """Recommendation for scalax: the family `two-tower`, the datasets `imports` and `tfds:movielens`.
 
-scalax finds them by this package's entry points; nothing here is meant to be imported by hand.
+scalax finds them through this package's entry points, so you don't need to import them.
 """

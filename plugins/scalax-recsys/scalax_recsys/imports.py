@@ -1,7 +1,7 @@
-"""The `imports` dataset: which source file imports which module; on every machine, offline.
+"""The `imports` dataset: Python source files and the modules that they import.
 
-Users are the Python files of the standard library and of all installed packages, items are the
-modules they import. It reads source text alone and imports none of it.
+Users are the Python files of the standard library and of all installed packages. Items are the
+modules that they import. The dataset parses the source text and runs none of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import Field
 import scalax as sx
 from scalax_recsys.sequences import OpenSequences, SequenceOptions, User, open_sequences
 
-_ELSEWHERE = {"site-packages", "dist-packages", "__pycache__"}
+_SKIPPED_FOLDERS = {"site-packages", "dist-packages", "__pycache__"}
 
 
 class _Options(SequenceOptions):
@@ -29,18 +29,18 @@ class _Options(SequenceOptions):
 
 
 class Imports(sx.Dataset):
-    """Files and the modules they import, in the order in which they first do.
+    """Files and the modules that they import, in the order of the first import.
 
-    Of each import the example holds the file's package and folder and the imports before it. A
-    file is held out by the hash of its text, so that equal files never stand on both sides.
-    Options: ``folders`` (to read instead of the standard library and the installed packages),
-    ``files`` (so many of them at most, chosen by the hash of their paths), ``history``,
-    ``negatives``, ``min_users``.
+    An example has one import, the file's package and folder, and the imports before it. The hash of
+    a file's text decides its split, so equal files are always in the same split. Options of
+    ``[data]``: ``folders`` (to read in place of the standard library and the installed packages),
+    ``files`` (the most files to read, chosen by the hash of their paths), ``history``,
+    ``negatives`` and ``min_users``.
     """
 
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "imports"
-    title: ClassVar[str] = "which source file imports which module, of all installed; always there"
+    title: ClassVar[str] = "which Python file imports which module, of all installed; offline"
     trial: ClassVar[Mapping[str, Any]] = {"files": 500}
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenSequences:
@@ -51,11 +51,11 @@ class Imports(sx.Dataset):
             raise sx.ScalaxError(
                 f"no Python file in {', '.join(parsed.folders or _installed())}",
                 where=f"data {name!r}",
-                fix="give other folders",
+                fix="give folders that contain .py files",
             )
         modules = {".".join(parts) for _, parts in files}
         if parsed.files is not None:
-            files = sorted(sorted(files, key=_shuffled)[: parsed.files])
+            files = sorted(sorted(files, key=_path_hash)[: parsed.files])
         key: dict[str, object] = {
             "dataset": "imports",
             "python": platform.python_version(),
@@ -67,24 +67,20 @@ class Imports(sx.Dataset):
             for file, parts in files:
                 text = file.read_bytes()
                 package = parts if file.name == "__init__.py" else parts[:-1]
-                found = imported(text, package, modules)
                 own = ".".join(parts)
-                yield User(
-                    key=text,
-                    fields=(parts[0], "/".join(package)),
-                    items=[module for module in found if module != own],
-                )
+                items = [name for name in imported(text, package, modules) if name != own]
+                yield User(key=text, fields=(parts[0], "/".join(package)), items=items)
 
         return open_sequences(name, parsed, key, users)
 
 
 def imported(text: bytes, package: tuple[str, ...], modules: set[str]) -> list[str]:
-    """The modules that a file imports, each once, in the order of its text.
+    """Returns the modules that a file imports, each once, in the order of the text.
 
     Args:
-        text: The file's source; one that is no Python of this version imports nothing.
-        package: The package it lies in, for relative imports.
-        modules: All modules known: of ``from a import b`` it is a.b that counts where that is one.
+        text: The file's source. Text that this Python version cannot parse imports nothing.
+        package: The package of the file, to resolve relative imports.
+        modules: All known modules; ``from a import b`` gives a.b if that is a module, else a.
 
     Example:
         >>> imported(b"import os.path; from . import a, b; import sys", ("p", "q"), {"p.q.a"})
@@ -92,25 +88,25 @@ def imported(text: bytes, package: tuple[str, ...], modules: set[str]) -> list[s
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the text, such as an invalid escape
+            warnings.simplefilter("ignore")  # such as those about invalid escapes in the text
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    found: list[tuple[int, int, str]] = []
+    imports: list[tuple[int, int, str]] = []  # line, column, module
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [(node.lineno, node.col_offset, alias.name) for alias in node.names]
+            imports += [(node.lineno, node.col_offset, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _base(node, package)
             names = [f"{base}.{alias.name}" for alias in node.names]
-            chosen = [name if name in modules else base for name in names]
-            found += [(node.lineno, node.col_offset, name) for name in chosen if name]
-    found.sort(key=lambda one: one[:2])
-    return list(dict.fromkeys(name for _, _, name in found))
+            resolved = [name if name in modules else base for name in names]
+            imports += [(node.lineno, node.col_offset, name) for name in resolved if name]
+    imports.sort(key=lambda position: position[:2])
+    return list(dict.fromkeys(name for _, _, name in imports))
 
 
 def _base(node: ast.ImportFrom, package: tuple[str, ...]) -> str:
-    """The module that an import is from, relative ones resolved."""
+    """Returns the module of a ``from`` import, with relative imports resolved."""
     if not node.level:
         return node.module or ""
     above = package[: len(package) - node.level + 1]
@@ -123,16 +119,16 @@ def _installed() -> list[str]:
 
 
 def _files(folders: list[str] | None) -> list[tuple[Path, tuple[str, ...]]]:
-    """All Python files, each with the parts of its module's name, in a fixed order."""
-    found: dict[Path, tuple[str, ...]] = {}
+    """Returns all Python files in a fixed order, each with the parts of its module's name."""
+    files: dict[Path, tuple[str, ...]] = {}
     for folder in folders or _installed():
         root = Path(folder).expanduser()
         for file in root.rglob("*.py"):
             parts = file.relative_to(root).with_suffix("").parts
-            if _ELSEWHERE.isdisjoint(parts) and file.is_file():
-                found[file] = parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts
-    return sorted(found.items())
+            if _SKIPPED_FOLDERS.isdisjoint(parts) and file.is_file():
+                files[file] = parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts
+    return sorted(files.items())
 
 
-def _shuffled(file: tuple[Path, tuple[str, ...]]) -> str:
+def _path_hash(file: tuple[Path, tuple[str, ...]]) -> str:
     return hashlib.sha256("/".join(file[1]).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The two towers in Flax NNX: what `scalax_recsys.shape` counts. Imports jax.
+"""The two towers in Flax NNX; `scalax_recsys.shape` counts them. Imports jax.
 
-Parameters are float32 and carry logical axis names: a table lies divided by rows over the mesh
-axis ``tensor`` and by width over ``fsdp``. Letters in names are dimensions: B batch, H items of
+Parameters are float32 and carry logical axis names: the rows of a table are sharded over the mesh
+axis ``tensor`` and its width over ``fsdp``. Letters in names are dimensions: B batch, H items of
 history, F fields, C candidates (the target first), D width.
 """
 
@@ -17,21 +17,21 @@ from flax import nnx
 import scalax as sx
 from scalax_recsys.shape import TwoTowerShape
 
-_LEAST = -1e9
+_MASKED_SCORE = -1e9
 _EPSILON = 1e-6
 _TOP = 10
-_KNUTH = 2654435761  # 2^32 over the golden ratio, Knuth's multiplicative hash
+_KNUTH = 2654435761  # 2^32 / golden ratio, for Knuth's multiplicative hash
 
 
 class Table(nnx.Module):
-    """Embeddings by number; numbers beyond the rows are folded to them by hash.
+    """An embedding table. If there are more numbers than rows, numbers share rows by hash.
 
     Args:
-        rngs: For the initial values.
-        numbers: How many numbers there are; None for hashes, which are folded as they come.
-        rows: Of the table.
-        width: Of an embedding.
-        dtype: To give them in.
+        rngs: Random stream for the initial values.
+        numbers: Count of distinct numbers; None for hashes, which are taken modulo the rows.
+        rows: Rows of the table.
+        width: Width of an embedding.
+        dtype: Dtype of the result.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Table(nnx.Module):
         self.numbers, self.rows, self.dtype = numbers, rows, dtype
 
     def __call__(self, numbers: jax.Array) -> jax.Array:
-        """Embeddings [..., D] of numbers [...]."""
+        """Looks up the embeddings [..., D] of numbers [...]."""
         if self.numbers is None:
             numbers = numbers % self.rows
         elif self.numbers > self.rows:
@@ -52,15 +52,15 @@ class Table(nnx.Module):
 
 
 class Towers(nnx.Module):
-    """A user's vector and items' vectors, whose product is a score.
+    """A user tower and an item tower; the product of their vectors is a score.
 
-    The user tower: the mean of the history's embeddings plus those of the fields, normalised, and
-    an MLP on the residual. The item tower is the item table itself.
+    The user tower adds the mean of the history's embeddings and those of the fields, normalises the
+    sum and applies an MLP with a residual connection. The item tower is the item table.
 
     Args:
         shape: The architecture.
-        rngs: For the initial parameters.
-        dtype: To compute in.
+        rngs: Random streams for the initial parameters.
+        dtype: Dtype to compute in.
     """
 
     def __init__(self, shape: TwoTowerShape, *, rngs: nnx.Rngs, dtype: Any) -> None:
@@ -77,7 +77,7 @@ class Towers(nnx.Module):
         self.dtype = dtype
 
     def users(self, fields_BxF: jax.Array, history_BxH: jax.Array) -> jax.Array:
-        """Users' vectors [B, D]."""
+        """Computes the users' vectors [B, D]."""
         seen_BxHx1 = (history_BxH > 0)[..., None]
         past_BxHxD = jnp.where(seen_BxHx1, self.items(history_BxH), 0)
         x_BxD = jnp.sum(past_BxHxD, axis=1) / jnp.maximum(1, jnp.sum(seen_BxHx1, axis=1))
@@ -87,13 +87,13 @@ class Towers(nnx.Module):
         size_Bx1 = jnp.mean(x_BxD * x_BxD, axis=1, keepdims=True)
         x_BxD = x_BxD * jax.lax.rsqrt(size_Bx1 + _EPSILON) * self.scale[...]
         x_BxD = x_BxD.astype(self.dtype)
-        up, down = (part[...].astype(self.dtype) for part in (self.up, self.down))
+        up, down = (matrix[...].astype(self.dtype) for matrix in (self.up, self.down))
         return x_BxD + jax.nn.relu(x_BxD @ up) @ down
 
     def scores(
         self, fields_BxF: jax.Array, history_BxH: jax.Array, candidates_BxC: jax.Array
     ) -> jax.Array:
-        """Scores [B, C] of candidates, float32."""
+        """Computes the scores [B, C] of candidates, float32."""
         x_BxD = self.users(fields_BxF, history_BxH)
         items_BxCxD = sx.constrain(self.items(candidates_BxC), "batch", None, None)
         return jnp.einsum("bd,bcd->bc", x_BxD, items_BxCxD).astype(jnp.float32)
@@ -107,11 +107,11 @@ def _matrix(rngs: nnx.Rngs, shape: tuple[int, int], names: tuple[str, str]) -> n
 def ranking_sums(
     module: Towers, batch: Mapping[str, jax.Array]
 ) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Summed metrics of a batch.
+    """Returns the summed metrics of a batch.
 
-    The loss is the sampled softmax's: the target against the example's own negatives, which are
-    drawn as often as items occur, so that being popular helps no item. A negative that is the
-    target does not count. An item of the same score ranks before the target.
+    The loss is a sampled softmax: the target against the example's own negatives. Negatives are
+    drawn by how often items occur, so popularity gives an item no advantage. A negative that equals
+    the target does not count. An item with the target's score ranks before it.
 
     Args:
         module: The model.
@@ -120,22 +120,22 @@ def ranking_sums(
 
     Returns:
         Sums of ``loss`` in nats, ``recall_at_10``, ``miss_at_10``, ``mrr`` (1 / rank) and
-        ``ndcg_at_10``, and the number of examples they are over; float32.
+        ``ndcg_at_10``, and the number of examples; float32.
     """
     target_Bx1 = batch["target"][:, None]
     candidates_BxC = jnp.concatenate([target_Bx1, batch["negatives"]], axis=1)
     scores_BxC = module.scores(batch["fields"], batch["history"], candidates_BxC)
     own, others = scores_BxC[:, :1], scores_BxC[:, 1:]
-    others = jnp.where(batch["negatives"] == target_Bx1, _LEAST, others)
+    others = jnp.where(batch["negatives"] == target_Bx1, _MASKED_SCORE, others)
     nats = jax.nn.logsumexp(jnp.concatenate([own, others], axis=1), axis=1) - own[:, 0]
     rank = 1.0 + jnp.sum(others >= own, axis=1)
-    near = rank <= _TOP
+    in_top = rank <= _TOP
     weight = batch["mask"].astype(jnp.float32)
     each = {
         "loss": nats,
-        "recall_at_10": near,
-        "miss_at_10": ~near,
+        "recall_at_10": in_top,
+        "miss_at_10": ~in_top,
         "mrr": 1 / rank,
-        "ndcg_at_10": near / jnp.log2(1 + rank),
+        "ndcg_at_10": in_top / jnp.log2(1 + rank),
     }
     return {name: jnp.sum(weight * value) for name, value in each.items()}, jnp.sum(weight)

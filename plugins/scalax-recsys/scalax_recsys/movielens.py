@@ -1,6 +1,7 @@
-"""The `tfds:movielens` datasets: who liked which film, read through TensorFlow Datasets.
+"""The `tfds:movielens` datasets: which films users liked.
 
-Read from array_record files, which needs no TensorFlow; it never downloads or prepares.
+They read array_record files through TensorFlow Datasets, which needs no TensorFlow. They never
+download or prepare a set.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ class _Options(SequenceOptions):
 
 
 class MovieLens(sx.Dataset):
-    """Films that each user rated with ``min_rating`` (4) or more, in the order of time.
+    """Films that each user rated with ``min_rating`` (4) or more, in order of time.
 
     MovieLens (Harper and Konstan 2015, doi:10.1145/2827872). A tenth of the users is held out.
-    Options: ``min_rating``, ``data_dir`` (where TFDS keeps its sets), ``history``, ``negatives``,
-    ``min_users``. Gender, age and occupation are given where the set has them.
+    Options of ``[data]``: ``min_rating``, ``data_dir`` (the folder of TFDS's sets), ``history``,
+    ``negatives`` and ``min_users``. Examples have gender, age and occupation if the set has them.
     """
 
     interface: ClassVar[int] = 1
@@ -36,7 +37,9 @@ class MovieLens(sx.Dataset):
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenSequences:
         """Reads the ratings on first use; see `Dataset.open`."""
-        importlib.import_module("tensorflow_datasets.structured.movielens")  # TFDS then knows it
+        importlib.import_module(
+            "tensorflow_datasets.structured.movielens"
+        )  # registers it with TFDS
         parsed = sx.parse_settings(_Options, options, where="data")
         builder = sx.open_tfds(name, parsed.data_dir)
         features = builder.info.features
@@ -56,17 +59,17 @@ class MovieLens(sx.Dataset):
 
         def users() -> Iterator[User]:
             liked: dict[bytes, list[tuple[int, str]]] = defaultdict(list)
-            known: dict[bytes, tuple[str, ...]] = {}
+            user_fields: dict[bytes, tuple[str, ...]] = {}
             ratings = builder.as_data_source(split="train")
             for index in range(len(ratings)):
                 rating = ratings[index]
                 user = bytes(rating["user_id"])
-                known[user] = tuple(str(rating[field]) for field in fields)
+                user_fields[user] = tuple(str(rating[field]) for field in fields)
                 if rating["user_rating"] >= parsed.min_rating:
                     film = rating["movie_id"].decode()
                     liked[user].append((int(rating["timestamp"]), film))
             for user in sorted(liked):
-                yield User(user, known[user], [film for _, film in sorted(liked[user])])
+                yield User(user, user_fields[user], [film for _, film in sorted(liked[user])])
 
         return open_sequences(name, parsed, key, users)
 

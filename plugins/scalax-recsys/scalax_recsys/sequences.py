@@ -1,7 +1,7 @@
-"""Users' items in order, as examples: which item comes next after those before it.
+"""Examples for next-item prediction, made from each user's items in order.
 
-A user is held out whole, by the hash of its key. The arrays are built once and kept in scalax's
-cache; an example is cut from them when it is read.
+The hash of a user's key decides the split of all the user's items. The arrays are built once and
+stored in scalax's cache. An example is made from them when it is read.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _FORMAT = 1
 
 
 class SequenceOptions(sx.Settings):
-    """Keys of ``[data]`` that every dataset of sequences takes.
+    """Keys of ``[data]`` for every dataset of sequences.
 
     Attributes:
-        history: Items before the one to predict that the model is given, the last ones.
-        negatives: Other items that each is ranked among.
-        min_users: Users that an item must have; rarer ones are left out.
+        history: Number of items before the target that the model sees.
+        negatives: Number of other items that a target is ranked against.
+        min_users: Users that an item must have; rarer items are left out.
     """
 
     history: int = Field(16, ge=1)
@@ -43,9 +43,9 @@ class User:
     """One user of a source.
 
     Attributes:
-        key: Decides the split; users of equal keys are on one side.
-        fields: What is known of the user, one text a field.
-        items: In order.
+        key: Decides the split; users with equal keys are in the same split.
+        fields: Attributes of the user, one text per field.
+        items: Items in order.
     """
 
     key: bytes
@@ -59,8 +59,8 @@ class Interactions:
 
     Attributes:
         items: Item numbers from 1 on, int32 [interactions].
-        users: The user of each, int32 [interactions].
-        starts: Where a user's items start, int64 [users].
+        users: User of each interaction, int32 [interactions].
+        starts: Index of each user's first item, int64 [users].
         fields: Hashes of each user's fields, int32 [users, fields].
     """
 
@@ -74,32 +74,32 @@ class Examples:
     """One example for each interaction of a split.
 
     Args:
-        found: The split's interactions.
-        pool: Items that negatives are drawn from, int32 [training interactions].
-        options: How much history, how many negatives.
-        salt: Tells the draws of one split from those of the other.
+        split: Interactions of the split.
+        pool: Items to draw negatives from, int32 [training interactions].
+        options: Lengths of history and negatives.
+        salt: Makes the draws of the splits differ.
     """
 
     def __init__(
-        self, found: Interactions, pool: np.ndarray, options: SequenceOptions, salt: int
+        self, split: Interactions, pool: np.ndarray, options: SequenceOptions, salt: int
     ) -> None:
-        self._found, self._pool, self._options, self._salt = found, pool, options, salt
+        self._split, self._pool, self._options, self._salt = split, pool, options, salt
 
     def __len__(self) -> int:
-        return len(self._found.items)
+        return len(self._split.items)
 
     def __getitem__(self, index: int) -> sx.Example:
-        found, most, count = self._found, self._options.history, self._options.negatives
-        user = found.users[index]
-        before = found.items[max(found.starts[user], index - most) : index]
-        history = np.zeros(most, np.int32)
+        split, length, count = self._split, self._options.history, self._options.negatives
+        user = split.users[index]
+        before = split.items[max(split.starts[user], index - length) : index]
+        history = np.zeros(length, np.int32)
         history[: len(before)] = before[::-1]
         first = (2 * index + self._salt) * count
         drawn = scrambled(np.arange(first, first + count, dtype=np.uint64))
         return {
-            "fields": found.fields[user],
+            "fields": split.fields[user],
             "history": history,
-            "target": found.items[index],
+            "target": split.items[index],
             "negatives": self._pool[drawn % np.uint64(len(self._pool))],
         }
 
@@ -109,13 +109,13 @@ class Examples:
 
 @dataclass(frozen=True)
 class OpenSequences:
-    """A dataset of sequences, opened.
+    """An opened dataset of sequences.
 
     Attributes:
-        spec: What it holds.
-        splits: Its interactions.
-        options: How examples are cut from them.
-        names: What each item is called, from number 1 on.
+        spec: Features and sizes.
+        splits: Interactions of each split.
+        options: Lengths of history and negatives.
+        names: Name of each item, from number 1 on.
     """
 
     spec: sx.DataSpec
@@ -124,7 +124,7 @@ class OpenSequences:
     names: Sequence[str]
 
     def source(self, split: sx.Split) -> Examples:
-        """The examples of a split; negatives are training items, drawn by how often they occur."""
+        """Returns the examples of a split; negatives are drawn from the training interactions."""
         pool = self.splits["train"].items
         return Examples(self.splits[split], pool, self.options, int(split == "eval"))
 
@@ -135,13 +135,13 @@ def open_sequences(
     key: Mapping[str, object],
     users: Callable[[], Iterable[User]],
 ) -> OpenSequences:
-    """Opens what users did, reading it only where the cache does not hold it.
+    """Opens a dataset of sequences; reads the users only if the cache has no arrays of them.
 
     Args:
-        name: What the user wrote.
-        options: How examples are cut.
-        key: What decides the content, but for ``min_users``.
-        users: Reads all users, each with as many fields.
+        name: The dataset's name, as the user wrote it.
+        options: Lengths of history and negatives, and the rarest items to keep.
+        key: Everything that decides the content, except ``min_users``.
+        users: Reads all users; all have the same number of fields.
 
     Raises:
         ScalaxError: A split is empty, or the cache cannot be written.
@@ -151,20 +151,20 @@ def open_sequences(
     file = sx.cache_folder() / "sequences" / f"{digest[:32]}.npz"
     if not file.is_file():
         _write(file, _arrays(users(), options.min_users))
-    with np.load(file) as kept:
-        arrays = {part: kept[part] for part in kept.files}
+    with np.load(file) as archive:
+        arrays = {part: archive[part] for part in archive.files}
     splits: dict[sx.Split, Interactions] = {
         split: Interactions(
             *(arrays[f"{split}_{part}"] for part in ("items", "users", "starts", "fields"))
         )
         for split in get_args(sx.Split)
     }
-    for split, found in splits.items():
-        if not len(found.items):
+    for split, interactions in splits.items():
+        if not len(interactions.items):
             raise sx.ScalaxError(
-                f"no interaction in split {split!r}: too few users share an item",
+                f"no interaction in split {split!r}, since too few users share an item",
                 where=f"data {name!r}",
-                fix="give more users, or a smaller min_users",
+                fix="read more users, or set a smaller min_users",
             )
     spec = sx.DataSpec(
         name=name,
@@ -176,7 +176,7 @@ def open_sequences(
             "target": sx.Feature((), "int32"),
             "negatives": sx.Feature((options.negatives,), "int32"),
         },
-        classes=len(arrays["names"]) + 1,  # 0 stands for no item
+        classes=len(arrays["names"]) + 1,  # 0 means no item
         train_examples=len(splits["train"].items),
         eval_examples=len(splits["eval"].items),
         fingerprint=_fingerprint(arrays, options),
@@ -185,7 +185,7 @@ def open_sequences(
 
 
 def scrambled(numbers: np.ndarray) -> np.ndarray:
-    """Well-mixed 64-bit values of consecutive numbers: SplitMix64 (Steele et al. 2014).
+    """Hashes consecutive numbers to 64-bit values by SplitMix64 (Steele et al. 2014).
 
     Example:
         >>> [hex(v) for v in scrambled(np.arange(1, 3, dtype=np.uint64))]
@@ -198,7 +198,7 @@ def scrambled(numbers: np.ndarray) -> np.ndarray:
 
 
 def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes beside, then renames: two processes may write at once, and none reads a half."""
+    """Writes to a temporary file and renames it, so that no process reads a partial file."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as work:
@@ -213,22 +213,22 @@ def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _arrays(users: Iterable[User], min_users: int) -> dict[str, np.ndarray]:
-    kept = [user for user in users if user.items]
-    counts = Counter(item for user in kept for item in set(user.items))
+    active = [user for user in users if user.items]
+    counts = Counter(item for user in active for item in set(user.items))
     names = sorted(
         (item for item, count in counts.items() if count >= min_users),
         key=lambda item: (-counts[item], item),
     )
     numbers = {item: number for number, item in enumerate(names, 1)}
     arrays: dict[str, np.ndarray] = {"names": np.array(names, dtype=np.str_)}
-    sides: dict[sx.Split, list[User]] = {"train": [], "eval": []}
-    for user in kept:
-        sides["eval" if _held_out(user.key) else "train"].append(user)
-    width = len(kept[0].fields) if kept else 0
-    for split, side in sides.items():
-        rows = [[numbers[item] for item in user.items if item in numbers] for user in side]
+    splits: dict[sx.Split, list[User]] = {"train": [], "eval": []}
+    for user in active:
+        splits["eval" if _is_held_out(user.key) else "train"].append(user)
+    width = len(active[0].fields) if active else 0
+    for split, members in splits.items():
+        rows = [[numbers[item] for item in user.items if item in numbers] for user in members]
         lengths = np.array([len(row) for row in rows], np.int64)
-        fields = [[_hashed(k, text) for k, text in enumerate(user.fields)] for user in side]
+        fields = [[_hashed(k, text) for k, text in enumerate(user.fields)] for user in members]
         arrays |= {
             f"{split}_items": np.array([number for row in rows for number in row], np.int32),
             f"{split}_users": np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
@@ -238,12 +238,12 @@ def _arrays(users: Iterable[User], min_users: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _held_out(key: bytes) -> bool:
+def _is_held_out(key: bytes) -> bool:
     return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") < _HELD_OUT_SHARE * 2**64
 
 
 def _hashed(field: int, text: str) -> int:
-    """31 bits of a field's value: a model folds them to the rows of its table."""
+    """Returns a 31-bit hash of a field's value, which a model takes modulo the rows."""
     digest = hashlib.sha256(f"{field}:{text}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 

@@ -1,6 +1,6 @@
-"""What a two-tower model is and costs: tables, exact counts, FLOPs, the shape of a size.
+"""Shape, exact parameter counts and FLOPs of a two-tower model, and its size search.
 
-Arithmetic on plain numbers; it never imports jax.
+The file does arithmetic on plain numbers and never imports jax.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ from dataclasses import dataclass
 
 import scalax as sx
 
-_ROW_STEP = 64  # rows of a table come in such steps, so that any mesh divides them
-_MLP = 4  # the hidden layer's width in widths of an embedding
-_MOST = 65536
+_ROW_STEP = 64  # rows of a table are multiples of this, so that any mesh divides them
+_HIDDEN_RATIO = 4  # default width of the hidden layer, in widths of an embedding
 
 
 @dataclass(frozen=True)
 class TwoTowerShape:
-    """A table of items that both towers read, one of users' fields, and the user tower's MLP.
+    """An item table that both towers use, a table of users' fields, and the user tower's MLP.
 
     Attributes:
-        items: Item numbers, 0 for none among them.
-        rows: Rows of the item table; fewer than ``items`` share rows by hash.
-        field_rows: Rows of the table that fields are hashed to; 0 where users have none.
-        width: Of an embedding.
+        items: Count of item numbers, including 0 for no item.
+        rows: Rows of the item table; if there are fewer than ``items``, items share rows by hash.
+        field_rows: Rows of the table that fields are hashed to; 0 if users have no fields.
+        width: Width of an embedding.
         hidden: Width of the MLP.
-        negatives: Items that each target is ranked among.
+        negatives: Number of items that each target is ranked against.
     """
 
     items: int
@@ -37,9 +36,9 @@ class TwoTowerShape:
 
 
 def counts(shape: TwoTowerShape) -> sx.Counts:
-    """Exact parameter counts; all but norm and MLP are embeddings.
+    """Returns exact parameter counts; all parameters but norm and MLP are embeddings.
 
-    Every parameter counts as active, though an example touches few rows.
+    Every parameter counts as active, although an example reads few rows.
 
     Example:
         >>> counts(shape_for(1e5, items=4000, fields=2, negatives=127)).params
@@ -52,10 +51,10 @@ def counts(shape: TwoTowerShape) -> sx.Counts:
 
 
 def flops_per_example(shape: TwoTowerShape) -> float:
-    """Training FLOPs of one example: each multiply-add of MLP and scores is two, and three times.
+    """Returns training FLOPs of one example: those of MLP and scores, forward and backward.
 
-    Look-ups, sums over them, norm and softmax are not counted: the tables cost memory and its
-    traffic, not FLOPs, whatever their rows.
+    Look-ups, their sums, norm and softmax are not counted. Tables cost memory and memory traffic,
+    not FLOPs.
 
     Example:
         >>> flops_per_example(shape_for(1e5, items=4000, fields=2, negatives=127))
@@ -76,17 +75,17 @@ def shape_for(
     field_rows: int = 1024,
     hidden: int | None = None,
 ) -> TwoTowerShape:
-    """The model nearest to a size: the embeddings' width follows from the tables' rows.
+    """Returns the model nearest to a target size, by choosing the width of the embeddings.
 
     Args:
-        params: Target for all parameters; None for what ``width`` comes to.
-        items: Item numbers.
-        fields: Fields of a user.
-        negatives: Items that each target is ranked among.
-        width: Of an embedding, where it is fixed.
-        rows: Of the item table; None for one an item.
-        field_rows: Of the fields' table.
-        hidden: Width of the MLP, where it is fixed; four widths otherwise.
+        params: Target for all parameters; None for the model that ``width`` determines.
+        items: Count of item numbers.
+        fields: Number of fields of a user.
+        negatives: Number of items that each target is ranked against.
+        width: Width of an embedding, if it is fixed.
+        rows: Rows of the item table; None for one row per item.
+        field_rows: Rows of the table of fields.
+        hidden: Width of the MLP; four times ``width`` by default.
 
     Raises:
         ScalaxError: No width comes within 10 % of the target.
@@ -103,16 +102,18 @@ def shape_for(
             rows=steps * _ROW_STEP,
             field_rows=math.ceil(field_rows / _ROW_STEP) * _ROW_STEP if fields else 0,
             width=width,
-            hidden=hidden or _MLP * width,
+            hidden=hidden or _HIDDEN_RATIO * width,
             negatives=negatives,
         )
 
     if params is None:
         assert width is not None
         return member(width)
+    smallest = member(1)
     return sx.nearest_shape(
         params,
         member if width is None else [member(width)],
         lambda shape: counts(shape).params,
-        what=f"model with tables of {member(1).rows:,} and {member(1).field_rows:,} rows",
+        what=f"two-tower model with tables of {smallest.rows:,} and {smallest.field_rows:,} rows",
+        fix="ask for another size, or set model.rows",
     )

@@ -1,6 +1,7 @@
-"""The `two-tower` family: which item a user comes to next.
+"""The `two-tower` family: prediction of a user's next item.
 
-What it costs stands in `shape`, what it computes in `module`; importing this imports no jax.
+`shape` counts parameters and FLOPs; `module` is the network. Importing this file does not import
+jax.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ class _Options(sx.Settings):
 
 
 class TwoTower(sx.ModelFamily):
-    """A user's vector from the history and fields, times the items' embeddings.
+    """A user vector from history and fields, multiplied by item embeddings.
 
-    Options of ``[model]``: ``width`` of an embedding, ``rows`` of the item table (one an item, or
-    fewer, which items share by hash), ``field_rows`` (1024) of the table that fields are hashed to,
-    ``hidden`` width of the user tower's MLP (four widths).
+    Options of ``[model]``: ``width`` of an embedding, ``rows`` of the item table (by default one
+    per item; items share fewer rows by hash), ``field_rows`` of the table that fields are hashed to
+    (1024), and ``hidden``, the width of the user tower's MLP (four times ``width``).
     """
 
     interface: ClassVar[int] = 1
@@ -56,11 +57,11 @@ class TwoTower(sx.ModelFamily):
     )
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> TwoTowerShape:
-        """The model of a target size; see `ModelFamily.shape`."""
+        """Returns the model of a target size; see `ModelFamily.shape`."""
         return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
 
     def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """The size that ``width`` comes to; None without it."""
+        """Returns the params that ``width`` determines; None without it."""
         parsed = sx.parse_settings(_Options, options, where="model")
         if parsed.width is None:
             return None
@@ -86,31 +87,31 @@ class TwoTower(sx.ModelFamily):
         )
 
     def counts(self, shape: TwoTowerShape) -> sx.Counts:
-        """Exact parameter counts."""
+        """Returns exact parameter counts."""
         return counts(shape)
 
     def flops_per_unit(self, shape: TwoTowerShape) -> float:
-        """Training FLOPs per example."""
+        """Returns training FLOPs per example."""
         return flops_per_example(shape)
 
     def recipe(self, shape: TwoTowerShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """AdamW without decay, batches of 128, learning rate 0.16 / sqrt(width).
+        """Returns AdamW without decay, batches of 128 and learning rate 0.16 / sqrt(width).
 
-        On 32,000 interactions of `imports`, 0.04 beat 0.02 at width 8 (loss 3.51 and 3.72) and
-        lost to it at width 64 (3.08 and 3.00).
+        On 32,000 interactions of `imports`, 0.04 is better than 0.02 at width 8 (loss 3.51 against
+        3.72) and worse at width 64 (3.08 against 3.00).
         """
         del units, data
         rate = 0.16 / math.sqrt(shape.width)
         return sx.Recipe(batch=128, learning_rate=rate, weight_decay=0.0, beta2=0.99)
 
     def build(self, shape: TwoTowerShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_recsys.module.Towers`."""
+        """Builds the module; see `scalax_recsys.module.Towers`."""
         from scalax_recsys.module import Towers
 
         return Towers(shape, rngs=rngs, dtype=compute.dtype)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed loss in nats and ranking metrics, over the examples."""
+        """Returns the sums of loss in nats and ranking metrics, over the examples."""
         from scalax_recsys.module import ranking_sums
 
         return ranking_sums(module, batch)

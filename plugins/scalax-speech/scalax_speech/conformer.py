@@ -1,6 +1,7 @@
-"""The `conformer` family: convolution and attention over log-mel features, to a keyword.
+"""The `conformer` family: keyword recognition by convolution and attention.
 
-What it costs stands in `shape`, what it computes in `module`; importing this imports no jax.
+`shape` counts parameters and FLOPs; `module` is the network. Importing this file does not import
+jax.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ class _Options(sx.Settings):
 
     @field_validator("kernel")
     @classmethod
-    def _centred(cls, kernel: int) -> int:
+    def _odd(cls, kernel: int) -> int:
         if kernel % 2 == 0:
-            raise ValueError("an odd number, so that it has a middle")
+            raise ValueError("an odd number, so that the kernel has a centre")
         return kernel
 
 
 class Conformer(sx.ModelFamily):
-    """Conformer blocks (Gulati et al. 2020, arXiv:2005.08100) pooled over time to a keyword.
+    """Conformer blocks (Gulati et al. 2020, arXiv:2005.08100), pooled over time to a keyword.
 
-    Two strided convolutions leave a quarter of the frames; each block takes half a feed-forward
-    step, attends, convolves depthwise, and takes the other half. It differs from the paper thus:
-    every norm, the convolution's BatchNorm included, is an RMSNorm of each place; positions are
-    rotary (as in Li et al. 2021, arXiv:2107.05907); the strided convolutions run over time, with
-    the mels as channels; no biases, no dropout; a mean over time in place of the transducer.
-    Options: ``layers`` (from the size), ``kernel`` (places of 40 ms that the depthwise convolution
-    spans, 9; the paper's 32 are for longer sounds).
+    Two strided convolutions reduce the frames to a quarter. Each block has half a feed-forward
+    step, attention, a depthwise convolution and another half feed-forward step. Differences from
+    the paper: every norm is an RMSNorm, including the convolution's BatchNorm; positions are rotary
+    (as in Li et al. 2021, arXiv:2107.05907); the strided convolutions run over time, with the mels
+    as channels; there are no biases and no dropout; a mean over time replaces the transducer.
+    Options of ``[model]``: ``layers`` (chosen to meet the size), and ``kernel``, the steps of 40 ms
+    that the depthwise convolution spans (9; the paper's 32 are for longer sounds).
     """
 
     interface: ClassVar[int] = 1
@@ -60,17 +61,17 @@ class Conformer(sx.ModelFamily):
     }
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ConformerShape:
-        """The Conformer of a target size; see `ModelFamily.shape`."""
+        """Returns the Conformer of a target size; see `ModelFamily.shape`."""
         parsed = sx.parse_settings(_Options, options, where="model")
-        found, label = data.features.get("features"), data.features.get("label")
-        if found is None or label is None or len(found.shape) != 2:
+        features, label = data.features.get("features"), data.features.get("label")
+        if features is None or label is None or len(features.shape) != 2:
             raise sx.ScalaxError(
                 "needs data with features 'features' [frames, mels] and 'label'; "
                 f"{data.name} has {', '.join(data.features)}",
                 where=f"model.family {self.name!r}",
                 fix="choose another family or dataset",
             )
-        frames, mels = found.shape
+        frames, mels = features.shape
         return shape_for(
             params,
             frames=frames,
@@ -81,19 +82,19 @@ class Conformer(sx.ModelFamily):
         )
 
     def counts(self, shape: ConformerShape) -> sx.Counts:
-        """Exact parameter counts."""
+        """Returns exact parameter counts."""
         return counts(shape)
 
     def flops_per_unit(self, shape: ConformerShape) -> float:
-        """Training FLOPs per example."""
+        """Returns training FLOPs per example."""
         return flops_per_example(shape)
 
     def recipe(self, shape: ConformerShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """AdamW; the rate falls as one over the width, batches grow with the root of the examples.
+        """Returns AdamW with rate 0.16 / width and batches that grow with the root of the examples.
 
         Measured on `synthetic-commands` with rates of 0.004, 0.008 and 0.016 and batches of 16, 32
-        and 64: 29,592 parameters (width 24) learn best at 0.008, 119,360 (width 40) at 0.004, with
-        batches of 16 for 6,000 examples and of 32 for 24,000.
+        and 64. The best rate is 0.008 for 29,592 parameters (width 24) and 0.004 for 119,360 (width
+        40). The best batch is 16 for 6,000 examples and 32 for 24,000.
         """
         del data
         batch = 2 ** round(math.log2(math.sqrt(units) / 5))
@@ -102,11 +103,11 @@ class Conformer(sx.ModelFamily):
         )
 
     def build(self, shape: ConformerShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_speech.module.Recogniser`."""
+        """Builds the module; see `scalax_speech.module.Recogniser`."""
         from scalax_speech.module import Recogniser
 
         return Recogniser(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed cross-entropy in nats, right and wrong answers, over the examples."""
+        """Returns the sums of cross-entropy in nats, right and wrong answers, over examples."""
         return sx.label_sums(module(batch["features"]), batch["label"], batch["mask"])

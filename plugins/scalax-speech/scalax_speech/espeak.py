@@ -1,9 +1,8 @@
-"""Speaks words with eSpeak NG, which the package espeakng-loader carries.
+"""Synthesises words with eSpeak NG from the package espeakng-loader.
 
-The synthesiser keeps state from one word to the next (noise, filters), so that what it says depends
-on all it said before: `speak` starts a fresh process, in which this file runs as a program, and
-gives it everything to say in one order. The process also keeps a crash of the library, and its
-licence (GPL-3), to itself.
+The synthesiser keeps state between words (noise, filters), so its output depends on all words
+before. `speak` therefore starts a new process, which runs this file as a program, and sends it all
+words in one order. The process also isolates crashes of the library and its licence (GPL-3).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import numpy as np
 import scalax as sx
 
 RATE = 22_050
-"""Samples a second, as the synthesiser gives them."""
+"""Sample rate of the synthesiser, in samples per second."""
 
 _SEED = 1
 # From espeak-ng's speak_lib.h, 1.52.
@@ -34,14 +33,14 @@ _SPEED, _PITCH, _PITCH_RANGE = 1, 3, 4
 
 @dataclass(frozen=True)
 class Utterance:
-    """One word to say.
+    """One word to synthesise.
 
     Attributes:
         voice: Accent and variant, such as ``en-us+linda``.
-        word: In English spelling.
-        speed: Words a minute, 80 to 450.
-        pitch: 0 to 100; 50 is the voice's own.
-        pitch_range: 0 to 100; 50 is the voice's own, 0 monotone.
+        word: The word in English spelling.
+        speed: Words per minute, 80 to 450.
+        pitch: 0 to 100; 50 is the voice's default.
+        pitch_range: 0 to 100; 50 is the voice's default, 0 is monotone.
     """
 
     voice: str
@@ -52,133 +51,133 @@ class Utterance:
 
 
 def variants() -> list[str]:
-    """Names of the speakers that eSpeak NG carries, in order.
+    """Returns the names of eSpeak NG's speakers, sorted.
 
     Raises:
-        ScalaxError: It is not installed.
+        ScalaxError: eSpeak NG is not installed.
     """
     folder = _data() / "voices" / "!v"
     return sorted(path.name for path in folder.iterdir())
 
 
 def speak(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
-    """Says all of them, in a process of its own; equal lists sound equal.
+    """Synthesises utterances in a separate process; equal lists give equal samples.
 
     Yields:
-        int16 samples at `RATE`, for each in turn.
+        int16 samples at `RATE` for each utterance in order.
 
     Raises:
-        ScalaxError: eSpeak NG is not installed or doesn't run here, or says nothing.
+        ScalaxError: eSpeak NG is not installed, fails, or gives no sound for a word.
     """
     listed = list(utterances)
-    asked = json.dumps([astuple(one) for one in listed]).encode()
+    request = json.dumps([astuple(utterance) for utterance in listed]).encode()
     command = [sys.executable, "-m", "scalax_speech.espeak", str(_data())]
     with (
-        tempfile.TemporaryFile() as words,
+        tempfile.TemporaryFile() as file,
         subprocess.Popen(
-            command, stdin=_filled(words, asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command, stdin=_filled(file, request), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process,
     ):
         assert process.stdout and process.stderr
-        for one in listed:
+        for utterance in listed:
             size = process.stdout.read(4)
             if not size:
                 break
             (count,) = struct.unpack("<i", size)
-            spoken = np.frombuffer(process.stdout.read(2 * count), "<i2").astype(np.int16)
-            if not spoken.any():
+            samples = np.frombuffer(process.stdout.read(2 * count), "<i2").astype(np.int16)
+            if not samples.any():
                 raise sx.ScalaxError(
-                    f"eSpeak NG says nothing for {one.word!r}",
+                    f"eSpeak NG gives no sound for {utterance.word!r}",
                     where="data: speech synthesis",
                     fix="give words in English spelling",
                 )
-            yield spoken
-        told = process.stderr.read().decode(errors="replace").strip()
+            yield samples
+        messages = process.stderr.read().decode(errors="replace").strip()
     if process.returncode != 0:
-        last = told.splitlines()[-1] if told else "it said nothing"
+        last = messages.splitlines()[-1] if messages else "no message"
         raise sx.ScalaxError(
-            f"eSpeak NG ended with {process.returncode}: {last}",
+            f"eSpeak NG ended with exit code {process.returncode}: {last}",
             where="data: speech synthesis",
             fix="pip install --force-reinstall espeakng-loader",
         )
 
 
 def _filled(file: IO[bytes], content: bytes) -> IO[bytes]:
-    """A file to read from its start: no pipe, which breaks where the reader ends early."""
+    """Fills a file and rewinds it. A pipe would break if the reader ended early."""
     file.write(content)
     file.seek(0)
     return file
 
 
 def _data() -> Path:
-    """The folder of voices and rules."""
+    """Returns the folder of voices and rules."""
     try:
         import espeakng_loader
 
         return Path(espeakng_loader.get_data_path())
     except (ImportError, RuntimeError) as error:
         raise sx.ScalaxError(
-            f"eSpeak NG is not there ({error})",
+            f"cannot find eSpeak NG ({error})",
             where="data: speech synthesis",
             fix="pip install espeakng-loader",
         ) from error
 
 
 class _Synthesiser:
-    """The library, as its C header states it."""
+    """The eSpeak NG library, called as its C header declares it."""
 
     def __init__(self, data: Path) -> None:
         import espeakng_loader
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        self._spoken: list[bytes] = []
-        kind = ctypes.CFUNCTYPE(
+        self._samples: list[bytes] = []
+        callback_type = ctypes.CFUNCTYPE(
             ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
         )
-        self._callback = kind(self._hear)  # kept: the library calls it later
+        self._callback = callback_type(self._receive)  # a reference, since the library calls it
         rate = self._library.espeak_Initialize(
             _SYNCHRONOUS, 0, str(data.parent).encode(), _DONT_EXIT
         )
         if rate != RATE:
             raise RuntimeError(
-                f"cannot start with {data}: {rate}; a path over 160 bytes is refused"
+                f"cannot start with {data}: {rate}; paths over 160 bytes are not supported"
             )
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
 
     def say(self, utterance: Utterance) -> bytes:
-        """16-bit samples."""
-        self._spoken.clear()
-        self._must(self._library.espeak_SetVoiceByName(utterance.voice.encode()), utterance)
+        """Returns the 16-bit samples of an utterance."""
+        self._samples.clear()
+        self._check(self._library.espeak_SetVoiceByName(utterance.voice.encode()), utterance)
         for parameter, value in (
             (_SPEED, utterance.speed),
             (_PITCH, utterance.pitch),
             (_PITCH_RANGE, utterance.pitch_range),
         ):
-            self._must(self._library.espeak_SetParameter(parameter, value, 0), utterance)
+            self._check(self._library.espeak_SetParameter(parameter, value, 0), utterance)
         text = utterance.word.encode() + b"\0"
         size = ctypes.c_size_t(len(text))
-        self._must(self._library.espeak_Synth(text, size, 0, 0, 0, _UTF8, None, None), utterance)
-        self._must(self._library.espeak_Synchronize(), utterance)
-        return b"".join(self._spoken)
+        self._check(self._library.espeak_Synth(text, size, 0, 0, 0, _UTF8, None, None), utterance)
+        self._check(self._library.espeak_Synchronize(), utterance)
+        return b"".join(self._samples)
 
-    def _hear(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int) -> int:
+    def _receive(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int) -> int:
         if samples and count > 0:
-            self._spoken.append(ctypes.string_at(samples, 2 * count))
+            self._samples.append(ctypes.string_at(samples, 2 * count))
         return 0
 
     @staticmethod
-    def _must(status: int, utterance: Utterance) -> None:
+    def _check(status: int, utterance: Utterance) -> None:
         if status != 0:
             raise RuntimeError(f"{utterance}: error {status}")
 
 
-def _main(data: Path, asked: BinaryIO, told: BinaryIO) -> None:
+def _main(data: Path, request: BinaryIO, answer: BinaryIO) -> None:
     synthesiser = _Synthesiser(data)
-    for fields in json.load(asked):
-        spoken = synthesiser.say(Utterance(*fields))
-        told.write(struct.pack("<i", len(spoken) // 2) + spoken)
-    told.flush()
+    for fields in json.load(request):
+        samples = synthesiser.say(Utterance(*fields))
+        answer.write(struct.pack("<i", len(samples) // 2) + samples)
+    answer.flush()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The Conformer in Flax NNX: what `scalax_speech.shape` counts. Imports jax.
+"""The Conformer in Flax NNX; `scalax_speech.shape` counts it. Imports jax.
 
-Letters in names are dimensions: B batch, T places in time, M mels, D width, H heads, K head width.
-Parameters are float32 and carry logical axis names; compute runs in the dtype given, the
-normalisation statistics and the loss in float32.
+Letters in names are dimensions: B batch, T time steps, M mels, D width, H heads, K head width.
+Parameters are float32 and carry logical axis names. Layers compute in the given dtype, statistics
+of norms and the loss in float32.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _ROTARY_BASE = 10_000.0
 
 
 class Strided(nnx.Module):
-    """A convolution over time of three places at every other one, without padding; then Swish.
+    """A convolution over time with kernel 3, stride 2 and no padding, followed by Swish.
 
-    As one product of all windows with the kernel, which is also what its FLOPs are.
+    It is one product of all windows with the kernel, which is also how its FLOPs are counted.
     """
 
     def __init__(self, rngs: nnx.Rngs, inputs: int, outputs: int, *, dtype: Any) -> None:
@@ -37,7 +37,7 @@ class Strided(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x_BxTxI: jax.Array) -> jax.Array:
-        """[B, T, inputs] to [B, (T - 3) // 2 + 1, outputs]."""
+        """Maps [B, T, inputs] to [B, (T - 3) // 2 + 1, outputs]."""
         kernel = self.kernel[...].astype(self.dtype)
         count = (x_BxTxI.shape[1] - SPAN) // STRIDE + 1
         shifted = [x_BxTxI[:, k : k + STRIDE * count : STRIDE][:, :count] for k in range(SPAN)]
@@ -46,20 +46,20 @@ class Strided(nnx.Module):
 
 
 class FeedForward(nnx.Module):
-    """Norm, up, Swish, down (the paper's section 2.3)."""
+    """A norm and two linear maps with Swish between them (section 2.3 of the paper)."""
 
     def __init__(self, s: ConformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         self.norm = sx.RMSNorm(s.width, dtype=dtype)
         self.up = _matrix(rngs, (s.width, s.hidden), ("embed", "mlp"), dtype=dtype)
-        self.down = _matrix(rngs, (s.hidden, s.width), ("mlp", "embed"), dtype=dtype, into=s)
+        self.down = _matrix(rngs, (s.hidden, s.width), ("mlp", "embed"), dtype=dtype, residual=s)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps each place on its own."""
+        """Applies the layers to each time step."""
         return self.down(jax.nn.silu(self.up(self.norm(x))))
 
 
 class Attention(nnx.Module):
-    """Norm, then every place attends to all, with rotary positions (section 2.1)."""
+    """A norm and full attention with rotary positions (section 2.1)."""
 
     def __init__(self, s: ConformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         into = (s.width, s.heads, s.width // s.heads)
@@ -69,14 +69,15 @@ class Attention(nnx.Module):
         self.key = _matrix(rngs, into, names, dtype=dtype)
         self.value = _matrix(rngs, into, names, dtype=dtype)
         out = (*into[1:], s.width)
-        self.out = _matrix(rngs, out, ("heads", "head_dim", "embed"), inputs=2, dtype=dtype, into=s)
+        names = ("heads", "head_dim", "embed")
+        self.out = _matrix(rngs, out, names, inputs=2, dtype=dtype, residual=s)
 
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        """Mixes the places."""
+        """Applies attention over time."""
         x = self.norm(x_BxTxD)
         q_BxTxHxK, k_BxTxHxK, v_BxTxHxK = self.query(x), self.key(x), self.value(x)
-        turn = _rotary(q_BxTxHxK.shape[1], q_BxTxHxK.shape[-1])
-        q_BxTxHxK, k_BxTxHxK = _rotate(q_BxTxHxK, turn), _rotate(k_BxTxHxK, turn)
+        angles = _rotary(q_BxTxHxK.shape[1], q_BxTxHxK.shape[-1])
+        q_BxTxHxK, k_BxTxHxK = _rotate(q_BxTxHxK, angles), _rotate(k_BxTxHxK, angles)
         scores = jnp.einsum("bthk,bshk->bhts", q_BxTxHxK, k_BxTxHxK).astype(jnp.float32)
         weights = jax.nn.softmax(scores * q_BxTxHxK.shape[-1] ** -0.5, axis=-1)
         return self.out(jnp.einsum("bhts,bshk->bthk", weights.astype(x.dtype), v_BxTxHxK))
@@ -85,8 +86,8 @@ class Attention(nnx.Module):
 class Convolution(nnx.Module):
     """Norm, gated linear unit, depthwise convolution over time, norm, Swish, linear (section 2.2).
 
-    The norm after the convolution is no BatchNorm as the paper's is: an example's loss must not
-    depend on what else is in its batch, or on how a mesh divides it.
+    The norm after the convolution is not the paper's BatchNorm, since an example's loss must not
+    depend on the rest of its batch or on its sharding.
     """
 
     def __init__(self, s: ConformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
@@ -101,11 +102,11 @@ class Convolution(nnx.Module):
             eager_sharding=False,
         )
         self.inner_norm = sx.RMSNorm(s.width, dtype=dtype)
-        self.out = _matrix(rngs, square, ("channels", "embed"), dtype=dtype, into=s)
+        self.out = _matrix(rngs, square, ("channels", "embed"), dtype=dtype, residual=s)
         self.dtype = dtype
 
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        """Mixes places near each other, each channel on its own."""
+        """Applies the module to [B, T, D]."""
         x = self.norm(x_BxTxD)
         x = self.value(x) * jax.nn.sigmoid(self.gate(x))
         x = depthwise(x, self.depthwise[...].astype(self.dtype))
@@ -113,7 +114,7 @@ class Convolution(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Half a feed-forward step, attention, convolution, another half, a norm (equation 1)."""
+    """Half a feed-forward step, attention, convolution, another half step, norm (equation 1)."""
 
     def __init__(self, s: ConformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         self.before = FeedForward(s, rngs, dtype=dtype)
@@ -123,7 +124,7 @@ class Block(nnx.Module):
         self.norm = sx.RMSNorm(s.width, dtype=dtype)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Adds each to the residual stream."""
+        """Adds each part to the residual stream."""
         x = x + 0.5 * self.before(x)
         x = x + self.attention(x)
         x = x + self.convolution(x)
@@ -133,12 +134,12 @@ class Block(nnx.Module):
 class Recogniser(nnx.Module):
     """The classifier: log-mel features [B, frames, M] to logits [B, classes].
 
-    The blocks' parameters are stacked on a leading axis, one slice a layer.
+    The parameters of the blocks are stacked on a leading axis of layers.
 
     Args:
         shape: The architecture.
-        rngs: For the initial parameters.
-        compute: How to compute.
+        rngs: Random streams for the initial parameters.
+        compute: How to compute: dtype, recomputation, kernels.
     """
 
     def __init__(self, shape: ConformerShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
@@ -155,7 +156,7 @@ class Recogniser(nnx.Module):
         self.compute = compute
 
     def __call__(self, features_BxTxM: jax.Array) -> jax.Array:
-        """Logits of each example."""
+        """Returns the logits of each example."""
         graph, stacked = nnx.split(self.blocks)
 
         def block(x_BxTxD: jax.Array, params: Any) -> jax.Array:
@@ -168,10 +169,10 @@ class Recogniser(nnx.Module):
 
 
 def depthwise(x_BxTxD: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A convolution over time of each channel with its own kernel, zeros beyond both ends.
+    """Convolves each channel over time with its own kernel, padded with zeros at both ends.
 
-    As a sum of shifted products: a step of XLA's grouped convolution takes seven times as long on a
-    CPU (batch 32, 24 places, width 64, kernel 9).
+    It is a sum of shifted products. XLA's grouped convolution takes seven times as long on a CPU
+    (batch 32, 24 time steps, width 64, kernel 9).
     """
     span, count = kernel.shape[0], x_BxTxD.shape[1]
     padded = jnp.pad(x_BxTxD, ((0, 0), (span // 2, span // 2), (0, 0)))
@@ -188,25 +189,25 @@ def _matrix(
     *,
     dtype: Any,
     inputs: int = 1,
-    into: ConformerShape | None = None,
+    residual: ConformerShape | None = None,
 ) -> sx.Matrix:
-    """A linear map that starts at unit gain; smaller where it adds into a residual stream."""
+    """Returns a linear map with initial gain 1, or less if it adds to the residual stream."""
     std = math.prod(shape[:inputs]) ** -0.5
-    if into is not None:
-        std *= (4 * into.layers) ** -0.5  # four of them add up in each block
+    if residual is not None:
+        std *= (4 * residual.layers) ** -0.5  # each block adds four of them
     return sx.Matrix(rngs, shape, names, inputs=inputs, std=std, dtype=dtype)
 
 
 def _rotary(length: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines [T, 1, K / 2] of rotary positions (Su et al. 2021, arXiv:2104.09864)."""
+    """Returns cosines and sines [T, 1, K / 2] of rotary positions (arXiv:2104.09864)."""
     rates = _ROTARY_BASE ** (-np.arange(0, head_dim, 2) / head_dim)
     angles = (np.arange(length)[:, None] * rates)[:, None]
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
-def _rotate(x_BxTxHxK: jax.Array, turn: tuple[np.ndarray, np.ndarray]) -> jax.Array:
-    """Turns each pair (k, k + K / 2) by its place's angle."""
-    cos, sin = turn
+def _rotate(x_BxTxHxK: jax.Array, angles: tuple[np.ndarray, np.ndarray]) -> jax.Array:
+    """Rotates each pair (k, k + K / 2) by the angle of its time step."""
+    cos, sin = angles
     first, second = jnp.split(x_BxTxHxK.astype(jnp.float32), 2, axis=-1)
-    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return turned.astype(x_BxTxHxK.dtype)
+    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return rotated.astype(x_BxTxHxK.dtype)

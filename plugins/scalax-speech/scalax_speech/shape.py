@@ -1,6 +1,6 @@
-"""What a Conformer is and costs: layers, exact counts, FLOPs, the shape of a size.
+"""Shape, exact parameter counts and FLOPs of a Conformer, and its size search.
 
-Arithmetic on plain numbers; it never imports jax.
+The file does arithmetic on plain numbers and never imports jax.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import scalax as sx
 
 STRIDE, SPAN = 2, 3
-"""Of both convolutions that shorten the sound: frames from one to the next, frames in each."""
+"""Stride and kernel, in frames, of both strided convolutions."""
 
-_ASPECT = 16  # width a layer; the paper's three models have 9, 16 and 30 (its table 1)
-_STEP = 8  # of widths: heads stay even and divide among devices
+_ASPECT = 16  # width per layer; the paper's three models have 9, 16 and 30 (table 1)
+_NEAR = 0.02  # shapes within 2 % of the target count as equal; their proportions decide
+_STEP = 8  # widths are multiples of this, so that heads have even widths and devices divide them
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,14 @@ class ConformerShape:
     """Two strided convolutions over time, Conformer blocks, the mean over time, a linear layer.
 
     Attributes:
-        frames: Of an example.
+        frames: Frames of an example.
         mels: Features of a frame.
-        width: Of the residual stream.
-        layers: Blocks.
+        width: Width of the residual stream.
+        layers: Number of blocks.
         hidden: Width of the feed-forward layers.
-        heads: Of the attention.
-        kernel: Places that the depthwise convolution spans, an odd number.
-        classes: Labels.
+        heads: Number of attention heads.
+        kernel: Time steps that the depthwise convolution spans, an odd number.
+        classes: Number of keywords.
     """
 
     frames: int
@@ -46,17 +47,17 @@ class ConformerShape:
 
     @property
     def halved(self) -> int:
-        """Places that the first strided convolution leaves."""
+        """Time steps after the first strided convolution."""
         return (self.frames - SPAN) // STRIDE + 1
 
     @property
-    def places(self) -> int:
-        """Places that both leave: what the blocks see."""
+    def steps(self) -> int:
+        """Time steps after both strided convolutions, which the blocks see."""
         return (self.halved - SPAN) // STRIDE + 1
 
 
 def counts(shape: ConformerShape) -> sx.Counts:
-    """Exact parameter counts; no embedding, no biases, and all are active.
+    """Returns exact parameter counts; there are no embedding and no biases.
 
     Example:
         >>> counts(ConformerShape(98, 40, 16, 1, 64, 4, 9, 10)).params
@@ -73,11 +74,11 @@ def counts(shape: ConformerShape) -> sx.Counts:
 
 
 def flops_per_example(shape: ConformerShape) -> float:
-    """Training FLOPs of one example: each multiply-add of a matrix product is two.
+    """Returns training FLOPs of one example: two per multiply-add of a matrix product.
 
-    The backward pass repeats the forward products twice, but for the gradient by the features,
-    which is never computed. The depthwise convolution is no matrix product and is not counted: it
-    is ``kernel`` multiply-adds a value beside some 20 times the width of them in the block.
+    The backward pass repeats the forward products twice, except the gradient of the features, which
+    is never computed. The depthwise convolution is not a matrix product and is not counted: it has
+    ``kernel`` multiply-adds per value, while the rest of the block has about 20 times the width.
 
     Example:
         >>> flops_per_example(ConformerShape(98, 40, 16, 1, 64, 4, 9, 10))
@@ -85,10 +86,10 @@ def flops_per_example(shape: ConformerShape) -> float:
     """
     s, d = shape, shape.width
     first = s.halved * SPAN * s.mels * d
-    second = s.places * SPAN * d * d
+    second = s.steps * SPAN * d * d
     feed_forward = 2 * d * s.hidden
-    attention = 4 * d * d + 2 * s.places * d
-    block = s.places * (2 * feed_forward + attention + 3 * d * d)
+    attention = 4 * d * d + 2 * s.steps * d
+    block = s.steps * (2 * feed_forward + attention + 3 * d * d)
     return 2.0 * (2 * first + 3 * (second + s.layers * block + d * s.classes))
 
 
@@ -101,19 +102,19 @@ def shape_for(
     layers: int | None = None,
     kernel: int = 9,
 ) -> ConformerShape:
-    """The Conformer nearest to a size.
+    """Returns the Conformer nearest to a target size.
 
-    Widths are multiples of 8. Of the shapes within 2 % of the size (of all, where there is none) it
-    is the one that is nearest, in the sum of both logarithms, to a width of 16 a layer and to a
-    feed-forward layer of four widths.
+    Widths are multiples of 8. Among the shapes within 2 % of the target (among all shapes if there
+    is none) the search takes the usual proportions: a width of 16 per layer and feed-forward layers
+    of four widths, by the sum of both log ratios.
 
     Args:
         params: Target for all parameters.
-        frames: Of an example.
+        frames: Frames of an example.
         mels: Features of a frame.
-        classes: Labels.
-        layers: Blocks, where they are given.
-        kernel: Places that the depthwise convolution spans.
+        classes: Number of keywords.
+        layers: Number of blocks, if it is fixed.
+        kernel: Time steps that the depthwise convolution spans.
 
     Raises:
         ScalaxError: The examples are too short, or no shape comes within 10 % of the target.
@@ -126,41 +127,39 @@ def shape_for(
     least = SPAN + STRIDE * (SPAN - 1)
     if frames < least:
         raise sx.ScalaxError(
-            f"examples of {frames} frames are too short: two strided convolutions need {least}",
+            f"too few frames for two strided convolutions (expected {least} or more, got {frames})",
             where="model.family 'conformer'",
             fix="choose a dataset with longer examples",
         )
-    oddness: dict[ConformerShape, float] = {}
-
-    def candidates() -> Iterator[ConformerShape]:
-        for shape, odd in _near(params, frames, mels, classes, layers, kernel):
-            oddness[shape] = odd
-            yield shape
-
     return sx.nearest_shape(
         params,
-        candidates(),
+        _candidates(params, frames, mels, classes, layers, kernel),
         lambda shape: counts(shape).params,
-        cost=lambda shape, distance: (max(distance, 0.02), oddness[shape], distance),
+        cost=lambda shape, distance: (max(distance, _NEAR), _unusualness(shape), distance),
         what="conformer",
     )
 
 
-def _near(
+def _unusualness(shape: ConformerShape) -> float:
+    """Returns the sum of both log ratios to the usual proportions."""
+    aspect = shape.width / shape.layers / _ASPECT
+    return abs(math.log(aspect)) + abs(math.log(shape.hidden / shape.width / 4))
+
+
+def _candidates(
     params: float, frames: int, mels: int, classes: int, layers: int | None, kernel: int
-) -> Iterator[tuple[ConformerShape, float]]:
-    """Of each width and depth the shape nearest to a size, and how odd its proportions are."""
+) -> Iterator[ConformerShape]:
+    """Yields the nearest shape of each width and depth."""
     for width in itertools.count(2 * _STEP, _STEP):
         depths = [layers] if layers else range(max(1, width // 64), width // 4 + 1)
         for depth in depths:
             heads = 4 if width <= 256 else 8
             bare = ConformerShape(frames, mels, width, depth, 0, heads, kernel, classes)
-            a_step = 4 * depth * width * _STEP
-            steps = (params - counts(bare).params) / a_step
+            params_per_step = 4 * depth * width * _STEP
+            steps = (params - counts(bare).params) / params_per_step
             hidden = _STEP * round(min(6 * width / _STEP, max(2 * width / _STEP, steps)))
             shape = dataclasses.replace(bare, hidden=hidden)
-            oddness = abs(math.log(width / depth / _ASPECT)) + abs(math.log(hidden / width / 4))
-            yield shape, oddness
+            yield shape
             if counts(shape).params > 1.1 * params:
                 if depth == depths[0] and width > 2 * _STEP:
                     return

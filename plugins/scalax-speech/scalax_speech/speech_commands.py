@@ -1,6 +1,6 @@
-"""The `tfds:speech_commands` dataset: recorded keywords, read through TensorFlow Datasets.
+"""The `tfds:speech_commands` dataset: recorded keywords.
 
-Read from array_record files; it never downloads or prepares.
+It reads array_record files through TensorFlow Datasets. It never downloads or prepares the set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import scalax as sx
 from scalax_speech import features
 
-# As TFDS orders them: speech_commands 0.0.3, of tensorflow-datasets 4.9.10.
+# In the order of TFDS: speech_commands 0.0.3 of tensorflow-datasets 4.9.10.
 LABELS = (
     *("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes"),
     *("_silence_", "_unknown_"),
@@ -29,10 +29,10 @@ class _Options(sx.Settings):
 
 
 class Recordings:
-    """Recordings of one TFDS split, made to features when read.
+    """Recordings of one TFDS split, converted to features when they are read.
 
     Args:
-        source: What the builder's ``as_data_source`` gave: ``audio`` int16, ``label`` a number.
+        source: The builder's data source, with ``audio`` in int16 and ``label``, a number.
     """
 
     def __init__(self, source: Any) -> None:
@@ -42,10 +42,10 @@ class Recordings:
         return len(self._source)
 
     def __getitem__(self, index: int) -> sx.Example:
-        found = self._source[index]
+        recording = self._source[index]
         return {
-            "features": features.log_mel(np.asarray(found["audio"], np.int16)),
-            "label": np.asarray(found["label"], np.int32),
+            "features": features.log_mel(np.asarray(recording["audio"], np.int16)),
+            "label": np.asarray(recording["label"], np.int32),
         }
 
 
@@ -54,9 +54,9 @@ class OpenSpeechCommands:
     """The prepared set.
 
     Attributes:
-        spec: What it holds.
-        builder: Of TFDS.
-        names: TFDS's split of each of ours.
+        spec: Features and sizes.
+        builder: The set's TFDS builder.
+        names: Name of TFDS's split for each of scalax's splits.
     """
 
     spec: sx.DataSpec
@@ -64,17 +64,17 @@ class OpenSpeechCommands:
     names: Mapping[sx.Split, str]
 
     def source(self, split: sx.Split) -> Recordings:
-        """The recordings of a split."""
+        """Returns the recordings of a split."""
         return Recordings(self.builder.as_data_source(split=self.names[split]))
 
 
 class SpeechCommands(sx.Dataset):
     """Speech Commands, version 2 (Warden 2018, arXiv:1804.03209): ten keywords, silence, others.
 
-    A recording is cut, or filled with zeros, to one second. Options of ``[data]``: ``held_out``,
-    TFDS's ``validation``, drawn as its training set is (by default), or its ``test``, in which the
-    labels are about equally frequent, to compare with what others report; ``data_dir``, where TFDS
-    keeps its sets, if not in its usual place.
+    A recording is cut or padded with zeros to one second. Options of ``[data]``: ``held_out`` and
+    ``data_dir``, the folder of TFDS's sets. ``held_out`` is ``"validation"`` (the default, with the
+    labels' frequencies of the training set) or ``"test"`` (about equal frequencies, as others
+    report).
     """
 
     interface: ClassVar[int] = 1
@@ -82,7 +82,7 @@ class SpeechCommands(sx.Dataset):
     title: ClassVar[str] = "recorded keywords, one second each, from TensorFlow Datasets"
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenSpeechCommands:
-        """Finds the prepared set; see `Dataset.open`."""
+        """Opens the prepared set; see `Dataset.open`."""
         parsed = sx.parse_settings(_Options, options, where="data")
         builder = sx.open_tfds(name, parsed.data_dir, make=_reader)
         names: dict[sx.Split, str] = {"train": "train", "eval": parsed.held_out}
@@ -98,10 +98,10 @@ class SpeechCommands(sx.Dataset):
 
 
 def _reader(**place: Any) -> Any:
-    """The set's builder, to read alone.
+    """Returns a builder that only reads the set.
 
-    TFDS's own states its sound as ``features.Audio``, which imports TensorFlow even to read. It
-    writes samples as it writes any tensor of them, so that they can be read as one.
+    TFDS's own builder declares sound as ``features.Audio``, which imports TensorFlow even to read.
+    TFDS stores the samples as a tensor, so this builder declares a tensor.
     """
     import tensorflow_datasets as tfds
 
@@ -120,18 +120,18 @@ def _reader(**place: Any) -> Any:
                     builder=self, features=tfds.features.FeaturesDict(stated)
                 )
 
-            # TFDS wants both, and calls them where a set is to be prepared, which this never is.
+            # TFDS requires both methods, but calls them only to prepare a set.
             def _split_generators(self, dl_manager: Any) -> Any:
-                raise NotImplementedError("reads alone")
+                raise NotImplementedError("this builder only reads")
 
             def _generate_examples(self) -> Any:
-                raise NotImplementedError("reads alone")
+                raise NotImplementedError("this builder only reads")
 
     return Reader(**place)
 
 
 def _fingerprint(splits: Mapping[str, Any], names: Mapping[sx.Split, str]) -> str:
-    """Hash of the record files' names and sizes, and of the first and last 64 kB of each."""
+    """Hashes the names and sizes of the record files, and the first and last 64 kB of each."""
     digest = hashlib.sha256()
     for split in names.values():
         for path in splits[split].filepaths:

@@ -1,7 +1,6 @@
-"""The `synthetic-commands` dataset: keywords that eSpeak NG speaks, in noise; always there.
+"""The `synthetic-commands` dataset: keywords that eSpeak NG speaks, in noise; made offline.
 
-It is synthesised speech: what it shows of a model family holds for such voices, and says nothing of
-how well people are understood.
+The speech is synthesised, so results hold for such voices and not for recordings of people.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from pydantic import Field, field_validator
 import scalax as sx
 from scalax_speech import espeak, features
 
-_FORMAT = 1  # of the cache: rises when an example becomes another one
+_FORMAT = 1  # version of the cache; increase it when examples change
 _HELD_OUT_EVERY = 6
-_STEPS = 16  # to a standard deviation of the features: they lie within 8 of them
+_STEPS = 16  # int8 steps per standard deviation; features are within 8 standard deviations
 
 WORDS = (
     *("backward", "bed", "bird", "cat", "dog", "down", "eight", "five", "follow", "forward"),
@@ -56,38 +55,38 @@ class _Options(sx.Settings):
 
     @field_validator("words")
     @classmethod
-    def _said_once(cls, words: list[str]) -> list[str]:
+    def _distinct(cls, words: list[str]) -> list[str]:
         if len(set(words)) < len(words) or not all(word.strip() for word in words):
-            raise ValueError("words, each once")
+            raise ValueError("a list of different words")
         return words
 
     @field_validator("snr")
     @classmethod
     def _in_order(cls, snr: list[float]) -> list[float]:
         if not snr[0] <= snr[1]:
-            raise ValueError("two numbers of dB, the lower one first")
+            raise ValueError("two numbers in dB, the lower one first")
         return snr
 
 
 @dataclass(frozen=True)
 class Keywords:
-    """Seconds of speech, as features.
+    """One-second examples of a split, as features.
 
     Attributes:
         features: int8 [examples of both splits, frames, mels], in steps of 1 / `_STEPS`.
-        at: Which of them are this split's.
-        classes: Words; example k of all says word k modulo so many.
+        rows: Indices of this split's examples.
+        classes: Number of words; the label of example k is k modulo this.
     """
 
     features: np.ndarray
-    at: np.ndarray
+    rows: np.ndarray
     classes: int
 
     def __len__(self) -> int:
-        return len(self.at)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> sx.Example:
-        row = self.at[index]
+        row = self.rows[index]
         return {
             "features": self.features[row] / np.float32(_STEPS),
             "label": np.asarray(row % self.classes, np.int32),
@@ -96,35 +95,35 @@ class Keywords:
 
 @dataclass(frozen=True)
 class OpenKeywords:
-    """The set as synthesised.
+    """The synthesised set.
 
     Attributes:
-        spec: What it holds.
-        splits: The examples by split.
+        spec: Features and sizes.
+        splits: Examples of each split.
     """
 
     spec: sx.DataSpec
     splits: Mapping[sx.Split, Keywords]
 
     def source(self, split: sx.Split) -> Keywords:
-        """The examples of a split."""
+        """Returns the examples of a split."""
         return self.splits[split]
 
 
 class SyntheticCommands(sx.Dataset):
-    """Words that the voices of eSpeak NG say in eight accents of English, one a second, in noise.
+    """Words spoken in noise by eSpeak NG's voices in eight accents of English, one per second.
 
-    An example is one voice, accent and word: at a speed, a pitch and a place in the second drawn
-    for it, in noise whose power falls as the frequency to an exponent drawn from 0 (white) to 2
-    (brown). Every sixth speaker is held out with all accents and words; voices that eSpeak NG tells
-    apart by a number alone, such as f1 to f5, count as one speaker. Options: ``words`` (those of
-    Speech Commands), ``voices`` (so many of them at most), ``takes`` (how often each voice says a
-    word in each accent, 2), ``snr`` (from and to, in dB; 0 to 20).
+    An example is one voice, accent and word, with random speed, pitch and position in the second.
+    The noise has a power spectrum of 1 / f^k with k drawn from 0 (white) to 2 (brown). Every sixth
+    speaker is held out with all accents and words. Voices whose names differ only in a number, such
+    as f1 to f5, count as one speaker. Options of ``[data]``: ``words`` (those of Speech Commands),
+    ``voices`` (the most voices to use), ``takes`` (how often each voice says a word in each accent,
+    2), and ``snr``, the lowest and highest signal-to-noise ratio in dB (0 to 20).
     """
 
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "synthetic-commands"
-    title: ClassVar[str] = "35 keywords in noise, by a hundred voices of eSpeak NG; always there"
+    title: ClassVar[str] = "35 keywords in noise, by a hundred voices of eSpeak NG; offline"
     trial: ClassVar[Mapping[str, Any]] = {"voices": 4}
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenKeywords:
@@ -133,29 +132,29 @@ class SyntheticCommands(sx.Dataset):
         voices = _voices(parsed.voices)
         if len(set(voices.values())) < 2:
             raise sx.ScalaxError(
-                f"{len(voices)} voices of one speaker leave none to hold out",
+                f"all {len(voices)} voices are of one speaker, so none can be held out",
                 where=f"data {name!r}",
                 fix="give more voices",
             )
-        said = list(_utterances(voices, parsed))
-        found = _cached(said, parsed)
-        held_out = np.repeat(list(voices.values()), len(said) // len(voices))
+        utterances = list(_utterances(voices, parsed))
+        examples = _cached(utterances, parsed)
+        held_out = np.repeat(list(voices.values()), len(utterances) // len(voices))
         splits: dict[sx.Split, Keywords] = {
-            "train": Keywords(found, np.flatnonzero(~held_out), len(parsed.words)),
-            "eval": Keywords(found, np.flatnonzero(held_out), len(parsed.words)),
+            "train": Keywords(examples, np.flatnonzero(~held_out), len(parsed.words)),
+            "eval": Keywords(examples, np.flatnonzero(held_out), len(parsed.words)),
         }
         spec = features.keyword_spec(
             name,
             classes=len(parsed.words),
             train_examples=len(splits["train"]),
             eval_examples=len(splits["eval"]),
-            fingerprint=hashlib.sha256(found.tobytes()).hexdigest()[:32],
+            fingerprint=hashlib.sha256(examples.tobytes()).hexdigest()[:32],
         )
         return OpenKeywords(spec, splits)
 
 
-def _voices(most: int | None) -> dict[str, bool]:
-    """Voices by the hash of their speaker, so that fewer are the first of more; held out or not."""
+def _voices(limit: int | None) -> dict[str, bool]:
+    """Returns the voices and whether each is held out, ordered by the hash of their speaker."""
     speakers: dict[str, list[str]] = {}
     for voice in espeak.variants():
         speakers.setdefault(voice.rstrip("0123456789").lower(), []).append(voice)
@@ -163,13 +162,13 @@ def _voices(most: int | None) -> dict[str, bool]:
     for number, speaker in enumerate(sorted(speakers, key=_hashed)):
         for voice in speakers[speaker]:
             held_out[voice] = number % _HELD_OUT_EVERY == 0
-    return dict(itertools.islice(held_out.items(), most))
+    return dict(itertools.islice(held_out.items(), limit))
 
 
 def _utterances(voices: Iterable[str], options: _Options) -> Iterator[espeak.Utterance]:
-    """All takes of all words, the words last, in all accents of each voice in turn."""
-    spoken = itertools.product(voices, ACCENTS, range(options.takes), options.words)
-    for voice, accent, take, word in spoken:
+    """Yields all utterances; the words vary fastest, then takes, accents and voices."""
+    combinations = itertools.product(voices, ACCENTS, range(options.takes), options.words)
+    for voice, accent, take, word in combinations:
         rng = np.random.default_rng(_hashed(f"{voice} {accent} {take} {word}"))
         yield espeak.Utterance(
             voice=f"{accent}+{voice}",
@@ -180,32 +179,32 @@ def _utterances(voices: Iterable[str], options: _Options) -> Iterator[espeak.Utt
         )
 
 
-def _cached(said: Sequence[espeak.Utterance], options: _Options) -> np.ndarray:
-    """Features of each, int8 [utterances, frames, mels], made once and then mapped from a file.
+def _cached(utterances: Sequence[espeak.Utterance], options: _Options) -> np.ndarray:
+    """Returns features, int8 [utterances, frames, mels], from a cache file that it makes once.
 
     Raises:
-        ScalaxError: The synthesiser doesn't run, or the cache cannot be written.
+        ScalaxError: The synthesiser fails, or the cache cannot be written.
     """
-    made_of = {
+    content = {
         "format": _FORMAT,
         "snr": options.snr,
         "versions": [importlib.metadata.version(p) for p in ("espeakng-loader", "numpy", "scipy")],
-        "said": [astuple(one) for one in said],
+        "said": [astuple(utterance) for utterance in utterances],
     }
-    identity = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+    identity = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     file = sx.cache_folder() / "keywords" / f"{identity[:32]}.npy"
     if not file.is_file():
-        shape = (len(said), features.FRAMES, features.MELS)
+        shape = (len(utterances), features.FRAMES, features.MELS)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Written beside, then renamed: two processes may write at once, and none reads a half.
+            # Write to a temporary folder and rename, so that no process reads a partial file.
             with tempfile.TemporaryDirectory(dir=file.parent) as folder:
                 work = Path(folder) / file.name
-                found = np.lib.format.open_memmap(work, "w+", np.int8, shape)
-                for k, spoken in enumerate(espeak.speak(said)):
-                    heard = features.log_mel(in_noise(spoken, options.snr, seed=k))
-                    found[k] = np.clip(np.rint(heard * _STEPS), -128, 127)
-                found.flush()
+                examples = np.lib.format.open_memmap(work, "w+", np.int8, shape)
+                for k, speech in enumerate(espeak.speak(utterances)):
+                    mels = features.log_mel(in_noise(speech, options.snr, seed=k))
+                    examples[k] = np.clip(np.rint(mels * _STEPS), -128, 127)
+                examples.flush()
                 work.replace(file)
         except OSError as error:
             raise sx.ScalaxError(
@@ -216,35 +215,35 @@ def _cached(said: Sequence[espeak.Utterance], options: _Options) -> np.ndarray:
     return np.load(file, mmap_mode="r")
 
 
-def in_noise(spoken: np.ndarray, snr: Sequence[float], seed: int) -> np.ndarray:
-    """A second at 16 kHz: the word at a place drawn for it, in noise of a colour drawn for it.
+def in_noise(speech: np.ndarray, snr: Sequence[float], seed: int) -> np.ndarray:
+    """Returns one second at 16 kHz with a word at a random position, in noise of a random colour.
 
     Args:
-        spoken: int16 samples at `espeak.RATE`; what is over a second is cut off.
-        snr: Least and greatest power of the word, while it lasts, over that of the noise, in dB.
-        seed: Of the draws.
+        speech: int16 samples at `espeak.RATE`; the part beyond one second is cut off.
+        snr: Lowest and highest ratio, in dB, of the word's power while it lasts to the noise.
+        seed: Seed of the random draws.
 
     Returns:
-        float32 samples, none above 1.
+        float32 samples of absolute value 1 or less.
     """
     from scipy.signal import resample_poly
 
     rng = np.random.default_rng(seed)
-    word = resample_poly(spoken.astype(np.float32), 320, 441, window=_lowpass())[: features.RATE]
-    place = int(rng.integers(0, features.RATE - len(word) + 1))
+    word = resample_poly(speech.astype(np.float32), 320, 441, window=_lowpass())[: features.RATE]
+    start = int(rng.integers(0, features.RATE - len(word) + 1))
     spectrum = np.fft.rfft(rng.standard_normal(features.RATE, np.float32))
     spectrum[0] = 0
     spectrum[1:] *= np.arange(1, len(spectrum)) ** (-rng.uniform(0, 2) / 2)
     noise = np.fft.irfft(spectrum, features.RATE).astype(np.float32)
     ratio = 10 ** (rng.uniform(snr[0], snr[1]) / 10)
     sound = noise * np.sqrt(np.mean(word**2) / ratio / np.mean(noise**2))
-    sound[place : place + len(word)] += word
+    sound[start : start + len(word)] += word
     return sound / max(1.0, float(np.abs(sound).max()))
 
 
 @functools.cache
 def _lowpass() -> np.ndarray:
-    """What lets through what both rates can carry; for `resample_poly`, which scales it."""
+    """Returns the anti-aliasing filter for `resample_poly`, which scales it."""
     from scipy.signal import firwin
 
     taps: np.ndarray = firwin(2 * 10 * 441 + 1, 1 / 441, window=("kaiser", 5.0))

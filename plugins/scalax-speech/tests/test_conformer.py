@@ -72,8 +72,8 @@ def test_a_block_computes_what_the_paper_says() -> None:
     """One example, place by place, against plain loops."""
     shape = dataclasses.replace(FAMILY.shape(2e4, {"layers": 1, "kernel": 5}, SHORT), heads=2)
     block = layers.Block(shape, nnx.Rngs(1), dtype=jnp.float32)
-    places, width, head = shape.places, shape.width, shape.width // 2
-    x = np.random.default_rng(2).standard_normal((places, width)).astype(np.float32)
+    steps, width, head = shape.steps, shape.width, shape.width // 2
+    x = np.random.default_rng(2).standard_normal((steps, width)).astype(np.float32)
 
     def feed_forward(x, part):
         return swish(normed(x, part.norm) @ kernel(part.up)) @ kernel(part.down)
@@ -88,11 +88,11 @@ def test_a_block_computes_what_the_paper_says() -> None:
                 pairs = vector[: head // 2] + 1j * vector[head // 2 :]
                 return pairs * np.exp(1j * place * rates)
 
-            for t in range(places):
+            for t in range(steps):
                 scores = np.array(
                     [
                         np.vdot(turned(k[s], s), turned(q[t], t)).real / np.sqrt(head)
-                        for s in range(places)
+                        for s in range(steps)
                     ]
                 )
                 weights = np.exp(scores - scores.max())
@@ -104,9 +104,9 @@ def test_a_block_computes_what_the_paper_says() -> None:
         y = (y @ kernel(part.value)) / (1 + np.exp(-(y @ kernel(part.gate))))
         weights = np.asarray(part.depthwise[...])
         mixed = np.zeros_like(y)
-        for t in range(places):
+        for t in range(steps):
             for k in range(5):
-                if 0 <= t + k - 2 < places:
+                if 0 <= t + k - 2 < steps:
                     mixed[t] += weights[k] * y[t + k - 2]
         return swish(normed(mixed, part.inner_norm)) @ kernel(part.out)
 
@@ -160,7 +160,7 @@ def test_any_size_from_the_smallest_on_is_met_within_a_tenth() -> None:
         (1000, {}, sounds(), r"no conformer has about 1,000 parameters.*ask for \d+"),
         (1e5, {"kernel": 8}, sounds(), r"model\.kernel: expected an odd number"),
         (1e5, {"depth": 3}, sounds(), r"model\.depth: unknown key"),
-        (1e5, {}, sounds(frames=6), "examples of 6 frames are too short.*need 7"),
+        (1e5, {}, sounds(frames=6), r"too few frames.*expected 7 or more, got 6"),
     ],
 )
 def test_what_has_no_shape_says_why(params, options, data, says: str) -> None:

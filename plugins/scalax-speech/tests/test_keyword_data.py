@@ -110,14 +110,16 @@ def test_wrong_options_say_so(options: dict, says: str) -> None:
 
 def test_a_voice_that_is_not_there_says_so() -> None:
     wanted = espeak.Utterance("no-such-voice", "yes", 175, 50, 50)
-    with pytest.raises(sx.ScalaxError, match=r"eSpeak NG ended with 1: .*no-such-voice.*error 2"):
+    with pytest.raises(
+        sx.ScalaxError, match=r"eSpeak NG ended with exit code 1: .*no-such-voice.*error 2"
+    ):
         list(espeak.speak([wanted]))
 
 
 def test_what_cannot_be_said_says_so() -> None:
     words = [espeak.Utterance("en", word, 175, 50, 50) for word in ("yes", "...", "no")]
     with pytest.raises(
-        sx.ScalaxError, match=r"says nothing for '\.\.\.'\. Fix: give words in English"
+        sx.ScalaxError, match=r"gives no sound for '\.\.\.'\. Fix: give words in English"
     ):
         list(espeak.speak(words))
 
@@ -140,7 +142,7 @@ def test_without_the_synthesiser_only_its_set_is_missing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True
     )
-    assert "eSpeak NG is not there" in done.stdout
+    assert "cannot find eSpeak NG" in done.stdout
     assert "pip install espeakng-loader" in done.stdout
 
 

@@ -1,4 +1,4 @@
 """Text for scalax: the families `encoder` and `encoder-decoder`, message catalogues, IMDB and WMT.
 
-scalax finds them by this package's entry points; nothing here is meant to be imported by hand.
+scalax finds them through this package's entry points, so you don't need to import them.
 """

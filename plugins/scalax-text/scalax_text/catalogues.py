@@ -1,6 +1,7 @@
-"""Messages and their translations, from gettext catalogues (.po, .mo) of installed packages.
+"""Reads messages and their translations from gettext catalogues (.po, .mo).
 
-It reads the files that a package's installation lists, or folders; it imports no package.
+It reads the catalogues that installed packages list, or those in folders. It does not import the
+packages.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import polib
 
 import scalax as sx
 
-_PLACE = "LC_MESSAGES"
+_FOLDER = "LC_MESSAGES"
 _HELD_OUT_SHARE = 0.1
 
 
@@ -24,8 +25,8 @@ class Message:
     """One message in one language.
 
     Attributes:
-        source: As the program has it, nearly always in English.
-        locale: Of the translation: the catalogue's folder, such as ``pt_BR``.
+        source: The text in the program, nearly always English.
+        locale: Locale of the translation, which is the catalogue's folder, such as ``pt_BR``.
         target: The translation.
     """
 
@@ -35,59 +36,62 @@ class Message:
 
     @property
     def language(self) -> str:
-        """The locale without its country or script: ``pt`` of ``pt_BR``."""
+        """The locale without country or script: ``pt`` for ``pt_BR``."""
         return self.locale.replace("-", "_").replace("@", "_").partition("_")[0]
 
 
 def read_messages(
     packages: Sequence[str], folders: Sequence[str] | None, *, where: str
 ) -> list[Message]:
-    """All translated messages, each source once for a locale, in a fixed order.
+    """Returns all translated messages in a fixed order, each source once per locale.
 
-    Fuzzy, obsolete and empty entries are none, nor is a translation equal to its source. Of an
-    entry with plurals it is the plural source and the last form, that of most numbers. What is to
-    be filled in, such as ``%(name)s``, stays in the text, to be copied.
+    Fuzzy, obsolete and empty entries are skipped, and so are translations equal to their source. An
+    entry with plurals gives the plural source and the last plural form. Placeholders such as
+    ``%(name)s`` stay in the text.
 
     Args:
-        packages: Names of distributions to read from.
-        folders: To read instead, with all folders in them.
-        where: What to call the data in an error.
+        packages: Names of installed distributions to read.
+        folders: Folders to search in place of packages, with their subfolders.
+        where: Name of the data in an error.
 
     Raises:
-        ScalaxError: A package is not installed, a catalogue is not readable, or there is none.
+        ScalaxError: A package is not installed, a catalogue is not readable, or there is no
+            message.
     """
     files = _in_folders(folders) if folders is not None else _in_packages(packages)
-    found: dict[tuple[str, str], str] = {}
-    for file in _once(files):
+    translations: dict[tuple[str, str], str] = {}
+    for file in _unique_catalogues(files):
         locale = file.parent.parent.name
         for source, target in _translated(file):
             if source.strip() and target.strip() and source != target:
-                found.setdefault((source, locale), target)
-    if not found:
+                translations.setdefault((source, locale), target)
+    if not translations:
         raise sx.ScalaxError(
             f"no translated message in {', '.join(folders if folders is not None else packages)}",
             where=where,
-            fix=f"give packages or folders that hold LOCALE/{_PLACE}/*.po",
+            fix=f"give packages or folders that contain LOCALE/{_FOLDER}/*.po",
         )
-    return sorted(Message(source, locale, target) for (source, locale), target in found.items())
+    return sorted(
+        Message(source, locale, target) for (source, locale), target in translations.items()
+    )
 
 
 def split(messages: Iterable[Message]) -> dict[sx.Split, list[Message]]:
-    """A tenth of the sources held out, by hash, in all their languages.
+    """Holds out a tenth of the sources by hash, each in all its languages.
 
-    Sources that differ in case and punctuation alone are on one side. A message to train on whose
-    translation also occurs among the held-out ones, in any language, is left out.
+    Sources that differ only in case and punctuation are in the same split. A training message is
+    dropped if its translation also occurs among the held-out messages, in any language.
     """
-    sides: dict[sx.Split, list[Message]] = {"train": [], "eval": []}
+    splits: dict[sx.Split, list[Message]] = {"train": [], "eval": []}
     for message in messages:
-        sides["eval" if _held_out(letters(message.source)) else "train"].append(message)
-    known = {letters(message.target) for message in sides["eval"]}
-    sides["train"] = [m for m in sides["train"] if letters(m.target) not in known]
-    return sides
+        splits["eval" if _is_held_out(letters(message.source)) else "train"].append(message)
+    held_out = {letters(message.target) for message in splits["eval"]}
+    splits["train"] = [m for m in splits["train"] if letters(m.target) not in held_out]
+    return splits
 
 
 def letters(text: str) -> str:
-    """What tells texts apart: letters and digits, without case; the text itself if it has none.
+    """Returns the letters and digits of a text in lower case, or the text if it has none.
 
     Example:
         >>> letters("Log in…"), letters("%")
@@ -96,7 +100,7 @@ def letters(text: str) -> str:
     return "".join(filter(str.isalnum, text.casefold())) or text
 
 
-def _held_out(text: str) -> bool:
+def _is_held_out(text: str) -> bool:
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "big") < _HELD_OUT_SHARE * 2**64
 
@@ -110,7 +114,7 @@ def _in_packages(packages: Sequence[str]) -> Iterator[Path]:
                 "not installed", where=f"data.packages {package!r}", fix=f"pip install {package}"
             ) from None
         for file in files or ():
-            if file.suffix in (".po", ".mo") and file.parent.name == _PLACE:
+            if file.suffix in (".po", ".mo") and file.parent.name == _FOLDER:
                 yield Path(str(file.locate()))
 
 
@@ -118,17 +122,17 @@ def _in_folders(folders: Sequence[str]) -> Iterator[Path]:
     for folder in folders:
         root = Path(folder).expanduser()
         for suffix in ("po", "mo"):
-            yield from root.rglob(f"{_PLACE}/*.{suffix}")
+            yield from root.rglob(f"{_FOLDER}/*.{suffix}")
 
 
-def _once(files: Iterable[Path]) -> list[Path]:
-    """Each catalogue's text, or what was compiled from it where the text is not there."""
-    found: dict[Path, Path] = {}
+def _unique_catalogues(files: Iterable[Path]) -> list[Path]:
+    """Returns the .po file of each catalogue, or its .mo file if there is no .po file."""
+    by_stem: dict[Path, Path] = {}
     for file in files:
         stem = file.with_suffix("")
-        if file.suffix == ".po" or stem not in found:
-            found[stem] = file
-    return [found[stem] for stem in sorted(found)]
+        if file.suffix == ".po" or stem not in by_stem:
+            by_stem[stem] = file
+    return [by_stem[stem] for stem in sorted(by_stem)]
 
 
 def _translated(file: Path) -> Iterator[tuple[str, str]]:
@@ -136,7 +140,7 @@ def _translated(file: Path) -> Iterator[tuple[str, str]]:
         catalogue = (polib.pofile if file.suffix == ".po" else polib.mofile)(str(file))
     except (OSError, ValueError) as error:
         raise sx.ScalaxError(
-            f"no readable catalogue ({error})", where=str(file), fix="mend it, or leave it out"
+            f"cannot read the catalogue ({error})", where=str(file), fix="repair or remove the file"
         ) from None
     for entry in catalogue.translated_entries():
         if entry.msgid_plural:

@@ -1,6 +1,7 @@
 """The `encoder` family: classifiers of text.
 
-What it costs stands in `shape`, what it computes in `encoder_module`; this imports no jax.
+`shape` counts parameters and FLOPs; `encoder_module` is the network. Importing this file does not
+import jax.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from scalax_text.shape import EncoderShape, encoder_shape, recipe
 
 
 class Encoder(TextFamily):
-    """A bidirectional transformer over bytes, the mean of its positions, a linear head.
+    """A bidirectional transformer over bytes, mean pooling and a linear head.
 
-    Pre-norm blocks after BERT (Devlin et al. 2019, arXiv:1810.04805): full attention with padding
-    masked out, GELU, learned positions; RMSNorm and no biases. Options of ``[model]``: ``width``,
-    ``layers``, ``heads``, ``head_dim`` and ``hidden``, each fixed where it is given.
+    The blocks follow BERT (Devlin et al. 2019, arXiv:1810.04805) with the norm before each layer:
+    full attention with padding masked out, GELU and learned positions; RMSNorm and no biases.
+    Options of ``[model]``: ``width``, ``layers``, ``heads``, ``head_dim`` and ``hidden``. Those
+    that you give are fixed; the others are chosen to meet the target size.
     """
 
     name: ClassVar[str] = "encoder"
@@ -33,30 +35,31 @@ class Encoder(TextFamily):
     def nearest(
         self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec
     ) -> EncoderShape:
-        """The encoder of a target size."""
+        """Returns the encoder of a target size."""
         (length,) = data.features["text"].shape
         return encoder_shape(params, vocab=BYTES, seq_len=length, classes=data.classes, fixed=fixed)
 
     def flops_per_unit(self, shape: EncoderShape) -> float:
-        """Training FLOPs per example."""
+        """Returns training FLOPs per example."""
         return shape.flops
 
     def recipe(self, shape: EncoderShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """AdamW without decay, batches of sqrt(examples) / 8, learning rate 0.57 / sqrt(params).
+        """Returns AdamW without decay, batch sqrt(examples) / 8 and rate 0.57 / sqrt(params).
 
-        Measured on 16,000 examples of `languages`, rates of 0.002 to 0.016 and batches of 16 to 64:
-        10,016 parameters did best at 0.008 and 16 (loss 1.894), 40,064 at 0.002 and 16 (1.872; at
-        0.004 1.893). The growth of the batch is a rule of thumb.
+        Measured on 16,000 examples of `languages` with rates of 0.002 to 0.016 and batches of 16 to
+        64. With 10,016 parameters, rate 0.008 and batch 16 were best (loss 1.894). With 40,064
+        parameters, 0.002 and 16 were best (1.872; 0.004 gave 1.893). The growth of the batch is a
+        rule of thumb.
         """
         del data
         return recipe(shape.counts.params, units, 0.57)
 
     def build(self, shape: EncoderShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_text.encoder_module.Classifier`."""
+        """Builds the module; see `scalax_text.encoder_module.Classifier`."""
         from scalax_text.encoder_module import Classifier
 
         return Classifier(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed cross-entropy in nats, right and wrong labels, over the examples."""
+        """Returns the sums of cross-entropy in nats, right and wrong labels, over the examples."""
         return sx.label_sums(module(batch["text"]), batch["label"], batch["mask"])

@@ -1,7 +1,7 @@
-"""The `encoder-decoder` family: translators.
+"""The `encoder-decoder` family: models that translate.
 
-What it costs stands in `shape`, what it computes in `encoder_decoder_module`; importing this
-imports no jax.
+`shape` counts parameters and FLOPs; `encoder_decoder_module` is the network. Importing this file
+does not import jax.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from scalax_text.shape import PairShape, pair_shape, recipe
 
 
 class EncoderDecoder(TextFamily):
-    """An encoder and a decoder of as many layers, with cross-attention (Vaswani et al. 2017).
+    """An encoder and a decoder with equally many layers and cross-attention.
 
-    Pre-norm with RMSNorm, GELU and no biases (arXiv:1706.03762, and T5, arXiv:1910.10683, for
-    pre-norm and the one embedding that is also the head). The encoder has learned positions, the
-    decoder rotary ones. Options of ``[model]``: ``width``, ``layers`` (of each), ``heads``,
-    ``head_dim`` and ``hidden``, each fixed where it is given.
+    It follows Vaswani et al. 2017 (arXiv:1706.03762), with the norm before each layer and one
+    embedding that is also the head, as in T5 (arXiv:1910.10683); RMSNorm, GELU and no biases. The
+    encoder has learned positions, the decoder rotary ones. Options of ``[model]``: ``width``,
+    ``layers`` (of the encoder and of the decoder), ``heads``, ``head_dim`` and ``hidden``. Those
+    that you give are fixed; the others are chosen to meet the target size.
 
-    Loss, accuracy and error rate are per byte of the targets, their ends included; FLOPs and
-    training data per pair.
+    Loss, accuracy and error rate are per byte of the target, including its end. FLOPs and training
+    data are per pair.
     """
 
     name: ClassVar[str] = "encoder-decoder"
@@ -35,7 +36,7 @@ class EncoderDecoder(TextFamily):
     )
 
     def nearest(self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec) -> PairShape:
-        """The translator of a target size."""
+        """Returns the translator of a target size."""
         (source_len,), (target_len,) = (data.features[name].shape for name in self.reads)
         return pair_shape(
             params,
@@ -46,31 +47,31 @@ class EncoderDecoder(TextFamily):
         )
 
     def flops_per_unit(self, shape: PairShape) -> float:
-        """Training FLOPs per pair, the decoder's own attention counted causal."""
+        """Returns training FLOPs per pair, with causal self-attention in the decoder."""
         return shape.flops()
 
     def flops_computed(self, shape: PairShape) -> float:
-        """With the scores that the causal mask hides."""
+        """Returns training FLOPs per pair, including the scores that the causal mask hides."""
         return shape.flops(computed=True)
 
     def recipe(self, shape: PairShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """AdamW without decay, batches of sqrt(pairs) / 8, learning rate 1.13 / sqrt(params).
+        """Returns AdamW without decay, batch sqrt(pairs) / 8 and rate 1.13 / sqrt(params).
 
-        Measured on 16,000 pairs of `catalogues`, rates of 0.002 to 0.016 and batches of 16 and 32:
-        19,776 parameters did best at 0.008 and 16 (loss 2.603), 80,592 at 0.004 and 16 (2.377).
-        The growth of the batch is a rule of thumb.
+        Measured on 16,000 pairs of `catalogues` with rates of 0.002 to 0.016 and batches of 16 and
+        32. With 19,776 parameters, rate 0.008 and batch 16 were best (loss 2.603). With 80,592
+        parameters, 0.004 and 16 were best (2.377). The growth of the batch is a rule of thumb.
         """
         del data
         return recipe(shape.counts.params, units, 1.13)
 
     def build(self, shape: PairShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_text.encoder_decoder_module.Translator`."""
+        """Builds the module; see `scalax_text.encoder_decoder_module.Translator`."""
         from scalax_text.encoder_decoder_module import Translator
 
         return Translator(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed cross-entropy in nats, right and wrong bytes, over the targets' bytes."""
+        """Returns the sums of cross-entropy in nats, right and wrong bytes, over target bytes."""
         from scalax_text.encoder_decoder_module import pair_sums
 
         return pair_sums(module, batch)

@@ -1,7 +1,7 @@
-"""The translator in Flax NNX: what `PairShape` counts. Imports jax.
+"""The translator in Flax NNX; `PairShape` counts it. Imports jax.
 
 Letters in names are dimensions: B batch, S source positions, T target positions, D width, V
-numbers.
+vocabulary.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scalax_text.shape import PairShape
 
 
 class DecoderBlock(nnx.Module):
-    """Causal attention, attention to the source, MLP, each on a normalised copy."""
+    """Causal attention, attention to the source and an MLP, each with a norm before it."""
 
     def __init__(self, s: sx.TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         self.attention_norm = sx.RMSNorm(s.width, dtype=dtype)
@@ -34,19 +34,19 @@ class DecoderBlock(nnx.Module):
     def __call__(
         self, x_BxTxD: jax.Array, memory_BxSxD: jax.Array, real_BxS: jax.Array
     ) -> jax.Array:
-        """Adds the three to the residual stream."""
+        """Adds all three to the residual stream."""
         x_BxTxD = x_BxTxD + self.attention(self.attention_norm(x_BxTxD))
         x_BxTxD = x_BxTxD + self.cross(self.cross_norm(x_BxTxD), memory_BxSxD, real_BxS)
         return x_BxTxD + self.mlp(self.mlp_norm(x_BxTxD))
 
 
 class Translator(nnx.Module):
-    """An encoder of the source, and a decoder of the target that reads it.
+    """An encoder of the source, and a decoder of the target that attends to it.
 
     Args:
         shape: The architecture.
-        rngs: For the initial parameters.
-        compute: How to compute.
+        rngs: Random streams for the initial parameters.
+        compute: How to compute: dtype, recomputation, kernels.
     """
 
     def __init__(self, shape: PairShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
@@ -60,9 +60,9 @@ class Translator(nnx.Module):
         self.vocab, self.compute = s.vocab, compute
 
     def hidden(self, source_BxS: jax.Array, target_BxT: jax.Array) -> jax.Array:
-        """Normalised activations [B, T, D]: those at t have read the target before t.
+        """Returns normalised activations [B, T, D]; position t depends on the target before t.
 
-        What follows a target's end is padding, which no position before it sees.
+        Padding follows the end of a target, so causal attention keeps it out of earlier positions.
         """
         table = self.embedding[...].astype(self.compute.dtype)
         real_BxS = source_BxS != PAD
@@ -78,41 +78,41 @@ class Translator(nnx.Module):
         return self.norm(self.compute.layers(block, x_BxTxD, params))
 
     def logits(self, x_BxTxD: jax.Array) -> jax.Array:
-        """The head, which is the embedding: activations to logits [B, T, V]."""
+        """Applies the head, which is the embedding: activations to logits [B, T, V]."""
         batch, length, width = x_BxTxD.shape
         flat = x_BxTxD.reshape(-1, width) @ self.embedding[...].astype(x_BxTxD.dtype).T
         return flat.reshape(batch, length, self.vocab)
 
 
 def translate(module: Translator, source_BxS: np.ndarray, length: int) -> np.ndarray:
-    """The likeliest number at each position, given those before it: int32 [B, length].
+    """Translates greedily: returns the most likely number at each position, int32 [B, length].
 
-    The whole target is read again for each of them: made to look at results, not to serve.
+    It computes the whole target again for each position. Use it to inspect results, not to serve.
     """
 
     def predicted(module: Translator, source: jax.Array, target: jax.Array) -> jax.Array:
         return jnp.argmax(module.logits(module.hidden(source, target)), axis=-1)
 
-    likeliest = nnx.jit(predicted)
-    found = np.full((len(source_BxS), length), PAD, np.int32)
+    predict = nnx.jit(predicted)
+    target = np.full((len(source_BxS), length), PAD, np.int32)
     for position in range(length):
-        found[:, position] = np.asarray(likeliest(module, source_BxS, found))[:, position]
-    found[np.cumsum(found == END, axis=1) - (found == END) > 0] = PAD
-    return found
+        target[:, position] = np.asarray(predict(module, source_BxS, target))[:, position]
+    target[np.cumsum(target == END, axis=1) - (target == END) > 0] = PAD
+    return target
 
 
 def pair_sums(
     module: Translator, batch: Mapping[str, jax.Array]
 ) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Summed metrics of a batch, over the targets' bytes and ends, each given all before it.
+    """Returns the metrics of a batch, summed over the bytes and ends of the targets.
 
     Args:
         module: The model.
         batch: ``source`` [B, S], ``target`` [B, T] and ``mask`` [B].
 
     Returns:
-        Sums of ``loss`` in nats, ``accuracy`` and ``error_rate``, and the number of bytes and ends
-        that they are over; float32.
+        Sums of ``loss`` in nats, ``accuracy`` and ``error_rate``, and the number of bytes and ends;
+        float32.
     """
     target_BxT = batch["target"]
     real_BxT = (target_BxT != PAD) * batch["mask"].astype(jnp.float32)[:, None]

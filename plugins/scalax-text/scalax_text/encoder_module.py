@@ -1,4 +1,4 @@
-"""The classifier in Flax NNX: what `EncoderShape` counts. Imports jax.
+"""The classifier in Flax NNX; `EncoderShape` counts it. Imports jax.
 
 Letters in names are dimensions: B batch, L positions, D width.
 """
@@ -16,12 +16,12 @@ from scalax_text.shape import EncoderShape
 
 
 class Classifier(nnx.Module):
-    """An encoder, the mean of its positions, and a linear head.
+    """An encoder, mean pooling over positions, and a linear head.
 
     Args:
         shape: The architecture.
-        rngs: For the initial parameters.
-        compute: How to compute.
+        rngs: Random streams for the initial parameters.
+        compute: How to compute: dtype, recomputation, kernels.
     """
 
     def __init__(self, shape: EncoderShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
@@ -39,7 +39,7 @@ class Classifier(nnx.Module):
         self.dtype = compute.dtype
 
     def __call__(self, text_BxL: jax.Array) -> jax.Array:
-        """Logits [B, classes], float32; padding changes none of them."""
+        """Returns logits [B, classes], float32; padding does not affect them."""
         real_BxL = text_BxL != PAD
         x_BxLxD = self.encoder(self.embedding[...].astype(self.dtype)[text_BxL], real_BxL)
         count_Bx1 = jnp.maximum(1, jnp.sum(real_BxL, axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Text as numbers: the bytes of its UTF-8, as ByT5 (Xue et al. 2022, arXiv:2105.13626) reads it."""
+"""Encodes text as its UTF-8 bytes, as ByT5 does (Xue et al. 2022, arXiv:2105.13626)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 PAD, END = 0, 1
 _FIRST_BYTE = 2
 BYTES = 256 + _FIRST_BYTE
-"""Numbers that padding, the end of a text and bytes take; what a dataset adds comes after."""
+"""Count of numbers for padding, end of text and bytes; datasets append their own numbers."""
 
 
 def encode(text: bytes, length: int, *, end: bool = False, tag: int | None = None) -> np.ndarray:
-    """Numbers of a text, filled up with `PAD` or cut to a length.
+    """Encodes a text, padded with `PAD` or cut to a length.
 
     Args:
-        text: UTF-8.
-        length: Of the result.
-        end: Whether `END` follows, where it fits.
-        tag: A number to begin with, such as that of the language to translate to.
+        text: UTF-8 bytes.
+        length: Length of the result.
+        end: Whether to append `END`, if it fits.
+        tag: A number to put first, such as the tag of the language to translate to.
 
     Returns:
         Int32 [length].
@@ -35,13 +35,13 @@ def encode(text: bytes, length: int, *, end: bool = False, tag: int | None = Non
 
 
 def decode(numbers: np.ndarray) -> str:
-    """The text up to its end; numbers that are no byte are left out.
+    """Decodes a text up to its end; numbers that are not bytes are skipped.
 
     Example:
         >>> decode(encode("Zürich".encode(), 9, end=True))
         'Zürich'
     """
     ends = np.flatnonzero(numbers == END)
-    kept = numbers[: ends[0]] if len(ends) else numbers
-    kept = kept[(kept >= _FIRST_BYTE) & (kept < BYTES)]
-    return bytes((kept - _FIRST_BYTE).tolist()).decode("utf-8", errors="replace")
+    text = numbers[: ends[0]] if len(ends) else numbers
+    text = text[(text >= _FIRST_BYTE) & (text < BYTES)]
+    return bytes((text - _FIRST_BYTE).tolist()).decode("utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""What both text families share: their options, mesh rules, metrics, and what a size comes to."""
+"""The base of both text families: options, sharding rules, metrics and the size search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalax_text.shape import EncoderShape, PairShape, ShapeOptions
 
 
 class TextFamily(sx.ModelFamily):
-    """A family over bytes whose shape a size or its ``width`` and ``layers`` give.
+    """A family over bytes. Its shape follows from a size, or from ``width`` and ``layers``.
 
     Class attributes:
         reads: Features that the data must have.
@@ -35,14 +35,14 @@ class TextFamily(sx.ModelFamily):
 
     @abc.abstractmethod
     def nearest(self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec) -> Any:
-        """The shape nearest to a size, or with None the one that what is fixed comes to."""
+        """Returns the shape nearest to a size, or for None the shape that ``fixed`` determines."""
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> Any:
-        """The model of a target size; see `ModelFamily.shape`."""
+        """Returns the model of a target size; see `ModelFamily.shape`."""
         return self._shape(params, sx.parse_settings(ShapeOptions, options, where="model"), data)
 
     def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """The size that ``width`` and ``layers`` come to; None without both of them."""
+        """Returns the params that ``width`` and ``layers`` determine; None without both."""
         parsed = sx.parse_settings(ShapeOptions, options, where="model")
         if parsed.width is None or parsed.layers is None:
             return None
@@ -59,5 +59,5 @@ class TextFamily(sx.ModelFamily):
         return self.nearest(params, options.fixed, data)
 
     def counts(self, shape: EncoderShape | PairShape) -> sx.Counts:
-        """Exact parameter counts."""
+        """Returns exact parameter counts."""
         return shape.counts

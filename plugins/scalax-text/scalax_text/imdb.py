@@ -1,6 +1,7 @@
-"""The `tfds:imdb_reviews` dataset: who liked a film, read through TensorFlow Datasets.
+"""The `tfds:imdb_reviews` dataset: film reviews and whether they are positive.
 
-Read from array_record files, which needs no TensorFlow; it never downloads or prepares.
+It reads array_record files through TensorFlow Datasets, which needs no TensorFlow. It never
+downloads or prepares the set.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ class _Options(sx.Settings):
 
 
 class Reviews:
-    """The reviews of one TFDS split, encoded when read.
+    """The reviews of one TFDS split, encoded when they are read.
 
     Args:
-        source: What the builder's ``as_data_source`` gave: ``text`` in bytes, ``label``.
-        length: Bytes of a review that are kept, its first.
+        source: The builder's data source, with ``text`` in bytes and ``label``.
+        length: Bytes to keep from the start of a review.
     """
 
     def __init__(self, source: Any, length: int) -> None:
@@ -40,10 +41,10 @@ class Reviews:
         return len(self._source)
 
     def __getitem__(self, index: int) -> sx.Example:
-        found = self._source[index]
+        review = self._source[index]
         return {
-            "text": encode(bytes(found["text"]), self._length),
-            "label": np.asarray(found["label"], np.int32),
+            "text": encode(bytes(review["text"]), self._length),
+            "label": np.asarray(review["label"], np.int32),
         }
 
 
@@ -52,9 +53,9 @@ class OpenReviews:
     """The prepared set.
 
     Attributes:
-        spec: What it holds.
-        builder: Its TFDS builder.
-        length: Bytes of a review.
+        spec: Features and sizes.
+        builder: The set's TFDS builder.
+        length: Bytes to keep of a review.
     """
 
     spec: sx.DataSpec
@@ -62,15 +63,15 @@ class OpenReviews:
     length: int
 
     def source(self, split: sx.Split) -> Reviews:
-        """The reviews of a split: TFDS's ``train``, or its ``test`` for ``eval``."""
+        """Returns the reviews of a split: TFDS's ``train``, or its ``test`` for ``eval``."""
         return Reviews(self.builder.as_data_source(split=_SPLITS[split]), self.length)
 
 
 class ImdbReviews(sx.Dataset):
     """IMDB reviews (Maas et al. 2011): 25,000 to train on, 25,000 held out, two labels.
 
-    Options of ``[data]``: ``seq_len``, the bytes of a review that are read (1,024 from its
-    start), and ``data_dir``, where TFDS keeps its sets, if not in its usual place.
+    Options of ``[data]``: ``seq_len``, the bytes to read from the start of a review (1,024), and
+    ``data_dir``, the folder of TFDS's sets (TFDS's default).
     """
 
     interface: ClassVar[int] = 1
@@ -78,7 +79,7 @@ class ImdbReviews(sx.Dataset):
     title: ClassVar[str] = "50,000 film reviews, good or bad, from TensorFlow Datasets"
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenReviews:
-        """Finds the prepared set; see `Dataset.open`."""
+        """Opens the prepared set; see `Dataset.open`."""
         parsed = sx.parse_settings(_Options, options, where="data")
         builder = sx.open_tfds(name, parsed.data_dir)
         splits = builder.info.splits
@@ -99,7 +100,7 @@ class ImdbReviews(sx.Dataset):
 
 
 def _fingerprint(splits: Mapping[str, Any], length: int) -> str:
-    """Hash of the record files' bytes, some 70 MB, and of the cut."""
+    """Hashes the bytes of the record files (about 70 MB) and the length that reviews are cut to."""
     digest = hashlib.sha256(str(length).encode())
     for split in _SPLITS.values():
         for path in splits[split].filepaths:

@@ -1,6 +1,6 @@
-"""What both families are built of, in Flax NNX: attention that sees all, MLP, encoder. Imports jax.
+"""Layers of both text families in Flax NNX: full attention, MLP and encoder. Imports jax.
 
-Parameters are float32 and carry logical axis names; compute runs in the dtype given, scores and
+Parameters are float32 and carry logical axis names. Layers compute in the given dtype, scores and
 norms in float32. Letters in names are dimensions: B batch, L and S positions, D width, H heads, K
 head width.
 """
@@ -18,16 +18,16 @@ from flax import nnx
 import scalax as sx
 
 _EMBED_STD = 0.02
-_LEAST = -0.7 * float(np.finfo(np.float32).max)
+_MASKED_SCORE = -0.7 * float(np.finfo(np.float32).max)
 
 
 class FullAttention(nnx.Module):
-    """Attention to every position of a memory that is no padding; no positions of its own.
+    """Attention to every position of a memory that is not padding, without position encoding.
 
     Args:
         s: The architecture.
-        rngs: For the initial parameters.
-        dtype: To compute in.
+        rngs: Random streams for the initial parameters.
+        dtype: Dtype to compute in.
     """
 
     def __init__(self, s: sx.TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
@@ -50,23 +50,23 @@ class FullAttention(nnx.Module):
     def __call__(
         self, x_BxLxD: jax.Array, memory_BxSxD: jax.Array, real_BxS: jax.Array
     ) -> jax.Array:
-        """Mixes the memory's values for each position of x.
+        """Returns a weighted mean of the memory's values for each position of x.
 
         Args:
-            x_BxLxD: What asks.
-            memory_BxSxD: What is asked; x itself in an encoder.
-            real_BxS: Whether a position of the memory is no padding.
+            x_BxLxD: Input of the queries.
+            memory_BxSxD: Input of the keys and values; x itself in an encoder.
+            real_BxS: Whether a position of the memory is real, not padding.
         """
         q_BxLxHxK = self.query(x_BxLxD) * self.scale
         k_BxSxHxK, v_BxSxHxK = self.key(memory_BxSxD), self.value(memory_BxSxD)
         scores = jnp.einsum("blhk,bshk->bhls", q_BxLxHxK, k_BxSxHxK).astype(jnp.float32)
-        scores = jnp.where(real_BxS[:, None, None, :], scores, _LEAST)
-        shares_BxHxLxS = jax.nn.softmax(scores, axis=-1).astype(v_BxSxHxK.dtype)
-        return self.out(jnp.einsum("bhls,bshk->blhk", shares_BxHxLxS, v_BxSxHxK))
+        scores = jnp.where(real_BxS[:, None, None, :], scores, _MASKED_SCORE)
+        weights_BxHxLxS = jax.nn.softmax(scores, axis=-1).astype(v_BxSxHxK.dtype)
+        return self.out(jnp.einsum("bhls,bshk->blhk", weights_BxHxLxS, v_BxSxHxK))
 
 
 class Mlp(nnx.Module):
-    """Two matrices and a GELU, at each position on its own."""
+    """Two matrices with a GELU between them, applied to each position."""
 
     def __init__(self, s: sx.TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         up, down = (s.width, s.hidden), (s.hidden, s.width)
@@ -75,12 +75,12 @@ class Mlp(nnx.Module):
         self.down = sx.Matrix(rngs, down, ("mlp", "embed"), inputs=1, std=deep, dtype=dtype)
 
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
-        """Maps each position."""
+        """Applies the MLP."""
         return self.down(jax.nn.gelu(self.up(x_BxLxD)))
 
 
 class EncoderBlock(nnx.Module):
-    """Full attention and MLP, each on a normalised copy of the residual stream."""
+    """Full attention and an MLP, each with a norm before it and a residual connection."""
 
     def __init__(self, s: sx.TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         self.attention_norm = sx.RMSNorm(s.width, dtype=dtype)
@@ -96,13 +96,13 @@ class EncoderBlock(nnx.Module):
 
 
 class EncoderStack(nnx.Module):
-    """Learned positions, blocks that see the whole text, and a last norm.
+    """Learned positions, blocks with full attention, and a final norm.
 
     Args:
-        s: The architecture of a block, and how many there are.
-        length: Positions.
-        rngs: For the initial parameters.
-        compute: How to compute.
+        s: The architecture of a block, and the number of blocks.
+        length: Number of positions.
+        rngs: Random streams for the initial parameters.
+        compute: How to compute: dtype, recomputation, kernels.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class EncoderStack(nnx.Module):
         self.compute = compute
 
     def __call__(self, x_BxLxD: jax.Array, real_BxL: jax.Array) -> jax.Array:
-        """Embeddings to normalised activations, of padding too, which no other position sees."""
+        """Maps embeddings to normalised activations; no other position depends on padding."""
         positions = self.positions[...].astype(x_BxLxD.dtype)
         x_BxLxD = sx.constrain(x_BxLxD + positions, "batch", None, None)
         graph, params = nnx.split(self.blocks)
@@ -128,12 +128,12 @@ class EncoderStack(nnx.Module):
 
 
 def embedding(rngs: nnx.Rngs, rows: int, width: int, names: tuple[str, str]) -> nnx.Param:
-    """A table of small random rows."""
+    """Returns a table whose rows are small random vectors."""
     values = nnx.initializers.truncated_normal(_EMBED_STD)(rngs.params(), (rows, width))
     return nnx.Param(values, out_sharding=names, eager_sharding=False)
 
 
 def stacked(layers: int, rngs: nnx.Rngs, make: Callable[[nnx.Rngs], Any]) -> Any:
-    """So many blocks as one whose parameters have a leading axis ``layers``."""
-    made = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
-    return nnx.split_rngs(splits=layers)(made)(rngs)
+    """Returns ``layers`` blocks as one module with a leading axis ``layers`` on its parameters."""
+    make_all = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
+    return nnx.split_rngs(splits=layers)(make_all)(rngs)

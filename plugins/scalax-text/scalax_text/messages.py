@@ -31,7 +31,7 @@ class Examples:
     """Examples in memory.
 
     Attributes:
-        columns: An array for each feature, [examples, ...].
+        columns: One array per feature, [examples, ...].
     """
 
     columns: Mapping[str, np.ndarray]
@@ -45,12 +45,12 @@ class Examples:
 
 @dataclass(frozen=True)
 class OpenMessages:
-    """Messages, opened.
+    """An opened dataset of messages.
 
     Attributes:
-        spec: What they are.
-        splits: Their examples.
-        names: The locales whose tags follow the bytes, or the languages by label.
+        spec: Features and sizes.
+        splits: Examples of each split.
+        names: Locales in the order of their tags, or languages in the order of their labels.
     """
 
     spec: sx.DataSpec
@@ -58,20 +58,20 @@ class OpenMessages:
     names: tuple[str, ...]
 
     def source(self, split: sx.Split) -> Examples:
-        """The examples of a split."""
+        """Returns the examples of a split."""
         return self.splits[split]
 
 
 class Catalogues(sx.Dataset):
-    """Translations of programs' messages, to every language that has them.
+    """Messages of programs and their translations to every available locale.
 
-    ``source`` [seq_len] begins with the tag of the locale to translate to, as Johnson et al. 2017
-    (arXiv:1611.04558) do; ``target`` [seq_len] ends with an end. Pairs that do not fit are left
-    out. Training data is counted in examples: pairs of a source and one translation.
+    ``source`` [seq_len] starts with the tag of the target locale, as in Johnson et al. 2017
+    (arXiv:1611.04558); ``target`` [seq_len] ends with an end mark. Pairs that do not fit are left
+    out. Training data is counted in examples, which are pairs of a source and one translation.
 
-    Options: ``packages`` to read (Django, django-allauth and humanize), ``folders`` to read
-    instead, ``locales`` (all by default), ``min_messages`` that a locale must have (100), and
-    ``seq_len`` in bytes (48).
+    Options of ``[data]``: ``packages`` to read (Django, django-allauth and humanize), ``folders``
+    to read in place of packages, ``locales`` (all by default), ``min_messages``, the messages that
+    a locale must have (100), and ``seq_len`` in bytes (48).
     """
 
     interface: ClassVar[int] = 1
@@ -81,16 +81,16 @@ class Catalogues(sx.Dataset):
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenMessages:
         """Reads the catalogues; see `Dataset.open`."""
-        parsed, sides = _read(name, options)
+        parsed, messages = _read(name, options)
         length = parsed.seq_len
-        locales = tuple(sorted({m.locale for side in sides.values() for m in side}))
+        locales = tuple(sorted({m.locale for part in messages.values() for m in part}))
         tags = {locale: BYTES + k for k, locale in enumerate(locales)}
 
-        def pairs(messages: list[Message]) -> Examples:
-            texts = [(m.locale, m.source.encode(), m.target.encode()) for m in messages]
-            kept = [t for t in texts if max(len(t[1]), len(t[2])) < length]  # room for tag and end
-            source = [encode(one, length, tag=tags[locale]) for locale, one, _ in kept]
-            target = [encode(two, length, end=True) for _, _, two in kept]
+        def pairs(part: list[Message]) -> Examples:
+            texts = [(m.locale, m.source.encode(), m.target.encode()) for m in part]
+            fits = [t for t in texts if max(len(t[1]), len(t[2])) < length]  # room for tag and end
+            source = [encode(text, length, tag=tags[locale]) for locale, text, _ in fits]
+            target = [encode(text, length, end=True) for _, _, text in fits]
             shape = (-1, length)
             return Examples(
                 {
@@ -99,15 +99,15 @@ class Catalogues(sx.Dataset):
                 }
             )
 
-        splits = {side: pairs(messages) for side, messages in sides.items()}
+        splits = {side: pairs(part) for side, part in messages.items()}
         return _opened(name, splits, locales, classes=BYTES + len(locales))
 
 
 class Languages(sx.Dataset):
-    """Which language a message is written in.
+    """Messages labelled with the language that they are written in.
 
-    ``text`` [seq_len] is the translation, cut to so many bytes; ``label`` its language, countries
-    and scripts taken together. Options: as those of `Catalogues`.
+    ``text`` [seq_len] is the translation, cut to ``seq_len`` bytes. ``label`` is its language; the
+    countries and scripts of one language share a label. The options are those of `Catalogues`.
     """
 
     interface: ClassVar[int] = 1
@@ -117,18 +117,18 @@ class Languages(sx.Dataset):
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenMessages:
         """Reads the catalogues; see `Dataset.open`."""
-        parsed, sides = _read(name, options)
-        languages = tuple(sorted({m.language for side in sides.values() for m in side}))
+        parsed, messages = _read(name, options)
+        languages = tuple(sorted({m.language for part in messages.values() for m in part}))
         labels = {language: label for label, language in enumerate(languages)}
-        found: dict[sx.Split, dict[tuple[bytes, int], None]] = {}
-        for side, messages in sides.items():
-            rows = (m.target.encode()[: parsed.seq_len] for m in messages)
-            texts = zip(rows, (labels[m.language] for m in messages), strict=True)
-            found[side] = dict.fromkeys(texts)  # each once
-        known = {text for text, _ in found["eval"]}  # two texts may be one when they are cut
-        found["train"] = {one: None for one in found["train"] if one[0] not in known}
+        distinct: dict[sx.Split, dict[tuple[bytes, int], None]] = {}
+        for side, part in messages.items():
+            texts = (m.target.encode()[: parsed.seq_len] for m in part)
+            labelled = zip(texts, (labels[m.language] for m in part), strict=True)
+            distinct[side] = dict.fromkeys(labelled)
+        held_out = {text for text, _ in distinct["eval"]}  # different texts may be equal once cut
+        distinct["train"] = {pair: None for pair in distinct["train"] if pair[0] not in held_out}
         splits: dict[sx.Split, Examples] = {}
-        for side, examples in found.items():
+        for side, examples in distinct.items():
             text = [encode(text, parsed.seq_len) for text, _ in examples]
             splits[side] = Examples(
                 {
@@ -140,7 +140,7 @@ class Languages(sx.Dataset):
 
 
 def _read(name: str, options: Mapping[str, Any]) -> tuple[_Options, dict[sx.Split, list[Message]]]:
-    """The messages of the locales asked for, split."""
+    """Reads the options and the messages of the chosen locales, split."""
     parsed = sx.parse_settings(_Options, options, where="data")
     messages = read_messages(parsed.packages, parsed.folders, where=f"data {name!r}")
     counts = Counter(message.locale for message in messages)
@@ -157,7 +157,7 @@ def _read(name: str, options: Mapping[str, Any]) -> tuple[_Options, dict[sx.Spli
             f"no locale has {parsed.min_messages} messages: the largest has "
             f"{max(counts[locale] for locale in wanted):,}",
             where="data.min_messages",
-            fix="give a smaller one, or more packages",
+            fix="give a smaller number, or more packages",
         )
     return parsed, split(message for message in messages if message.locale in kept)
 

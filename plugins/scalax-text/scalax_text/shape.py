@@ -1,7 +1,7 @@
-"""Both families as numbers: their shapes, exact counts, FLOPs, and the shape for a size.
+"""Shapes, exact parameter counts and FLOPs of both text families, and their size search.
 
-Arithmetic on plain numbers; it never imports jax. Each is told by scalax's own transformer of the
-same width, heads and layers, and what it has besides.
+The file does arithmetic on plain numbers and never imports jax. A shape is scalax's transformer of
+the same width, heads and layers, plus the parts that the family adds.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pydantic import Field
 
 import scalax as sx
 
-_ROW_STEP = 8  # rows of the embedding and widths of an MLP come so, that a mesh divides them
-_NEAR = math.log(1.05)  # a size met so well needs no other MLP
-_CANDIDATES = 64  # transformers tried for one target, evenly spaced in their logarithm
-_LEAST_SHARE = 0.2  # of all parameters, that such a transformer has
+_ROW_STEP = 8  # embedding rows and MLP widths are multiples of this, so that a mesh divides them
+_NEAR = math.log(1.05)  # a size within 5 % of the target keeps the usual MLP width
+_CANDIDATES = 64  # transformers to try for one target, evenly spaced in their logarithm
+_LEAST_SHARE = 0.2  # smallest share of the target's parameters that the transformer has
 
 
 Shape = TypeVar("Shape", "EncoderShape", "PairShape")
 
 
 class ShapeOptions(sx.Settings):
-    """Keys of ``[model]`` that both families take: what is fixed of the shape."""
+    """Keys of ``[model]`` for both families: the sizes to fix."""
 
     width: int | None = Field(None, ge=1)
     layers: int | None = Field(None, ge=1)
@@ -36,7 +36,7 @@ class ShapeOptions(sx.Settings):
 
     @property
     def fixed(self) -> sx.FixedShape:
-        """As scalax's search takes it."""
+        """The options as `sx.transformer_shape` takes them."""
         return sx.FixedShape(self.width, self.layers, self.heads, self.head_dim, self.hidden)
 
 
@@ -45,8 +45,8 @@ class EncoderShape:
     """An encoder with a classifier on the mean of its positions.
 
     Attributes:
-        dense: The transformer; its ``seq_len`` is that of a text.
-        classes: Labels.
+        dense: The transformer; its ``seq_len`` is the length of a text.
+        classes: Number of labels.
     """
 
     dense: sx.TransformerShape
@@ -54,7 +54,7 @@ class EncoderShape:
 
     @property
     def counts(self) -> sx.Counts:
-        """Exact counts: embedding, positions, blocks, norms and head; no biases anywhere.
+        """Exact counts of embedding, positions, blocks, norms and head; there are no biases.
 
         Example:
             >>> encoder_shape(1e5, vocab=258, seq_len=48, classes=90).counts.params
@@ -68,18 +68,18 @@ class EncoderShape:
 
     @property
     def flops(self) -> float:
-        """Training FLOPs of one example: every product, padding's too, and twice that backward."""
+        """Training FLOPs of one example: all products, and twice that backward."""
         s = self.dense
         return 3 * (_encoder_flops(s, s.seq_len) + 2 * s.width * self.classes)
 
 
 @dataclass(frozen=True)
 class PairShape:
-    """An encoder, and a decoder of as many layers that reads it; one embedding, tied to the head.
+    """An encoder and a decoder with equally many layers, and one embedding tied to the head.
 
     Attributes:
-        dense: The decoder but for its cross-attention; its ``seq_len`` is that of a target.
-        source_len: Of a source.
+        dense: The decoder without cross-attention; its ``seq_len`` is the length of a target.
+        source_len: Length of a source.
     """
 
     dense: sx.TransformerShape
@@ -87,7 +87,7 @@ class PairShape:
 
     @property
     def counts(self) -> sx.Counts:
-        """Exact counts: embedding, source positions, blocks of both and norms; no biases.
+        """Exact counts of embedding, source positions, all blocks and norms; no biases.
 
         Example:
             >>> pair_shape(1e5, vocab=356, source_len=48, target_len=48).counts.params
@@ -96,17 +96,17 @@ class PairShape:
         s = self.dense
         decoder = sx.transformer_counts(s)
         block = (decoder.params - decoder.params_embedding - s.width) // s.layers
-        cross = 4 * s.width * s.heads * s.head_dim + s.width  # and its norm
+        cross = 4 * s.width * s.heads * s.head_dim + s.width  # attention and its norm
         positions = self.source_len * s.width
         encoder = positions + s.layers * block + s.width
         params = decoder.params + s.layers * cross + encoder
         return sx.Counts(params, decoder.params_embedding + positions, params)
 
     def flops(self, *, computed: bool = False) -> float:
-        """Training FLOPs of one pair: every product, padding's too, and twice that backward.
+        """Returns training FLOPs of one pair: all products, and twice that backward.
 
         Args:
-            computed: Whether to count the scores that the decoder's causal mask hides.
+            computed: Whether to include the scores that the decoder's causal mask hides.
         """
         s = self.dense
         a_row = 2 * 2 * s.width * s.heads * s.head_dim  # query and out, or key and value
@@ -117,18 +117,19 @@ class PairShape:
 
 
 def _encoder_flops(s: sx.TransformerShape, length: int) -> float:
-    """Forward, of the blocks over a whole text, each position seeing all; without a head."""
+    """Returns forward FLOPs of the blocks over a text with full attention, without a head."""
     s = replace(s, seq_len=length)
     return length * (sx.forward_flops(s, "full") - 2 * s.width * s.vocab)
 
 
 def recipe(params: float, examples: float, rate: float) -> sx.Recipe:
-    """AdamW without decay.
+    """Returns the recipe of both families: AdamW without decay.
 
     Args:
-        params: Of the model.
-        examples: To train on.
-        rate: Learning rate times the square root of the parameters; never above 0.01.
+        params: Parameters of the model.
+        examples: Examples to train on.
+        rate: Learning rate times the square root of the parameters. The learning rate is at most
+            0.01.
 
     Example:
         >>> recipe(1e4, 64_000, 0.57).batch
@@ -147,17 +148,17 @@ def encoder_shape(
     classes: int,
     fixed: sx.FixedShape | None = None,
 ) -> EncoderShape:
-    """The encoder of a target size.
+    """Returns the encoder of a target size.
 
     Args:
-        params: Target for all parameters; None for what ``fixed`` comes to.
-        vocab: Numbers that a text is made of.
+        params: Target for all parameters; None for the shape that ``fixed`` determines.
+        vocab: Size of the vocabulary.
         seq_len: Numbers in a text.
-        classes: Labels.
-        fixed: What is not searched.
+        classes: Number of labels.
+        fixed: Sizes that are given and not searched.
 
     Raises:
-        ScalaxError: None comes within 10 %.
+        ScalaxError: No encoder comes within 10 %.
     """
 
     def member(dense: sx.TransformerShape) -> EncoderShape:
@@ -174,17 +175,17 @@ def pair_shape(
     target_len: int,
     fixed: sx.FixedShape | None = None,
 ) -> PairShape:
-    """The encoder and decoder of a target size.
+    """Returns the encoder-decoder of a target size.
 
     Args:
-        params: Target for all parameters; None for what ``fixed`` comes to.
-        vocab: Numbers that sources and targets are made of.
+        params: Target for all parameters; None for the shape that ``fixed`` determines.
+        vocab: Size of the vocabulary.
         source_len: Numbers in a source.
         target_len: Numbers in a target.
-        fixed: What is not searched; ``layers`` are those of each of both.
+        fixed: Sizes that are given and not searched; encoder and decoder each have ``layers``.
 
     Raises:
-        ScalaxError: None comes within 10 %.
+        ScalaxError: No encoder-decoder comes within 10 %.
     """
 
     def member(dense: sx.TransformerShape) -> PairShape:
@@ -201,7 +202,7 @@ def _nearest(
     fixed: sx.FixedShape | None,
     member: Callable[[sx.TransformerShape], Shape],
 ) -> Shape:
-    """Of transformers of many sizes, the one whose whole has the target's count."""
+    """Tries transformers of many sizes and returns the model nearest to the target."""
     rows = math.ceil(vocab / _ROW_STEP) * _ROW_STEP
 
     def whole(size: float | None) -> Shape:
@@ -218,24 +219,22 @@ def _nearest(
     for size in np.geomspace(_LEAST_SHARE * params, params, _CANDIDATES):
         try:
             found.append(whole(float(size)))
-        except sx.ScalaxError as error:  # of this one size: others follow
+        except sx.ScalaxError as error:  # this size has no shape; try the others
             refused = error
     if not found and refused is not None and refused.where != "model":
-        raise refused  # of an option, whatever the size
-
-    def count(shape: Shape) -> int:
-        return shape.counts.params
+        raise refused  # an option is wrong at every size
 
     def distance(shape: Shape) -> float:
-        return abs(math.log(count(shape) / params))
+        return abs(math.log(shape.counts.params / params))
 
-    if min(map(distance, found), default=0.0) > _NEAR and not (fixed and fixed.hidden):
+    usual_is_near = any(distance(shape) <= _NEAR for shape in found)
+    if not usual_is_near and not (fixed and fixed.hidden):
         found = [_with_hidden_for(shape, params) for shape in found]
     given = f" with {fixed}" if fixed and str(fixed) else ""
     return sx.nearest_shape(
         params,
         found,
-        count,
+        lambda shape: shape.counts.params,
         what=f"{family}{given}",
         none="the embedding is larger",
         fix="ask for another size" + (f", or leave out one of {fixed}" if given else ""),
@@ -243,7 +242,7 @@ def _nearest(
 
 
 def _with_hidden_for(shape: Shape, params: float) -> Shape:
-    """The MLPs made up to a third wider or narrower, to bring the count nearer."""
+    """Returns the shape with MLPs up to a third wider or narrower, nearer to the target."""
     dense, count = shape.dense, shape.counts.params
     wider = replace(shape, dense=replace(dense, hidden=dense.hidden + 1))
     wanted = dense.hidden + (params - count) / (wider.counts.params - count)

@@ -1,4 +1,4 @@
-"""Image classification for scalax: the `convnet` family and the datasets `digits` and `tfds:mnist`.
+"""Image classification for scalax: the families `convnet`, `resnet` and `vit`, and image datasets.
 
-scalax finds them by this package's entry points; nothing here is meant to be imported by hand.
+scalax finds them through this package's entry points, so you don't need to import them.
 """

@@ -1,4 +1,4 @@
-"""What the image families share: which data they read, their metrics, how they are scored."""
+"""The base of the image families: the data that they read, their metrics and their score."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ Image = tuple[int, int, int]
 """Height, width and channels."""
 
 PUBLISHED_FROM = 16
-"""Pixels a side from which `resnet` and `vit` are trained as published; smaller images as measured.
-"""
+"""Side in pixels from which `resnet` and `vit` use published recipes; smaller images use ours."""
 
 
 def root_batch(units: float, divisor: float, least: int) -> int:
-    """A batch that grows with the square root of the examples seen, a power of two.
+    """Returns a batch, a power of two, that grows with the square root of the examples seen.
 
     Example:
         >>> [root_batch(units, divisor=10, least=8) for units in (1e3, 8e3, 32e3)]
@@ -32,10 +31,10 @@ class Classifier(sx.ModelFamily):
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
 
     def image(self, data: sx.DataSpec) -> Image:
-        """Height, width and channels of the data's images.
+        """Returns height, width and channels of the images.
 
         Raises:
-            ScalaxError: It has no labelled images.
+            ScalaxError: The data has no labelled images.
         """
         image, label = data.features.get("image"), data.features.get("label")
         if image is None or label is None or len(image.shape) != 3:
@@ -49,5 +48,5 @@ class Classifier(sx.ModelFamily):
         return height, width, channels
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed cross-entropy in nats, right and wrong answers, over the examples."""
+        """Returns the sums of cross-entropy in nats, right and wrong answers, over examples."""
         return sx.label_sums(module(batch["image"]), batch["label"], batch["mask"])

@@ -1,7 +1,7 @@
 """The `convnet` family: image classifiers from the classic MNIST net up.
 
-What it costs stands in `convnet_shape`, what it computes in `convnet_module`; importing this
-imports no jax.
+`convnet_shape` counts parameters and FLOPs; `convnet_module` is the network. Importing this file
+does not import jax.
 """
 
 from __future__ import annotations
@@ -33,27 +33,28 @@ class ConvNet(Classifier):
     rules: ClassVar[Mapping[str, str | None]] = RULES
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ConvShape:
-        """The net of a target size; see `ModelFamily.shape`."""
+        """Returns the net of a target size; see `ModelFamily.shape`."""
         sx.parse_settings(_Options, options, where="model")
         return shape_for(params, image=self.image(data), classes=data.classes)
 
     def counts(self, shape: ConvShape) -> sx.Counts:
-        """Exact parameter counts."""
+        """Returns exact parameter counts."""
         return counts(shape)
 
     def flops_per_unit(self, shape: ConvShape) -> float:
-        """Training FLOPs per example."""
+        """Returns training FLOPs per example."""
         return flops_per_example(shape)
 
     def recipe(self, shape: ConvShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """Hyperparameters by the kind of images, as the shape's kernel tells it.
+        """Returns hyperparameters for large or small images.
 
-        5x5 kernels (16 pixels or more): the classic recipe of the MNIST net, at every size: SGD at
-        learning rate 0.001, momentum 0.9, batches of 100, no warm-up, decay or clipping.
+        Images of 16 pixels or more (5x5 kernels) use the classic recipe of the MNIST net at every
+        size: SGD at learning rate 0.001, momentum 0.9, batches of 100, no warm-up, decay or
+        clipping.
 
-        3x3 kernels (smaller images): AdamW at 0.008, and batches that grow with the square root of
-        the examples, 16 for 8,000 and 32 for 32,000. Measured on `digits` with 2,840 and 24,000
-        parameters, 2,000 to 32,000 examples, learning rates 0.002 to 0.016; SGD did worse.
+        Smaller images (3x3 kernels) use AdamW at 0.008 and batches that grow with the square root
+        of the examples: 16 for 8,000 and 32 for 32,000. Measured on `digits` with 2,840 and 24,000
+        parameters, 2,000 to 32,000 examples, learning rates 0.002 to 0.016. SGD was worse.
         """
         del data
         if shape.padding == "VALID":
@@ -74,7 +75,7 @@ class ConvNet(Classifier):
         )
 
     def build(self, shape: ConvShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_vision.convnet_module.Net`."""
+        """Builds the module; see `scalax_vision.convnet_module.Net`."""
         from scalax_vision.convnet_module import Net
 
         return Net(shape, rngs=rngs, dtype=compute.dtype)

@@ -1,4 +1,4 @@
-"""The convolutional net in Flax NNX: what `scalax_vision.convnet_shape` counts. Imports jax."""
+"""The convolutional net in Flax NNX; `scalax_vision.convnet_shape` counts it. Imports jax."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Net(nnx.Module):
 
     Args:
         shape: The architecture.
-        rngs: For the initial parameters.
-        dtype: To compute in.
+        rngs: Random streams for the initial parameters.
+        dtype: Dtype to compute in.
     """
 
     def __init__(self, shape: ConvShape, *, rngs: nnx.Rngs, dtype: Any) -> None:
@@ -34,7 +34,7 @@ class Net(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Logits [batch, classes] of images [batch, height, width, channels]."""
+        """Returns logits [batch, classes] of images [batch, height, width, channels]."""
         x = images.astype(self.dtype)
         for layer in (self.first, self.second):
             x = pool(jax.nn.relu(layer.convolve(x, 1, self.padding)))
@@ -42,10 +42,10 @@ class Net(nnx.Module):
 
 
 def pool(x: jax.Array) -> jax.Array:
-    """Max-pooling by 2x2; a last odd row or column is dropped.
+    """Applies 2x2 max-pooling; an odd last row or column is dropped.
 
-    Written as maxima of slices: on CPU a training step takes two thirds of the time that the
-    gradient of ``reduce_window`` makes it take.
+    It takes maxima of slices: on a CPU a training step then takes two thirds of the time that it
+    takes with ``reduce_window``.
     """
     _, height, width, _ = x.shape
     x = x[:, : height // 2 * 2, : width // 2 * 2]

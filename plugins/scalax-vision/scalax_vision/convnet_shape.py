@@ -1,22 +1,24 @@
-"""What a convolutional net is and costs: layers, exact counts, FLOPs, the shape of a size.
+"""Shape, exact parameter counts and FLOPs of a convolutional net, and its size search.
 
-Arithmetic on plain numbers; it never imports jax.
+The file does arithmetic on plain numbers and never imports jax.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import scalax as sx
 from scalax_vision.classify import Image
-from scalax_vision.convolution import places
+from scalax_vision.convolution import kernel_products
 
 Padding = Literal["VALID", "SAME"]
 
 _SMALLEST = 10  # channels of the first convolution of the smallest member
-_VALID_FROM = 16  # pixels that two 5x5 VALID convolutions and two pools need to leave one
-_SAME_FROM = 4  # pixels that two pools need to leave one
+_VALID_FROM = 16  # smallest side for two 5x5 convolutions without padding and two pools, in pixels
+_SAME_FROM = 4  # smallest side for two pools, in pixels
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,15 @@ class ConvShape:
     """Two convolutions, each with ReLU and a 2x2 max-pool, then two linear layers.
 
     Attributes:
-        height: Pixels of the image.
-        width: Pixels of the image.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
         image_channels: Channels of the image.
-        kernel: Side of both convolutions' kernels, in pixels.
+        kernel: Side of both kernels, in pixels.
         padding: ``VALID`` (none) or ``SAME`` (zeros), at stride 1.
         first: Channels of the first convolution.
         second: Channels of the second convolution.
         hidden: Width of the hidden linear layer.
-        classes: Labels.
+        classes: Number of labels.
     """
 
     height: int
@@ -47,29 +49,29 @@ class ConvShape:
 
     @property
     def features(self) -> int:
-        """Values that the second pool leaves, flattened: the first linear layer's inputs."""
+        """Values after the second pool, which are the inputs of the first linear layer."""
         rows, columns = (self._sides(pixels)[1] // 2 for pixels in (self.height, self.width))
         return rows * columns * self.second
 
     def _sides(self, pixels: int) -> tuple[int, int]:
-        """Length of one side after each convolution, before its pool."""
-        lost = self.kernel - 1 if self.padding == "VALID" else 0
-        first = pixels - lost
-        return first, first // 2 - lost
+        """Returns the length of one side after each convolution, before its pool."""
+        removed = self.kernel - 1 if self.padding == "VALID" else 0
+        first = pixels - removed
+        return first, first // 2 - removed
 
     def _products(self, layer: Literal[0, 1]) -> int:
-        """Pairs of an output and a kernel position that meets a pixel, not padding."""
+        """Returns the products of a kernel value with a pixel, without those with padding."""
         height, width = self.height, self.width
         outs = self._sides(height)[layer], self._sides(width)[layer]
         sides = height, width
         if layer == 1:
             sides = self._sides(height)[0] // 2, self._sides(width)[0] // 2
         before = (self.kernel - 1) // 2 if self.padding == "SAME" else 0
-        return places(sides, outs, self.kernel, before=before)
+        return kernel_products(sides, outs, self.kernel, before=before)
 
 
 def counts(shape: ConvShape) -> sx.Counts:
-    """Exact parameter counts, biases included; no embedding, and all are active.
+    """Returns exact parameter counts, biases included; there is no embedding.
 
     Example:
         >>> counts(shape_for(8600, image=(28, 28, 1), classes=10)).params
@@ -86,12 +88,12 @@ def counts(shape: ConvShape) -> sx.Counts:
 
 
 def flops_per_example(shape: ConvShape) -> float:
-    """Training FLOPs of one example: each multiply-add of a convolution or linear layer is two.
+    """Returns training FLOPs of one example: two per multiply-add of a convolution or linear layer.
 
-    A layer's backward pass repeats its forward products twice, for the gradients of its inputs and
-    of its weights; the first convolution's input is the image, whose gradient is never computed.
-    Products with padding are not counted (as XLA's own cost analysis doesn't), nor are biases,
-    ReLU, pooling, loss and optimiser.
+    The backward pass repeats a layer's products twice, for the gradients of its inputs and weights.
+    The gradient of the image is never computed, so the first convolution repeats them once.
+    Products with padding are not counted, as in XLA's cost analysis, nor are biases, ReLU, pooling,
+    loss and optimiser.
 
     Example:
         >>> flops_per_example(shape_for(8600, image=(28, 28, 1), classes=10))
@@ -104,50 +106,49 @@ def flops_per_example(shape: ConvShape) -> float:
 
 
 def shape_for(params: float, *, image: Image, classes: int) -> ConvShape:
-    """The net nearest to a size: widths grow together from 10, 20 and 10, all of them even.
+    """Returns the net nearest to a target size.
 
-    The ratio of neighbours is below 1.2, so that any size from the smallest member's on is met
-    within 10 %. Images of at least 16 pixels a side get 5x5 kernels without padding, as the
-    smallest member has on MNIST; smaller ones, down to 4, get 3x3 kernels with padding.
+    All widths grow together from 10, 20 and 10, and all are even. The sizes of neighbours differ by
+    less than 1.2 times, so every size from the smallest net on is met within 10 %. Images with
+    sides of 16 pixels or more get 5x5 kernels without padding, as the classic net has on MNIST.
+    Smaller images, down to 4 pixels, get 3x3 kernels with padding.
 
     Args:
         params: Target for all parameters.
         image: Height, width and channels of an image.
-        classes: Labels.
+        classes: Number of labels.
 
     Raises:
-        ScalaxError: The images are too small, or the target is more than 10 % below the
-            smallest member.
+        ScalaxError: The images are too small, or the target is more than 10 % below the smallest
+            net.
 
     Example:
         >>> shape = shape_for(1e5, image=(28, 28, 1), classes=10)
         >>> shape.first, shape.second, shape.hidden, counts(shape).params
         (34, 70, 34, 98918)
     """
-
-    def member(knob: int) -> ConvShape:
-        return _member(*_widths(knob), image, classes)
-
     return sx.nearest_shape(
         params,
-        member,
+        _candidates(params, image, classes),
         lambda shape: counts(shape).params,
         what=f"convnet for images of {image}",
     )
 
 
-def _widths(knob: int) -> tuple[int, int]:
-    """Returns the channels of both convolutions, which grow with the knob.
+def _candidates(params: float, image: Image, classes: int) -> Iterator[ConvShape]:
+    """Yields the nets from the smallest up to the first that exceeds a target size."""
+    for first, second in _widths():
+        shape = _member(first, second, image, classes)
+        yield shape
+        if counts(shape).params > params:
+            return
 
-    The second has about twice the channels of the first, which are even.
 
-    Example:
-        >>> [_widths(knob) for knob in (1, 2, 3, 4)]
-        [(10, 20), (10, 22), (12, 22), (12, 24)]
-    """
-    pairs, step = divmod(knob - 1, 3)
-    half = _SMALLEST + 2 * pairs + (step > 0)
-    return _SMALLEST + 2 * pairs + (2 if step == 2 else 0), 2 * half
+def _widths() -> Iterator[tuple[int, int]]:
+    """Yields the channels of both convolutions; the second has about twice those of the first."""
+    for half in itertools.count(_SMALLEST):
+        for first in sorted({half // 2 * 2, (half + 1) // 2 * 2}):
+            yield first, 2 * half
 
 
 def _member(first: int, second: int, image: Image, classes: int) -> ConvShape:
@@ -155,9 +156,9 @@ def _member(first: int, second: int, image: Image, classes: int) -> ConvShape:
     least = min(height, width)
     if least < _SAME_FROM:
         raise sx.ScalaxError(
-            f"images of {height} x {width} are too small: two pools leave nothing of them",
+            f"images of {height} x {width} are too small for two pools",
             where="model.family 'convnet'",
-            fix=f"choose a dataset with {_SAME_FROM} pixels a side or more",
+            fix=f"choose a dataset with images of {_SAME_FROM} x {_SAME_FROM} pixels or more",
         )
     padding: Padding = "VALID" if least >= _VALID_FROM else "SAME"
     return ConvShape(

@@ -1,4 +1,4 @@
-"""What a convolution costs, and how it is divided over a mesh. Imports no jax."""
+"""Cost and sharding rules of a convolution. Does not import jax."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ RULES: Mapping[str, str | None] = {
     "outputs": "tensor",
     "classes": None,
 }
-"""Logical axes of convolutions and what follows them, and the mesh axes they are divided over."""
+"""Mesh axes over which the logical axes of convolutional nets are sharded."""
 
 
 def padded(pixels: int, stride: int) -> int:
-    """Length of a side after an odd kernel with half of it padded on each end.
+    """Returns the length of a side after a convolution padded by half an odd kernel on each end.
 
     Example:
         >>> padded(28, 1), padded(28, 2), padded(7, 2)
@@ -25,20 +25,20 @@ def padded(pixels: int, stride: int) -> int:
     return (pixels - 1) // stride + 1
 
 
-def places(
+def kernel_products(
     sides: tuple[int, int], outs: tuple[int, int], kernel: int, *, before: int, stride: int = 1
 ) -> int:
-    """Pairs of a place of the result and of the kernel that meet a pixel, not padding.
+    """Returns the products of a kernel value with a pixel, without those with padding.
 
     Args:
-        sides: Height and width that the convolution reads.
-        outs: Height and width that it gives.
+        sides: Height and width of the input.
+        outs: Height and width of the output.
         kernel: Side of the kernel.
         before: Padding before the first pixel.
-        stride: Steps from one place to the next.
+        stride: Pixels from one output to the next.
 
     Example:
-        >>> places((4, 4), (4, 4), 3, before=1)
+        >>> kernel_products((4, 4), (4, 4), 3, before=1)
         100
     """
     return math.prod(

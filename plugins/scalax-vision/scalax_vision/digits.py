@@ -1,7 +1,7 @@
-"""The `digits` dataset: scikit-learn's 1,797 scans of digits, 8x8 pixels; always there, offline.
+"""The `digits` dataset: 1,797 scans of digits, 8x8 pixels, which scikit-learn contains.
 
-The source is the test part of UCI's Optical Recognition of Handwritten Digits (Alpaydin and Kaynak
-1998, doi:10.24432/C50P49), as ``sklearn.datasets.load_digits`` gives it.
+The source is the test set of UCI's Optical Recognition of Handwritten Digits (Alpaydin and Kaynak
+1998, doi:10.24432/C50P49), read with ``sklearn.datasets.load_digits``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import Field
 
 import scalax as sx
-from scalax_vision.images import OpenImages, demand_examples, opened
+from scalax_vision.images import OpenImages, check_examples, opened
 
-_BRIGHTEST = 16  # grey levels of a pixel: 0 to 16
+_BRIGHTEST = 16  # pixels have grey levels from 0 to 16
 _HELD_OUT_SHARE = 1 / 3
 
 
@@ -45,34 +45,34 @@ class Images:
 
 
 class Digits(sx.Dataset):
-    """Scans of handwritten digits, 8x8 pixels, two thirds of them to train on.
+    """Scans of handwritten digits, 8x8 pixels; two thirds of them are for training.
 
-    A scan is held out by the hash of its pixels, so that the split depends on no order or
-    generator, and equal scans never stand on both sides.
+    The hash of a scan's pixels decides its split. The split therefore depends on no order or random
+    generator, and equal scans are always in the same split.
 
-    Option of ``[data]``: ``examples``, how many of the 1,208 scans to train on. They are drawn by
-    the same hash, so that fewer are always among more.
+    Option of ``[data]``: ``examples``, how many of the 1,208 scans to train on. The same hash
+    chooses them, so a smaller choice is always part of a larger one.
     """
 
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "digits"
-    title: ClassVar[str] = "1,797 scans of digits, 8x8 pixels, from scikit-learn; always there"
+    title: ClassVar[str] = "1,797 scans of digits, 8x8 pixels, from scikit-learn; offline"
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenImages:
         """Reads scikit-learn's copy; see `Dataset.open`."""
         from sklearn.datasets import load_digits
 
         examples = sx.parse_settings(_Options, options, where="data").examples
-        found = load_digits()
-        pixels = found.images.astype(np.uint8)
-        label = found.target.astype(np.int32)
+        scans = load_digits()
+        pixels = scans.images.astype(np.uint8)
+        label = scans.target.astype(np.int32)
         image = pixels[..., None].astype(np.float32) / _BRIGHTEST
         digests = [hashlib.sha256(scan.tobytes()).digest() for scan in pixels]
-        held_out = np.array([_held_out(digest) for digest in digests])
+        held_out = np.array([_is_held_out(digest) for digest in digests])
         train = np.flatnonzero(~held_out)
         fingerprint = hashlib.sha256(pixels.tobytes() + label.tobytes())
         if examples is not None:
-            demand_examples(examples, len(train))
+            check_examples(examples, len(train))
             train = np.sort(sorted(train, key=lambda scan: digests[scan])[-examples:])
             fingerprint.update(f"{examples} examples".encode())
         return opened(
@@ -87,5 +87,5 @@ class Digits(sx.Dataset):
         )
 
 
-def _held_out(digest: bytes) -> bool:
+def _is_held_out(digest: bytes) -> bool:
     return int.from_bytes(digest[:8], "big") < _HELD_OUT_SHARE * 2**64

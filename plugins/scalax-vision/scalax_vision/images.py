@@ -1,4 +1,4 @@
-"""What image datasets share: their spec, and what an open one is. Reads nothing."""
+"""The spec of image datasets, and an opened dataset of images. Does no reading."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scalax_vision.classify import Image
 
 @dataclass(frozen=True)
 class OpenImages:
-    """Labelled images, split.
+    """An opened dataset of labelled images.
 
     Attributes:
-        spec: What they are.
-        splits: The images by split.
+        spec: Features and sizes.
+        splits: Images of each split.
     """
 
     spec: sx.DataSpec
     splits: Mapping[sx.Split, sx.Source]
 
     def source(self, split: sx.Split) -> sx.Source:
-        """The images of a split."""
+        """Returns the images of a split."""
         return self.splits[split]
 
 
@@ -34,13 +34,13 @@ def opened(
     classes: int,
     fingerprint: str,
 ) -> OpenImages:
-    """Labelled images, counted in examples.
+    """Returns an opened dataset of labelled images, counted in examples.
 
     Args:
-        name: What the user wrote.
-        splits: The images by split.
+        name: The dataset's name, as the user wrote it.
+        splits: Images of each split.
         image: Height, width and channels.
-        classes: Labels.
+        classes: Number of labels.
         fingerprint: Hash of the content.
     """
     spec = sx.DataSpec(
@@ -56,11 +56,11 @@ def opened(
     return OpenImages(spec, splits)
 
 
-def demand_examples(wanted: int | None, there: int) -> None:
-    """Raises a ScalaxError where more distinct examples are asked for than there are."""
-    if wanted is not None and wanted > there:
+def check_examples(requested: int | None, available: int) -> None:
+    """Raises a ScalaxError if more distinct training examples are requested than there are."""
+    if requested is not None and requested > available:
         raise sx.ScalaxError(
-            f"there are {there:,} to train on, not {wanted:,}",
+            f"too many training examples (expected at most {available:,}, got {requested:,})",
             where="data.examples",
-            fix=f"write {there} or less, or leave it out",
+            fix=f"write {available} or less, or leave it out",
         )

@@ -1,7 +1,7 @@
-"""What the image modules are made of. Imports jax.
+"""Layers of the image families. Imports jax.
 
-Parameters are float32 and carry logical axis names; compute runs in the dtype given, the
-statistics of norms and the loss in float32.
+Parameters are float32 and carry logical axis names. Layers compute in the given dtype, statistics
+of norms and the loss in float32.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import scalax as sx
 
 
 class Layer(nnx.Module):
-    """A kernel, and a bias where no norm follows.
+    """A kernel and an optional bias, applied as a linear map or as a convolution.
 
-    The kernel starts by He et al. (arXiv:1502.01852, equation 10), less its mean over the inputs of
-    each output: inputs here are never negative (pixels, and what ReLU leaves), so that a kernel
-    whose mean is negative gives a unit that no image wakes. Over three seeds of the smallest
-    `convnet` on 2,000 digits this halves the held-out loss and its spread.
+    The kernel is initialised by He et al. (arXiv:1502.01852, equation 10), minus the mean over the
+    inputs of each output. Inputs here are never negative (pixels and outputs of ReLU), so a kernel
+    with a negative mean would give a unit that is zero for every image. Over three seeds of the
+    smallest `convnet` on 2,000 digits this halves the held-out loss and its spread.
 
     Args:
-        rngs: For the kernel; the bias starts at zero.
-        shape: Of the kernel, its outputs last.
+        rngs: Random stream for the kernel; the bias starts at zero.
+        shape: Shape of the kernel, outputs last.
         names: Logical axis names of the kernel.
-        bias: Whether there is one.
-        dtype: To compute in.
+        bias: Whether to add a bias.
+        dtype: Dtype to compute in.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class Layer(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """The linear map of the last axis."""
-        return self._shifted(x @ self.kernel[...].astype(self.dtype))
+        """Applies the linear map to the last axis."""
+        return self._add_bias(x @ self.kernel[...].astype(self.dtype))
 
     def convolve(self, x: jax.Array, stride: int, padding: str | int) -> jax.Array:
-        """The convolution [batch, height, width, channels], pixels of padding given or named."""
+        """Convolves x [batch, height, width, channels] with padding in pixels or by name."""
         ends = padding if isinstance(padding, str) else [(padding, padding)] * 2
-        return self._shifted(
+        return self._add_bias(
             jax.lax.conv_general_dilated(
                 x,
                 self.kernel[...].astype(self.dtype),
@@ -66,18 +66,18 @@ class Layer(nnx.Module):
             )
         )
 
-    def _shifted(self, x: jax.Array) -> jax.Array:
+    def _add_bias(self, x: jax.Array) -> jax.Array:
         return x if self.bias is None else x + self.bias[...].astype(self.dtype)
 
 
 class Stack(nnx.Module):
-    """Blocks of one shape, one after another; their parameters have a leading axis ``layers``.
+    """Blocks of one shape in sequence; their parameters have a leading axis ``layers``.
 
     Args:
-        count: How many.
-        make: Makes one.
-        rngs: For the initial parameters.
-        compute: How to compute.
+        count: Number of blocks.
+        make: Makes one block.
+        rngs: Random streams for the initial parameters.
+        compute: How to compute: dtype, recomputation, kernels.
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class Stack(nnx.Module):
         rngs: nnx.Rngs,
         compute: sx.Compute,
     ) -> None:
-        made = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
-        self.blocks = nnx.split_rngs(splits=count)(made)(rngs)
+        make_all = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
+        self.blocks = nnx.split_rngs(splits=count)(make_all)(rngs)
         self.compute = compute
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -103,10 +103,10 @@ class Stack(nnx.Module):
 
 
 def zeros(shape: tuple[int, ...], names: tuple[str, ...]) -> nnx.Param[jax.Array]:
-    """A parameter that starts at zero."""
+    """Returns a parameter that starts at zero."""
     return nnx.Param(jnp.zeros(shape, jnp.float32), out_sharding=names, eager_sharding=False)
 
 
 def named(init: Callable[..., Any]) -> Callable[..., Any]:
-    """An initialiser of a norm's scale or bias, with their logical axis name."""
+    """Returns the initialiser of a norm's scale or bias with its logical axis name."""
     return nnx.with_partitioning(init, ("norm",), eager_sharding=False)

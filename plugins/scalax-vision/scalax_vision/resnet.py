@@ -1,7 +1,7 @@
 """The `resnet` family: residual nets from a few thousand parameters to those of ImageNet.
 
-What it costs stands in `resnet_shape`, what it computes in `resnet_module`; importing this
-imports no jax.
+`resnet_shape` counts parameters and FLOPs; `resnet_module` is the network. Importing this file
+does not import jax.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pydantic import Field
 import scalax as sx
 from scalax_vision.classify import PUBLISHED_FROM, Classifier, root_batch
 from scalax_vision.convolution import RULES
-from scalax_vision.resnet_shape import ResNetShape, counts, flops_per_example, shape_for
+from scalax_vision.resnet_search import shape_for
+from scalax_vision.resnet_shape import ResNetShape, counts, flops_per_example
 
 _Blocks = Annotated[int, Field(ge=1)]
 
@@ -30,13 +31,13 @@ class ResNet(Classifier):
     """Residual nets with a group norm after each convolution (post-activation, version 1.5).
 
     Options of ``[model]``: ``width`` (channels of stem and first stage, 64 in the paper),
-    ``blocks`` (of each stage, one number or a list) and ``block`` ("basic" or "bottleneck").
-    ``width = 64`` with ``blocks = [2, 2, 2, 2]`` is ResNet-18, with ``[3, 4, 6, 3]`` and
-    bottlenecks ResNet-50.
+    ``blocks`` (blocks of each stage, one number or a list) and ``block`` ("basic" or
+    "bottleneck"). ``width = 64`` with ``blocks = [2, 2, 2, 2]`` is ResNet-18; with
+    ``[3, 4, 6, 3]`` and bottlenecks it is ResNet-50.
 
-    The norm is of groups of channels of one image (Wu and He 2018, arXiv:1803.08494), in place of
-    batch norm, whose statistics make the answer to an image depend on the others in its batch:
-    masked examples would count, and the loss change with how a batch is divided over a mesh.
+    Group norm (Wu and He 2018, arXiv:1803.08494) replaces the paper's batch norm. With batch norm
+    the output for an image depends on the other images of its batch: masked examples would count,
+    and the loss would change with the sharding of a batch.
     """
 
     interface: ClassVar[int] = 1
@@ -46,11 +47,11 @@ class ResNet(Classifier):
     rules: ClassVar[Mapping[str, str | None]] = {**RULES, "layers": None, "norm": None}
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ResNetShape:
-        """The net of a target size; see `ModelFamily.shape`."""
+        """Returns the net of a target size; see `ModelFamily.shape`."""
         return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
 
     def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """The size that ``width`` and ``blocks`` come to; None without both of them."""
+        """Returns the params that ``width`` and ``blocks`` determine; None without both."""
         parsed = sx.parse_settings(_Options, options, where="model")
         if parsed.width is None or parsed.blocks is None:
             return None
@@ -67,24 +68,24 @@ class ResNet(Classifier):
         )
 
     def counts(self, shape: ResNetShape) -> sx.Counts:
-        """Exact parameter counts."""
+        """Returns exact parameter counts."""
         return counts(shape)
 
     def flops_per_unit(self, shape: ResNetShape) -> float:
-        """Training FLOPs per example."""
+        """Returns training FLOPs per example."""
         return flops_per_example(shape)
 
     def recipe(self, shape: ResNetShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """Hyperparameters by the kind of images.
+        """Returns hyperparameters for large or small images.
 
-        16 pixels or more, as published: SGD, momentum 0.9, learning rate 0.1, batches of 128
-        (CIFAR-10, He et al. 2015, section 4.2) or, from 64 pixels on, 256 (ImageNet, section
-        3.4), and a warm-up (Goyal et al. 2017, arXiv:1706.02677). Their weight decay of 0.0001
-        goes through the momentum, which makes ten times as much of it; decoupled it is 0.001.
+        Images of 16 pixels or more use the published recipe: SGD with momentum 0.9 and learning
+        rate 0.1; batches of 128 (CIFAR-10, He et al. 2015, section 4.2) or, from 64 pixels on, 256
+        (ImageNet, section 3.4); and a warm-up (Goyal et al. 2017, arXiv:1706.02677). The paper's
+        weight decay of 0.0001 is multiplied by ten through the momentum; decoupled it is 0.001.
 
-        Smaller ones: AdamW, learning rate 0.008 at 8,000 parameters, falling with the square root
-        of them, 0.016 at most; batches that grow with the square root of the examples, 8 for 8,000.
-        Measured by ``experiments/digits-rates.toml``.
+        Smaller images use AdamW. The learning rate is 0.008 at 8,000 parameters, falls with their
+        square root and is at most 0.016. Batches grow with the square root of the examples, 8 for
+        8,000. Measured by ``experiments/digits-rates.toml``.
         """
         del data
         if min(shape.image[:2]) >= PUBLISHED_FROM:
@@ -106,7 +107,7 @@ class ResNet(Classifier):
         )
 
     def build(self, shape: ResNetShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_vision.resnet_module.ResNet`."""
+        """Builds the module; see `scalax_vision.resnet_module.ResNet`."""
         from scalax_vision.resnet_module import ResNet as Module
 
         return Module(shape, rngs=rngs, compute=compute)

@@ -1,4 +1,4 @@
-"""The residual net in Flax NNX: what `scalax_vision.resnet_shape` counts. Imports jax."""
+"""The residual net in Flax NNX; `scalax_vision.resnet_shape` counts it. Imports jax."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from scalax_vision.resnet_shape import (
 
 
 class Normed(nnx.Module):
-    """A convolution without bias, and a group norm.
+    """A convolution without bias, followed by a group norm.
 
     Args:
-        conv: What is convolved.
-        rngs: For the kernel.
-        scale: That the norm starts with.
-        inputs: Logical axis name of the channels read.
-        dtype: To compute in.
+        conv: Shape of the convolution.
+        rngs: Random stream for the kernel.
+        scale: Initial scale of the norm.
+        inputs: Logical axis name of the input channels.
+        dtype: Dtype to compute in.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Normed(nnx.Module):
         self.stride, self.padding = conv.stride, conv.kernel // 2
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Convolves and normalises [batch, height, width, channels]."""
+        """Convolves and normalises x [batch, height, width, channels]."""
         return self.norm(self.conv.convolve(x, self.stride, self.padding))
 
 
 class Block(nnx.Module):
-    """Convolutions on the residual stream, with ReLU between them and after the sum.
+    """A residual block: convolutions with ReLU between them and after the sum.
 
-    The last norm's scale starts at zero, so that the block begins as its shortcut (Goyal et al.
+    The scale of the last norm starts at zero, so the block starts as its shortcut (Goyal et al.
     2017, arXiv:1706.02677, section 5.1).
     """
 
@@ -82,24 +82,24 @@ class Block(nnx.Module):
         self.shortcut = None if shortcut is None else Normed(shortcut, rngs, dtype=dtype)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """The stream after the block."""
+        """Returns the residual stream after the block."""
         y = x
         for layer in self.first:
             y = jax.nn.relu(layer(y))
-        kept = x if self.shortcut is None else self.shortcut(x)
-        return jax.nn.relu(kept + self.last(y))
+        residual = x if self.shortcut is None else self.shortcut(x)
+        return jax.nn.relu(residual + self.last(y))
 
 
 class ResNet(nnx.Module):
     """A classifier of images.
 
-    What `compute` recomputes are the blocks after the first of each stage, which changes the
-    stream's shape.
+    ``compute`` recomputes the blocks after the first of each stage. The first changes the shape of
+    the stream and is not recomputed.
 
     Args:
         shape: The architecture.
-        rngs: For the initial parameters.
-        compute: How to compute.
+        rngs: Random streams for the initial parameters.
+        compute: How to compute: dtype, recomputation, kernels.
     """
 
     def __init__(self, shape: ResNetShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
@@ -110,10 +110,10 @@ class ResNet(nnx.Module):
         inputs = shape.stem
         for k, stage in enumerate(shape.stages):
             stride = 1 if k == 0 else 2
-            blocks.append(_maker(shape, stage, inputs, stride, dtype)(rngs))
+            blocks.append(_block_maker(shape, stage, inputs, stride, dtype)(rngs))
             inputs = stage.width
             if stage.blocks > 1:
-                make = _maker(shape, stage, inputs, 1, dtype)
+                make = _block_maker(shape, stage, inputs, 1, dtype)
                 blocks.append(Stack(stage.blocks - 1, make, rngs, compute))
         self.blocks = nnx.List(blocks)
         names = ("inputs", "classes")
@@ -121,7 +121,7 @@ class ResNet(nnx.Module):
         self.large, self.dtype = shape.large, dtype
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Logits [batch, classes] of images [batch, height, width, channels]."""
+        """Returns logits [batch, classes] of images [batch, height, width, channels]."""
         x = jax.nn.relu(self.stem(images.astype(self.dtype)))
         if self.large:
             x = nnx.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
@@ -130,7 +130,7 @@ class ResNet(nnx.Module):
         return self.head(jnp.mean(x.astype(jnp.float32), axis=(1, 2)).astype(self.dtype))
 
 
-def _maker(
+def _block_maker(
     shape: ResNetShape, stage: Stage, inputs: int, stride: int, dtype: Any
 ) -> Callable[[nnx.Rngs], Block]:
     inside, shortcut = block_convolutions(

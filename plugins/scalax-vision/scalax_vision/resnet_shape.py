@@ -1,24 +1,19 @@
-"""What a residual net is and costs: its convolutions, exact counts, FLOPs, the shape of a size.
+"""Shape, convolutions, exact parameter counts and FLOPs of a residual net.
 
-Arithmetic on plain numbers; it never imports jax.
+The file does arithmetic on plain numbers and never imports jax.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import scalax as sx
 from scalax_vision.classify import Image
-from scalax_vision.convolution import padded, places
+from scalax_vision.convolution import kernel_products, padded
 
-_LARGE_FROM = 64  # pixels a side that the stem of ImageNet's nets is for
-_EXPANSION = 4  # widths of a bottleneck in the width around it
-_WIDTH_PER_BLOCK = 16  # ResNet-34's 64 channels over its 4 blocks a stage
-_GROUP = 16  # channels that a norm's group has, or more
-_LEAST, _MOST_BLOCKS = 2, 64
-_SWELL = 4 / 3
+_LARGE_FROM = 64  # smallest side, in pixels, for the stem of ImageNet's nets
+_GROUP = 16  # fewest channels of a norm's group, in nets with as many
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,7 @@ class Stage:
     Attributes:
         width: Channels of the residual stream.
         inner: Channels between a block's convolutions.
-        blocks: How many; the first halves the resolution, but in the first stage.
+        blocks: Number of blocks; the first halves the resolution, except in the first stage.
     """
 
     width: int
@@ -38,15 +33,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class ResNetShape:
-    """A residual net (He et al. 2015, arXiv:1512.03385): stem, stages, mean over pixels, head.
+    """A residual net with stem, stages, mean over pixels and head (arXiv:1512.03385).
 
     Attributes:
         image: Height, width and channels of an image.
-        stem: Channels of the first convolution: 7x7 at stride 2 and a 3x3 max-pool at stride 2 for
-            images of 64 pixels or more, 3x3 at stride 1 for smaller ones.
+        stem: Channels of the first convolution. Images of 64 pixels or more have a 7x7 convolution
+            and a 3x3 max-pool, both at stride 2. Smaller images have a 3x3 convolution at stride 1.
         stages: Four for large images, three for smaller ones.
-        bottleneck: Whether a block is 1x1, 3x3, 1x1 or, as a basic one, 3x3, 3x3.
-        classes: Labels.
+        bottleneck: Whether a block is 1x1, 3x3, 1x1 (bottleneck) or 3x3, 3x3 (basic).
+        classes: Number of labels.
     """
 
     image: Image
@@ -57,7 +52,7 @@ class ResNetShape:
 
     @property
     def large(self) -> bool:
-        """Whether it has the stem of large images."""
+        """Whether the net has the stem of large images."""
         return is_large(self.image)
 
 
@@ -66,11 +61,11 @@ class Convolution:
     """One convolution without bias, and the norm that follows it.
 
     Attributes:
-        kernel: Side, odd.
-        stride: Pixels from one place to the next.
-        inputs: Channels.
-        outputs: Channels.
-        sides: Height and width that it reads.
+        kernel: Side of the kernel, an odd number.
+        stride: Pixels from one output to the next.
+        inputs: Input channels.
+        outputs: Output channels.
+        sides: Height and width of the input.
     """
 
     kernel: int
@@ -81,25 +76,27 @@ class Convolution:
 
     @property
     def params(self) -> int:
-        """Kernel, and the norm's scale and bias."""
+        """Parameters of the kernel and of the norm's scale and bias."""
         return (self.kernel**2 * self.inputs + 2) * self.outputs
 
     @property
     def products(self) -> int:
-        """Multiply-adds of an image that meet a pixel, not padding."""
+        """Multiply-adds for one image, without those with padding."""
         height, width = self.sides
         outs = padded(height, self.stride), padded(width, self.stride)
-        met = places(self.sides, outs, self.kernel, before=self.kernel // 2, stride=self.stride)
-        return met * self.inputs * self.outputs
+        products = kernel_products(
+            self.sides, outs, self.kernel, before=self.kernel // 2, stride=self.stride
+        )
+        return products * self.inputs * self.outputs
 
 
 def is_large(image: Image) -> bool:
-    """Whether images get the stem of large ones."""
+    """Returns whether images use the stem of large images."""
     return min(image[:2]) >= _LARGE_FROM
 
 
 def groups(channels: int) -> int:
-    """Groups of a norm: as many as divide the channels into equal ones of 16 or more.
+    """Returns the most groups that divide the channels equally into 16 or more each.
 
     Example:
         >>> groups(8), groups(64), groups(40)
@@ -111,9 +108,9 @@ def groups(channels: int) -> int:
 def block_convolutions(
     inputs: int, stage: Stage, *, bottleneck: bool, stride: int, sides: tuple[int, int]
 ) -> tuple[list[Convolution], Convolution | None]:
-    """The convolutions of a block, and that of its shortcut where the stream changes shape.
+    """Returns a block's convolutions, and its shortcut's if the stream changes shape.
 
-    The stride is the 3x3 convolution's, the first of a basic block.
+    The (first) 3x3 convolution has the stride.
     """
     after = padded(sides[0], stride), padded(sides[1], stride)
     if bottleneck:
@@ -133,7 +130,7 @@ def block_convolutions(
 
 
 def convolutions(shape: ResNetShape) -> Iterator[tuple[Convolution, int]]:
-    """Every convolution, the stem's first, and how many times it occurs."""
+    """Yields every convolution, the stem first, and the number of times it occurs."""
     height, width, channels = shape.image
     stem = Convolution(
         7 if shape.large else 3, 2 if shape.large else 1, channels, shape.stem, (height, width)
@@ -160,11 +157,11 @@ def convolutions(shape: ResNetShape) -> Iterator[tuple[Convolution, int]]:
 
 
 def counts(shape: ResNetShape) -> sx.Counts:
-    """Exact parameter counts; no embedding, and all are active.
+    """Returns exact parameter counts; there is no embedding.
 
     Example:
-        >>> image, blocks = (224, 224, 3), (2, 2, 2, 2)
-        >>> counts(shape_for(None, image=image, classes=1000, width=64, blocks=blocks)).params
+        >>> stages = tuple(Stage(64 * 2**k, 64 * 2**k, 2) for k in range(4))  # ResNet-18
+        >>> counts(ResNetShape((224, 224, 3), 64, stages, bottleneck=False, classes=1000)).params
         11689512
     """
     inside = sum(times * each.params for each, times in convolutions(shape))
@@ -173,138 +170,12 @@ def counts(shape: ResNetShape) -> sx.Counts:
 
 
 def flops_per_example(shape: ResNetShape) -> float:
-    """Training FLOPs of one example: each multiply-add of a convolution or the head is two.
+    """Returns training FLOPs of one example: two per multiply-add of a convolution or the head.
 
-    Backward repeats the forward products twice, but for the stem, whose input is the image. Norms,
-    ReLU, pooling, sums, loss, optimiser and products with padding are not counted.
+    The backward pass repeats the forward products twice, but the stem's once, since the gradient of
+    the image is never computed. Norms, ReLU, pooling, sums, loss, optimiser and products with
+    padding are not counted.
     """
     (stem, _), *rest = convolutions(shape)
     inside = sum(times * each.products for each, times in rest)
     return 2.0 * (2 * stem.products + 3 * (inside + shape.stages[-1].width * shape.classes))
-
-
-def shape_for(
-    params: float | None,
-    *,
-    image: Image,
-    classes: int,
-    width: int | None = None,
-    blocks: int | Sequence[int] | None = None,
-    bottleneck: bool = False,
-) -> ResNetShape:
-    """The net nearest to a size, with about 16 channels of the first stage to each of its blocks.
-
-    Each stage has twice the channels of the one before. The channels inside blocks are made up to a
-    third more or fewer, in even numbers, to meet the size.
-
-    Args:
-        params: Target for all parameters; None for what ``width`` and ``blocks`` come to.
-        image: Height, width and channels of an image.
-        classes: Labels.
-        width: Channels of stem and first stage, before a bottleneck's expansion.
-        blocks: Blocks of each stage, or of all.
-        bottleneck: Whether blocks are bottlenecks, with four times the width around them.
-
-    Raises:
-        ScalaxError: ``blocks`` names another number of stages, or no net comes within 10 %.
-
-    Example:
-        >>> shape = shape_for(2e5, image=(32, 32, 3), classes=10)
-        >>> shape.stem, [stage.blocks for stage in shape.stages], counts(shape).params
-        (25, [1, 1, 1], 198903)
-    """
-    family = _Family(image, classes, bottleneck)
-    given = None if blocks is None else family.depths(blocks)
-    if params is None:
-        assert width is not None
-        assert given is not None
-        return family.member(width, given)
-    swell: dict[ResNetShape, float] = {}
-
-    def candidates() -> Iterator[ResNetShape]:
-        for depth in range(1, _MOST_BLOCKS + 1):
-            depths = given or family.depths(depth)
-            for base in [width] if width else reversed(family.widths(params, depths)):
-                shape, swollen = family.nearest(params, base, depths)
-                swell[shape] = swollen
-                yield shape
-            if given:
-                return
-
-    def stretch(shape: ResNetShape) -> float:
-        blocks = [stage.blocks for stage in shape.stages]
-        return math.log(shape.stem / _WIDTH_PER_BLOCK * len(blocks) / sum(blocks))
-
-    return sx.nearest_shape(
-        params,
-        candidates(),
-        lambda shape: counts(shape).params,
-        cost=lambda shape, distance: (
-            abs(stretch(shape)) + abs(math.log(swell[shape])) + 10 * distance
-        ),
-        bound=lambda shape: -stretch(shape),  # deeper nets are thinner still
-        what=f"ResNet for images of {image}",
-        fix="ask for that" + (", or leave out width or blocks" if width or given else ""),
-    )
-
-
-@dataclass(frozen=True)
-class _Family:
-    """Nets for one kind of image."""
-
-    image: Image
-    classes: int
-    bottleneck: bool
-
-    def depths(self, blocks: int | Sequence[int]) -> tuple[int, ...]:
-        """Blocks of each stage."""
-        stages = 4 if is_large(self.image) else 3
-        found = (blocks,) * stages if isinstance(blocks, int) else tuple(blocks)
-        if len(found) != stages:
-            raise sx.ScalaxError(
-                f"expected a number for each of {stages} stages, got {list(found)}",
-                where="model.blocks",
-                fix=f"write {[found[0]] * stages}, or {found[0]} for all",
-            )
-        return found
-
-    def member(self, base: int, depths: tuple[int, ...], swell: float = 1.0) -> ResNetShape:
-        """The net of a base width, its blocks so many times as wide inside."""
-        expansion = _EXPANSION if self.bottleneck else 1
-        stages = []
-        for k, blocks in enumerate(depths):
-            inner = base * 2**k
-            if swell != 1:
-                inner = max(2, 2 * round(inner * swell / 2))
-            stages.append(Stage(expansion * base * 2**k, inner, blocks))
-        return ResNetShape(self.image, base, tuple(stages), self.bottleneck, self.classes)
-
-    def widths(self, params: float, depths: tuple[int, ...]) -> list[int]:
-        """Base widths of nets about as large as asked for."""
-        low, high = _LEAST, _LEAST + 1
-        while counts(self.member(high, depths)).params < params:
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            small = counts(self.member(middle, depths)).params < params
-            low, high = (middle, high) if small else (low, middle)
-        return [low, high]
-
-    def nearest(
-        self, params: float, base: int, depths: tuple[int, ...]
-    ) -> tuple[ResNetShape, float]:
-        """The net of this width and depth nearest to a size, and how its blocks were swollen."""
-        last = base * 2 ** (len(depths) - 1)
-
-        def miss(inner: int) -> float:
-            return counts(self.member(base, depths, inner / last)).params - params
-
-        low, high = math.ceil(last / _SWELL / 2), math.floor(last * _SWELL / 2)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if miss(2 * middle) < 0 else (low, middle)
-        usual = abs(counts(self.member(base, depths)).params - params)
-        inner = min((2 * low, 2 * high, last), key=lambda inner: abs(miss(inner)))
-        if usual <= abs(miss(inner)):
-            inner = last
-        return self.member(base, depths, inner / last), inner / last

@@ -1,8 +1,8 @@
 """Image sets of TensorFlow Datasets: `tfds:mnist`, `tfds:cifar10`, `tfds:imagenet2012`.
 
-Read from array_record files, which needs no TensorFlow; it never downloads or prepares. An index
-is always the same example, so that runs can be resumed and divided over hosts: no augmentation,
-which would have to know the epoch.
+They read array_record files, which needs no TensorFlow. They never download or prepare a set. An
+index always gives the same example, so that runs can be resumed and divided over hosts. There is no
+augmentation, since it would depend on the epoch.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import Field
 
 import scalax as sx
 from scalax_vision.classify import Image
-from scalax_vision.images import OpenImages, demand_examples, opened
+from scalax_vision.images import OpenImages, check_examples, opened
 
-_WHOLE, _END = 2**26, 2**16  # bytes of a record file that are hashed: all, or these at each end
+_WHOLE, _END = 2**26, 2**16  # bytes: larger record files are hashed only at both ends
 
 
 class _Options(sx.Settings):
@@ -33,15 +33,13 @@ class _SizedOptions(_Options):
 
 
 class StoredImages:
-    """Images of one TFDS split, decoded when read.
+    """Images of one TFDS split, decoded when they are read.
 
     Args:
-        source: What the builder's ``as_data_source`` gave: ``image``, its encoded bytes, and
-            ``label``, a number.
-        image: Height, width and channels to give; those stored but where the set has images of
-            many shapes.
-        mean: Taken from each channel of values from 0 to 1.
-        std: Each channel is divided by it after that.
+        source: The builder's data source, with ``image`` in encoded bytes and ``label``, a number.
+        image: Height, width and channels of the result.
+        mean: Subtracted from each channel, whose values are from 0 to 1.
+        std: Divides each channel after that.
     """
 
     def __init__(
@@ -54,19 +52,19 @@ class StoredImages:
         return len(self._source)
 
     def __getitem__(self, index: int) -> sx.Example:
-        found = self._source[index]
-        pixels = decoded(found["image"], self._image).astype(np.float32) / 255
+        example = self._source[index]
+        pixels = decoded(example["image"], self._image).astype(np.float32) / 255
         return {
             "image": (pixels - self._mean) / self._std,
-            "label": np.asarray(found["label"], np.int32),
+            "label": np.asarray(example["label"], np.int32),
         }
 
 
 def decoded(encoded: bytes, image: Image) -> np.ndarray:
-    """Pixels uint8 [height, width, channels] of a JPEG or PNG.
+    """Decodes a JPEG or PNG to pixels, uint8 [height, width, channels].
 
-    Where the image stored has another shape, it is scaled until its shorter side, in proportion,
-    is that of the shape, and the middle is kept.
+    An image of another shape is scaled until it covers the requested shape, then cropped at the
+    centre.
     """
     from PIL import Image as Picture
 
@@ -84,16 +82,16 @@ def decoded(encoded: bytes, image: Image) -> np.ndarray:
 
 
 class TfdsImages(sx.Dataset):
-    """A set of labelled images as TFDS prepares it.
+    """A set of labelled images that TFDS has prepared.
 
-    Options of ``[data]``: ``data_dir``, where TFDS keeps its sets, if not in its usual place, and
-    ``examples``, how many of those to train on are used: the first, TFDS having shuffled them.
+    Options of ``[data]``: ``data_dir``, the folder of TFDS's sets (TFDS's default), and
+    ``examples``, how many training examples to use: the first ones, which TFDS has shuffled.
 
     Class attributes:
-        held_out: TFDS's name of the split that is held out.
-        mean: Taken from each channel of values from 0 to 1.
-        std: Each channel is divided by it after that.
-        settings: The schema of its options.
+        held_out: TFDS's name of the held-out split.
+        mean: Subtracted from each channel, whose values are from 0 to 1.
+        std: Divides each channel after that.
+        settings: Schema of the options.
     """
 
     interface: ClassVar[int] = 1
@@ -103,20 +101,19 @@ class TfdsImages(sx.Dataset):
     settings: ClassVar[type[_Options]] = _Options
 
     def open(self, name: str, options: Mapping[str, Any]) -> OpenImages:
-        """Finds the prepared set; see `Dataset.open`."""
+        """Opens the prepared set; see `Dataset.open`."""
         import tensorflow_datasets as tfds
 
-        asked = sx.parse_settings(self.settings, options, where="data")
-        builder = sx.open_tfds(name, asked.data_dir)
+        parsed = sx.parse_settings(self.settings, options, where="data")
+        builder = sx.open_tfds(name, parsed.data_dir)
         info, undecoded = builder.info, {"image": tfds.decode.SkipDecoding()}
-        there = info.splits["train"].num_examples
-        demand_examples(asked.examples, there)
-        first = "train" if asked.examples is None else f"train[:{asked.examples}]"
-        image = self.image(info.features["image"].shape, asked)
+        check_examples(parsed.examples, info.splits["train"].num_examples)
+        first = "train" if parsed.examples is None else f"train[:{parsed.examples}]"
+        image = self.image(info.features["image"].shape, parsed)
 
         def source(split: str) -> StoredImages:
-            found = builder.as_data_source(split=split, decoders=undecoded)
-            return StoredImages(found, image, self.mean, self.std)
+            encoded = builder.as_data_source(split=split, decoders=undecoded)
+            return StoredImages(encoded, image, self.mean, self.std)
 
         return opened(
             name,
@@ -126,14 +123,14 @@ class TfdsImages(sx.Dataset):
             fingerprint=_fingerprint(info.splits, self.held_out, f"{first} {image}"),
         )
 
-    def image(self, stored: Image, asked: Any) -> Image:
-        """Height, width and channels to give, from those stored and the options."""
-        del asked
+    def image(self, stored: Image, options: Any) -> Image:
+        """Returns height, width and channels of an example, given the stored shape and options."""
+        del options
         return stored
 
 
 class Mnist(TfdsImages):
-    """MNIST (LeCun et al. 1998): 60,000 images to train on, 10,000 held out; values from 0 to 1."""
+    """MNIST (LeCun et al. 1998): 60,000 images to train on, 10,000 held out; values in [0, 1]."""
 
     name: ClassVar[str] = "tfds:mnist"
     title: ClassVar[str] = "70,000 digits, 28x28 pixels, from TensorFlow Datasets"
@@ -152,27 +149,27 @@ class Cifar10(TfdsImages):
 
 
 class ImageNet(TfdsImages):
-    """ImageNet's 1,000 kinds (ILSVRC 2012): 1,281,167 images to train on, 50,000 held out.
+    """ImageNet's 1,000 classes (ILSVRC 2012): 1,281,167 images to train on, 50,000 held out.
 
-    A third option, ``size`` (224): the shorter side of an image is scaled to it, and the square in
-    the middle kept. Values are normalised by the set's mean and deviation of each channel, as
-    torchvision's models take them.
+    It has a third option, ``size`` (224): the shorter side of an image is scaled to it, and the
+    square at the centre is used. Values are normalised by the mean and standard deviation of each
+    channel, as in torchvision.
     """
 
     name: ClassVar[str] = "tfds:imagenet2012"
-    title: ClassVar[str] = "1.3 million photographs of 1,000 kinds, from TensorFlow Datasets"
+    title: ClassVar[str] = "1.3 million photographs in 1,000 classes, from TensorFlow Datasets"
     held_out: ClassVar[str] = "validation"
     mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
     settings: ClassVar[type[_Options]] = _SizedOptions
 
-    def image(self, stored: Image, asked: Any) -> Image:
-        """A square of the size asked for."""
-        return asked.size, asked.size, stored[2]
+    def image(self, stored: Image, options: Any) -> Image:
+        """Returns the shape of a square image of the requested size."""
+        return options.size, options.size, stored[2]
 
 
 def _fingerprint(splits: Mapping[str, Any], held_out: str, use: str) -> str:
-    """Hash of the record files and of what is made of them; of large files, of both their ends."""
+    """Hashes the record files and their use; of large files it hashes both ends."""
     digest = hashlib.sha256(use.encode())
     for split in ("train", held_out):
         for path in splits[split].filepaths:

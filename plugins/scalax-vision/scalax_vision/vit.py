@@ -1,7 +1,7 @@
 """The `vit` family: Vision Transformers.
 
-What it costs stands in `vit_shape`, what it computes in `vit_module`; importing this imports no
-jax.
+`vit_shape` counts parameters and FLOPs; `vit_module` is the network. Importing this file does not
+import jax.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class _Options(sx.Settings):
 
 
 class ViT(Classifier):
-    """Pre-norm transformers over patches of an image, each attending to all.
+    """Pre-norm transformers with full attention over the patches of an image.
 
-    Options of ``[model]``: ``patch`` (its side), ``pool`` ("mean" over the patches, or a "token" of
-    the head's own), ``positions`` ("sincos" or "learned"); and ``width``, ``layers``, ``heads``,
-    ``head_dim`` and ``hidden``, each fixed where it is given. By default as in Beyer et al. 2022
-    (arXiv:2205.01580); ViT-B/16 as first published is ``patch = 16, pool = "token", positions =
-    "learned", width = 768, layers = 12``.
+    Options of ``[model]``: ``patch`` (side in pixels), ``pool`` ("mean" over the patches, or a
+    class "token"), ``positions`` ("sincos" or "learned"); and ``width``, ``layers``, ``heads``,
+    ``head_dim`` and ``hidden``, which are chosen to meet the target size unless you give them. The
+    defaults follow Beyer et al. 2022 (arXiv:2205.01580). ViT-B/16 as first published is ``patch =
+    16, pool = "token", positions = "learned", width = 768, layers = 12``.
     """
 
     interface: ClassVar[int] = 1
@@ -67,11 +67,11 @@ class ViT(Classifier):
     }
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ViTShape:
-        """The Vision Transformer of a target size; see `ModelFamily.shape`."""
+        """Returns the Vision Transformer of a target size; see `ModelFamily.shape`."""
         return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
 
     def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """The size that ``width`` and ``layers`` come to; None without both of them."""
+        """Returns the params that ``width`` and ``layers`` determine; None without both."""
         parsed = sx.parse_settings(_Options, options, where="model")
         if parsed.width is None or parsed.layers is None:
             return None
@@ -89,24 +89,24 @@ class ViT(Classifier):
         )
 
     def counts(self, shape: ViTShape) -> sx.Counts:
-        """Exact parameter counts."""
+        """Returns exact parameter counts."""
         return counts(shape)
 
     def flops_per_unit(self, shape: ViTShape) -> float:
-        """Training FLOPs per example."""
+        """Returns training FLOPs per example."""
         return flops_per_example(shape)
 
     def recipe(self, shape: ViTShape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """Hyperparameters by the kind of images.
+        """Returns hyperparameters for large or small images.
 
-        16 pixels or more: ImageNet's of Beyer et al. 2022 (arXiv:2205.01580; their big_vision,
-        vit_s16_i1k.py): AdamW, learning rate 0.001, batches of 1,024, warm-up of 9 %, decay of
-        0.0001 a step, which at that rate is a decoupled 0.1.
+        Images of 16 pixels or more use the ImageNet recipe of Beyer et al. 2022 (arXiv:2205.01580;
+        vit_s16_i1k.py of big_vision): AdamW, learning rate 0.001, batches of 1,024, warm-up of 9 %
+        and decay of 0.0001 a step, which at this rate is a decoupled decay of 0.1.
 
-        Smaller ones: AdamW, learning rate 0.003 at 24,000 parameters, falling with the square root
-        of them, 0.012 at most; batches that grow with the square root of the examples, 8 for 8,000.
-        Measured on `digits` with 3,000 and 24,000 parameters, 4,000 and 16,000 examples, learning
-        rates 0.001 to 0.008 and batches of 8 and 16.
+        Smaller images use AdamW. The learning rate is 0.003 at 24,000 parameters, falls with their
+        square root and is at most 0.012. Batches grow with the square root of the examples, 8 for
+        8,000. Measured on `digits` with 3,000 and 24,000 parameters, 4,000 and 16,000 examples,
+        learning rates 0.001 to 0.008 and batches of 8 and 16.
         """
         del data
         if min(shape.image[:2]) >= PUBLISHED_FROM:
@@ -120,7 +120,7 @@ class ViT(Classifier):
         )
 
     def build(self, shape: ViTShape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module; see `scalax_vision.vit_module.VisionTransformer`."""
+        """Builds the module; see `scalax_vision.vit_module.VisionTransformer`."""
         from scalax_vision.vit_module import VisionTransformer
 
         return VisionTransformer(shape, rngs=rngs, compute=compute)

@@ -1,4 +1,4 @@
-"""The Vision Transformer in Flax NNX: what `scalax_vision.vit_shape` counts. Imports jax.
+"""The Vision Transformer in Flax NNX; `scalax_vision.vit_shape` counts it. Imports jax.
 
 Letters in names are dimensions: B batch, L tokens, D width, H heads, K head width.
 """
@@ -24,12 +24,12 @@ class Linear(nnx.Module):
     """A linear map with bias over the last axes.
 
     Args:
-        rngs: For the kernel; the bias starts at zero.
-        shape: Inputs, then outputs.
-        names: Logical axis names of both.
-        inputs: How many of the axes are inputs.
-        gain: Factor of the usual initial size, 1 / sqrt(inputs).
-        dtype: To compute in.
+        rngs: Random stream for the kernel; the bias starts at zero.
+        shape: Input axes, then output axes.
+        names: Logical axis names of inputs and outputs.
+        inputs: Number of input axes.
+        gain: Factor on the initial standard deviation, 1 / sqrt(inputs).
+        dtype: Dtype to compute in.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class Linear(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """The map of x's last axes."""
+        """Applies the map to the last axes of x."""
         return self.matrix(x) + self.bias[...].astype(self.dtype)
 
 
 class Block(nnx.Module):
-    """Attention of every token to all, then an MLP, each on a normalised copy of the stream."""
+    """Full attention and an MLP, each with a norm before it and a residual connection."""
 
     def __init__(self, s: ViTShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         deep = (2 * s.layers) ** -0.5
@@ -75,7 +75,7 @@ class Block(nnx.Module):
         self.down = Linear(rngs, (s.hidden, s.width), ("mlp", "embed"), gain=deep, dtype=dtype)
 
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
-        """The stream after the block."""
+        """Returns the residual stream after the block."""
         qkv_BxLx3xHxK = self.qkv(self.attention_norm(x_BxLxD))
         q_BxHxLxK, k_BxHxLxK, v_BxHxLxK = (
             jnp.swapaxes(qkv_BxLx3xHxK[:, :, part], 1, 2) for part in range(3)
@@ -90,8 +90,8 @@ class VisionTransformer(nnx.Module):
 
     Args:
         shape: The architecture.
-        rngs: For the initial parameters.
-        compute: How to compute.
+        rngs: Random streams for the initial parameters.
+        compute: How to compute: dtype, recomputation, kernels.
     """
 
     def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs, compute: sx.Compute) -> None:
@@ -113,9 +113,9 @@ class VisionTransformer(nnx.Module):
         self.shape, self.dtype = s, dtype
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Logits [batch, classes] of images [batch, height, width, channels]."""
+        """Returns logits [batch, classes] of images [batch, height, width, channels]."""
         s = self.shape
-        x_BxLxD = self.patches(cut(images.astype(self.dtype), s.patch))
+        x_BxLxD = self.patches(split_patches(images.astype(self.dtype), s.patch))
         if self.learned is None:
             x_BxLxD = x_BxLxD + sincos(s.grid, s.width).astype(self.dtype)
         if self.token is not None:
@@ -142,15 +142,15 @@ def _norm(width: int, rngs: nnx.Rngs, dtype: Any) -> nnx.LayerNorm:
 
 
 def attend(q_BxHxLxK: jax.Array, k_BxHxLxK: jax.Array, v_BxHxLxK: jax.Array) -> jax.Array:
-    """Mixes values [B, H, L, K] by the softmax of scaled scores, each position over all."""
+    """Applies full scaled dot-product attention: [B, H, L, K]."""
     scaled = q_BxHxLxK * q_BxHxLxK.shape[-1] ** -0.5
     scores_BxHxLxL = jnp.einsum("bhqk,bhlk->bhql", scaled, k_BxHxLxK)
-    shares_BxHxLxL = jax.nn.softmax(scores_BxHxLxL.astype(jnp.float32)).astype(v_BxHxLxK.dtype)
-    return jnp.einsum("bhql,bhlk->bhqk", shares_BxHxLxL, v_BxHxLxK)
+    weights_BxHxLxL = jax.nn.softmax(scores_BxHxLxL.astype(jnp.float32)).astype(v_BxHxLxK.dtype)
+    return jnp.einsum("bhql,bhlk->bhqk", weights_BxHxLxL, v_BxHxLxK)
 
 
-def cut(images: jax.Array, patch: int) -> jax.Array:
-    """Images [batch, height, width, channels] as patches [batch, patches, values], row by row."""
+def split_patches(images: jax.Array, patch: int) -> jax.Array:
+    """Splits images [batch, height, width, channels] into [batch, patches, values], row by row."""
     batch, height, width, channels = images.shape
     rows, columns = height // patch, width // patch
     x = images.reshape(batch, rows, patch, columns, patch, channels)
@@ -158,14 +158,14 @@ def cut(images: jax.Array, patch: int) -> jax.Array:
 
 
 def sincos(grid: tuple[int, int], width: int) -> np.ndarray:
-    """Fixed positions [patches, width]: sines and cosines of columns and rows, float32.
+    """Returns fixed positions [patches, width]: sines and cosines of columns and rows, float32.
 
-    A quarter of the width each, as in Beyer et al. 2022 (arXiv:2205.01580); what a width leaves
-    over is zero.
+    Each of the four takes a quarter of the width, as in Beyer et al. 2022 (arXiv:2205.01580). The
+    remaining values are zero.
     """
     quarter = width // 4
     rates = _SINCOS_BASE ** (-np.arange(quarter) / max(1, quarter - 1))
     rows, columns = (axis.reshape(-1, 1) * rates for axis in np.mgrid[: grid[0], : grid[1]])
     waves = [np.sin(columns), np.cos(columns), np.sin(rows), np.cos(rows)]
-    left = np.zeros((rows.shape[0], width - 4 * quarter))
-    return np.concatenate([*waves, left], axis=1).astype(np.float32)
+    rest = np.zeros((rows.shape[0], width - 4 * quarter))
+    return np.concatenate([*waves, rest], axis=1).astype(np.float32)

@@ -1,6 +1,6 @@
-"""What a Vision Transformer is and costs: exact counts, FLOPs, the shape of a size.
+"""Shape, exact parameter counts and FLOPs of a Vision Transformer, and its size search.
 
-Arithmetic on plain numbers; it never imports jax.
+The file does arithmetic on plain numbers and never imports jax.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from scalax_vision.classify import Image
 Pool = Literal["mean", "token"]
 Positions = Literal["sincos", "learned"]
 
-_CANDIDATES = 64  # sizes of transformers tried for one target, evenly spaced in their logarithm
-_HIDDEN_STEP = 4
-_SWELL = 1.5
+_CANDIDATES = 64  # transformers to try for one target, evenly spaced in their logarithm
+_HIDDEN_STEP = 4  # MLP widths are multiples of this
+_MAX_STRETCH = 1.5  # largest change of the MLP's usual width
 
 
 @dataclass(frozen=True)
 class ViTShape:
-    """A Vision Transformer (Dosovitskiy et al. 2021, arXiv:2010.11929): biases everywhere.
+    """A Vision Transformer with biases in all layers (Dosovitskiy et al. 2021, arXiv:2010.11929).
 
     Attributes:
         image: Height, width and channels of an image.
         patch: Side of a patch, in pixels.
-        width: Of the residual stream.
-        layers: Blocks.
-        heads: Of attention.
+        width: Width of the residual stream.
+        layers: Number of blocks.
+        heads: Number of attention heads.
         head_dim: Width of a head.
         hidden: Width of the MLP.
-        classes: Labels.
-        pool: What the head reads: the mean over patches, or a token of its own.
-        positions: Of patches: fixed sines and cosines, or learned.
+        classes: Number of labels.
+        pool: Input of the head: the mean over patches, or a class token.
+        positions: Position encoding of patches: fixed sines and cosines, or learned.
     """
 
     image: Image
@@ -58,22 +58,22 @@ class ViTShape:
 
     @property
     def patches(self) -> int:
-        """How many an image has."""
+        """Number of patches of an image."""
         return math.prod(self.grid)
 
     @property
     def length(self) -> int:
-        """Tokens of the sequence: a patch each, and the head's own where it has one."""
+        """Length of the sequence: the patches, and the class token if there is one."""
         return self.patches + (self.pool == "token")
 
     @property
     def patch_values(self) -> int:
-        """Values of a patch."""
+        """Number of values in a patch."""
         return self.patch**2 * self.image[2]
 
 
 def counts(shape: ViTShape) -> sx.Counts:
-    """Exact parameter counts; no embedding of tokens, and all are active.
+    """Returns exact parameter counts; there is no token embedding.
 
     Example:
         >>> fixed = sx.FixedShape(width=768, layers=12, heads=12, hidden=3072)
@@ -98,10 +98,11 @@ def counts(shape: ViTShape) -> sx.Counts:
 
 
 def flops_per_example(shape: ViTShape) -> float:
-    """Training FLOPs of one example: each multiply-add of a matrix product is two.
+    """Returns training FLOPs of one example: two per multiply-add of a matrix product.
 
-    Backward repeats the forward products twice, but for the patches' map, whose input is the
-    image. Norms, softmax, GELU, biases, loss and optimiser are not counted.
+    The backward pass repeats the forward products twice, but those of the patch embedding once,
+    since the gradient of the image is never computed. Norms, softmax, GELU, biases, loss and
+    optimiser are not counted.
     """
     s, inner = shape, shape.heads * shape.head_dim
     into = s.patches * s.patch_values * s.width
@@ -111,10 +112,10 @@ def flops_per_example(shape: ViTShape) -> float:
 
 
 def usual_patch(image: Image) -> int:
-    """The side of a patch: as many pixels as patches along the shorter side, or more.
+    """Returns the default side of a patch, in pixels: about the square root of the shorter side.
 
-    ImageNet's is that of ViT-B/16. On 8x8 digits 4 beat 2: held-out losses of 0.12 and 0.39 after
-    8,000 examples with 48,000 parameters, means of three seeds (``scalax run
+    For ImageNet it is 16, as in ViT-B/16. On 8x8 digits 4 is better than 2: held-out losses of 0.12
+    and 0.39 after 8,000 examples with 48,000 parameters, means of three seeds (``scalax run
     experiments/digits-vit.toml --set "sweep.params=[48_000]" --set "sweep.tokens=[8_000]" --set
     model.patch=2``).
 
@@ -138,24 +139,24 @@ def shape_for(
     positions: Positions = "sincos",
     fixed: sx.FixedShape | None = None,
 ) -> ViTShape:
-    """The Vision Transformer of a target size: all parameters within 10 % of it.
+    """Returns the Vision Transformer whose parameters are within 10 % of a target size.
 
-    Width, layers and heads stand to one another as in scalax's transformer, but for one layer,
-    which is taken only where the size allows no two; the MLP's width is adjusted by up to a half to
-    meet the size: a stack of one says little of how depth scales. On digits one is about as good,
-    0.125 against 0.118 (``--set model.layers=1``, as in `usual_patch`).
+    Width, layers and heads have the proportions of scalax's transformer. A single layer is chosen
+    only where the size allows no two, since one layer says little about how depth scales; on digits
+    one layer is about as good, 0.125 against 0.118 (``--set model.layers=1``, as in `usual_patch`).
+    The MLP's width changes by up to a half to meet the size.
 
     Args:
-        params: Target for all parameters; None for what ``fixed`` comes to.
+        params: Target for all parameters; None for the shape that ``fixed`` determines.
         image: Height, width and channels of an image.
-        classes: Labels.
+        classes: Number of labels.
         patch: Side of a patch; `usual_patch` by default.
-        pool: What the head reads.
-        positions: Of patches.
-        fixed: What is not searched.
+        pool: Input of the head.
+        positions: Position encoding of patches.
+        fixed: Sizes that are given and not searched.
 
     Raises:
-        ScalaxError: Patches do not divide the image, or no shape comes within 10 %.
+        ScalaxError: The patches do not divide the image, or no shape comes within 10 %.
 
     Example:
         >>> shape = shape_for(2e4, image=(8, 8, 1), classes=10)
@@ -196,40 +197,36 @@ def shape_for(
 
     if params is None:
         return member(None, fixed)
-    shapes = list(_candidates(params, member, fixed))
-    if not shapes:
-        member(params, fixed)  # raises an error about the fixed dimensions
-    usual: dict[ViTShape, int] = {}
+    usual = list(_candidates(params, member, fixed))
+    if not usual:
+        member(params, fixed)  # raises the error of the fixed sizes
+    stretched = usual if fixed.hidden else [_with_hidden_for(shape, params) for shape in usual]
 
-    def candidates() -> Iterator[ViTShape]:
-        for shape in shapes:
-            adjusted = shape if fixed.hidden is not None else _with_hidden_for(shape, params)
-            usual[adjusted] = shape.hidden
-            yield adjusted
+    def cost(pair: tuple[ViTShape, ViTShape], distance: float) -> float:
+        shape, usual = pair
+        single = shape.layers == 1 and fixed.layers is None
+        return abs(math.log(shape.hidden / usual.hidden)) + 10 * distance + single
 
-    def cost(shape: ViTShape, distance: float) -> float:
-        one_layer = shape.layers == 1 and fixed.layers is None
-        return abs(math.log(shape.hidden / usual[shape])) + 10 * distance + one_layer
-
-    return sx.nearest_shape(
+    best, _ = sx.nearest_shape(
         params,
-        candidates(),
-        lambda shape: counts(shape).params,
+        zip(stretched, usual, strict=True),
+        lambda pair: counts(pair[0]).params,
         cost=cost,
         what=f"ViT for images of {image} in patches of {patch}",
         fix="ask for another size, or other patches",
     )
+    return best
 
 
 def _candidates(
     params: float, member: Callable[[float, sx.FixedShape], ViTShape], fixed: sx.FixedShape
 ) -> Iterator[ViTShape]:
-    """Shapes about as large as asked for; where one layer makes a size, two as well."""
+    """Yields shapes near the target; where the search gives one layer, also the same with two."""
     for size in np.geomspace(params / 4, 1.1 * params, _CANDIDATES):
         for depth in (fixed.layers, 2):
             try:
                 shape = member(float(size), replace(fixed, layers=depth))
-            except sx.ScalaxError:  # no transformer of this one size: others follow
+            except sx.ScalaxError:  # this size has no shape; try the others
                 continue
             yield shape
             if shape.layers > 1 or fixed.layers is not None:
@@ -237,8 +234,8 @@ def _candidates(
 
 
 def _with_hidden_for(shape: ViTShape, params: float) -> ViTShape:
-    """The MLP made up to a half wider or narrower, where that brings the count nearer."""
-    a_unit = shape.layers * (2 * shape.width + 1)
-    wanted = shape.hidden + (params - counts(shape).params) / a_unit
-    hidden = min(max(wanted, shape.hidden / _SWELL), shape.hidden * _SWELL)
+    """Returns the shape with an MLP up to a half wider or narrower, nearer to the target."""
+    params_per_unit = shape.layers * (2 * shape.width + 1)
+    wanted = shape.hidden + (params - counts(shape).params) / params_per_unit
+    hidden = min(max(wanted, shape.hidden / _MAX_STRETCH), shape.hidden * _MAX_STRETCH)
     return replace(shape, hidden=max(1, round(hidden / _HIDDEN_STEP)) * _HIDDEN_STEP)

@@ -131,10 +131,10 @@ def test_attention_is_the_softmax_over_all_patches() -> None:
 
 
 def test_patches_are_cut_row_by_row() -> None:
-    from scalax_vision.vit_module import cut
+    from scalax_vision.vit_module import split_patches
 
     image = np.arange(4 * 6 * 3).reshape(1, 4, 6, 3)
-    patches = np.asarray(cut(image, 2))
+    patches = np.asarray(split_patches(image, 2))
     assert patches.shape == (1, 6, 12)
     np.testing.assert_array_equal(patches[0, 4], image[0, 2:, 2:4].ravel())
 
