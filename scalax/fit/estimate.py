@@ -241,7 +241,7 @@ def require_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
 def _not_finite(law: Law, rows: str) -> ScalaxError:
     return ScalaxError(
         f"no coefficients give a finite loss on {rows}",
-        where=registry.told("law", law.name),
+        where=registry.describe("law", law.name),
         fix="scalax plugins check reports what is wrong with a law, or choose another",
     )
 

@@ -1,6 +1,6 @@
 """The family `template-plugin`: predicts each token from the ones before it. Change it to yours.
 
-What a shape costs stands here and imports no jax; what it computes stands in `module`.
+This file counts what a shape costs and imports no jax; `module` computes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class TemplatePlugin(sx.ModelFamily):
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> Shape:
         """The shape nearest to a size."""
-        asked = sx.parse_settings(Options, options, where="model")
+        parsed = sx.parse_settings(Options, options, where="model")
         if "tokens" not in data.features:
             raise sx.ScalaxError(
                 f"needs data with a feature 'tokens'; {data.name} has {', '.join(data.features)}",
@@ -69,7 +69,7 @@ class TemplatePlugin(sx.ModelFamily):
             )
         widths = (width for power in range(12) for width in (2 * 2**power, 3 * 2**power))
         tried = [
-            Shape(data.classes, width, hidden, asked.depth)
+            Shape(data.classes, width, hidden, parsed.depth)
             for width in widths
             for hidden in range(width, 8 * width, max(2, width // 4))
         ]
