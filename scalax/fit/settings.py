@@ -115,8 +115,8 @@ class FitSettings(EstimatorSettings):
     )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the settings as JSON values."""
-        return self.model_dump(mode="json")
+        """Returns the settings as JSON values; ``rollout`` is the old name of ``backtest``."""
+        return {**self.model_dump(mode="json"), "rollout": self.backtest}
 
     def reject_settings_of_one_law(self) -> None:
         """Rejects settings that apply to a single law when several are fitted.

@@ -264,7 +264,8 @@ def _write_resolved(folder: Path, experiment: Experiment) -> None:
     if not file.is_file():
         write_text(file, text)
         return
-    before = flatten(tomllib.loads(file.read_text(encoding="utf-8")))
+    # Read by today's schema, so that a key added since the folder was written has its default.
+    before = flatten(tomllib.loads(read_experiment(file).to_toml()))
     now = flatten(tomllib.loads(text))
     other = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     changed = [key for key in other if not key.startswith(RESUMABLE)]

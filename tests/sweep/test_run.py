@@ -7,10 +7,12 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 
 from tests.conftest import Command
 
@@ -75,6 +77,18 @@ def test_started_again_it_repeats_nothing(
     assert {p: p.stat().st_mtime_ns for p in out.rglob("metrics.jsonl")} == before
     assert (out / "runs.csv").read_bytes() == rows
     assert json.loads(again.stdout)["check"] == outcome["check"]
+
+
+def test_a_folder_whose_file_lacks_newer_settings_is_resumed(
+    finished: tuple[Path, dict[str, Any]], experiment: Path, scalax: Command
+) -> None:
+    file = finished[0] / "experiment.toml"
+    settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    for name in ("backtest", "level", "columns"):  # settings that version 0.1 did not have
+        del settings["fit"][name]
+    file.write_text(tomlkit.dumps(settings), encoding="utf-8")
+    again = scalax("run", experiment, "--out", finished[0], "--json")
+    assert again.returncode == 0, again.stderr
 
 
 def test_changed_settings_are_named(
