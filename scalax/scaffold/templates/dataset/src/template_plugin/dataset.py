@@ -74,7 +74,7 @@ class TemplatePlugin(sx.Dataset):
         parts: dict[sx.Split, list[bytes]] = {"train": [], "eval": []}
         for topic in sorted(topics):
             text = topics[topic].encode()
-            parts["eval" if _held_out(text) else "train"].append(text + b"\0")
+            parts["eval" if sx.is_held_out(text, HELD_OUT_SHARE) else "train"].append(text + b"\0")
         splits: dict[sx.Split, Windows] = {
             split: Windows(np.frombuffer(b"".join(texts), np.uint8), parsed.seq_len)
             for split, texts in parts.items()
@@ -91,8 +91,3 @@ class TemplatePlugin(sx.Dataset):
             fingerprint=content.hexdigest()[:32],
         )
         return Opened(spec, splits)
-
-
-def _held_out(text: bytes) -> bool:
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
-    return number < HELD_OUT_SHARE * 2**64
