@@ -1,8 +1,8 @@
 """Finds laws, model families and datasets by name: built in, installed, or in a local file.
 
-It imports a plugin only when its name is asked for (or all are listed), and a broken plugin
-never stops the others: its failure is kept and told. Of what the objects do it knows nothing but
-the class each kind derives from, and which versions of that interface are still read.
+A plugin is imported only when its name is used or all plugins are listed. A broken plugin never
+stops the others: its failure is recorded and reported. The registry knows only the base class of
+each kind and the interface versions that are still supported.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _BASES: dict[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class _Clash:
-    """Stands where two packages claim one name."""
+    """Marks a name that two packages claim."""
 
     origins: str
 
@@ -124,7 +124,7 @@ class Entry:
                 fix=_remedy(error, self.origin),
             ) from error
         if self.origin != BUILT_IN:
-            _demand_fit(self, made)
+            _check_interface(self, made)
         return made
 
 
@@ -142,8 +142,8 @@ def _remedy(error: BaseException, origin: str) -> str:
     return f"repair or uninstall {origin}"
 
 
-def _demand_fit(entry: Entry, made: Any) -> None:
-    """Raises where an object is no plugin of its kind, or of a version that is not read."""
+def _check_interface(entry: Entry, made: Any) -> None:
+    """Checks that an object is a plugin of its kind and of a supported version."""
     module, base = _BASES[entry.kind]
     if not isinstance(made, getattr(importlib.import_module(module), base)):
         raise ScalaxError(
@@ -172,7 +172,7 @@ def blame(error: BaseException) -> JobError | None:
 
     Returns:
         One line: the plugin, the cause, and the line of the plugin's file; None where no frame of
-        the traceback lies in a plugin, so that the fault is scalax's own.
+        the traceback is in a plugin, so that the fault is scalax's own.
     """
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         root = str(frame.f_globals.get("__name__")).partition(".")[0]
@@ -185,14 +185,14 @@ def blame(error: BaseException) -> JobError | None:
             return JobError(
                 f"failed in {code.co_name} ({_cause(error)}; {code.co_filename}, line {line})",
                 where=entry.where if entry else f"plugin {origin}",
-                fix="scalax plugins check tells what else is wrong with it",
+                fix="run scalax plugins check for other faults",
             )
     return None
 
 
 _loaded: dict[type, Entry] = {}
 _registered: dict[tuple[Kind, str], Entry] = {}
-_reading: list[str] = []
+_files_loading: list[str] = []
 
 
 def register(kind: Kind, name: str, target: Any, *, origin: str | None = None) -> None:
@@ -211,7 +211,7 @@ def register(kind: Kind, name: str, target: Any, *, origin: str | None = None) -
     """
     if kind not in KINDS:
         raise ScalaxError(f"unknown kind {kind!r}", where="register", fix=suggest(kind, KINDS))
-    origin = origin or (_reading[-1] if _reading else "registered")
+    origin = origin or (_files_loading[-1] if _files_loading else "registered")
     entry = Entry(kind, name, origin, target)
     taken = _registered.get((kind, name)) or next(
         (other for other in _found(kind) if other.name == name), None
@@ -227,7 +227,7 @@ def register(kind: Kind, name: str, target: Any, *, origin: str | None = None) -
             made = target() if isinstance(target, type) else target
         except Exception as error:
             raise ScalaxError(f"cannot be made ({_cause(error)})", where=entry.where) from error
-        _demand_fit(entry, made)
+        _check_interface(entry, made)
         entry = Entry(kind, name, origin, made)
     _registered[kind, name] = entry
 
@@ -281,7 +281,7 @@ def load_file(path: str | Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _reads(str(path)):
+        with _registering_from(str(path)):
             spec.loader.exec_module(module)
     except ScalaxError:
         del sys.modules[name]
@@ -298,20 +298,20 @@ def load_file(path: str | Path) -> None:
 
 
 @contextmanager
-def _reads(origin: str) -> Iterator[None]:
-    """What is registered inside comes from there."""
-    _reading.append(origin)
+def _registering_from(origin: str) -> Iterator[None]:
+    """Attributes everything registered inside to an origin."""
+    _files_loading.append(origin)
     try:
         yield
     finally:
-        _reading.pop()
+        _files_loading.pop()
 
 
 def entries(kind: Kind) -> list[Entry]:
     """Lists what is known of one kind, by name, without importing any of it.
 
-    Where a package claims the name of a built-in one, both stand here, the built-in one last: it is
-    the one that works.
+    Where a package claims the name of a built-in one, both are listed, the built-in one last: it is
+    the one in use.
     """
     found = [e for e in _found(kind) if (kind, e.name) not in _registered]
     found += [e for (k, _), e in _registered.items() if k == kind]
@@ -319,7 +319,7 @@ def entries(kind: Kind) -> list[Entry]:
 
 
 def find(kind: Kind, name: str) -> Entry:
-    """Finds what one name stands for, without importing it; see `get`.
+    """Finds the entry of a name without importing it; see `get`.
 
     Raises:
         ScalaxError: No such name; the nearest is suggested.
@@ -356,8 +356,8 @@ def get(kind: Kind, name: str) -> Any:
     return find(kind, name).load()
 
 
-def told(kind: Kind, name: str) -> str:
-    """A plugin as errors name it: with where it comes from, where that is known."""
+def describe(kind: Kind, name: str) -> str:
+    """Returns a plugin's kind, name and, if known, origin, as errors state them."""
     try:
         return find(kind, name).where
     except ScalaxError:

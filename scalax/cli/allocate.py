@@ -30,14 +30,14 @@ Examples:
     "--inference-tokens",
     type=float,
     metavar="T",
-    help="Tokens to be served over the model's life, at 2 FLOPs a parameter: then --flops is the "
-    "budget of training and inference together, or --target-loss is met at least compute.",
+    help="Tokens served over the model's life, at 2 FLOPs a parameter. --flops is then the budget "
+    "of training and inference together; or give --target-loss to minimise compute.",
 )
 @click.option(
     "--target-loss", type=float, metavar="L", help="Reach this loss with the least compute."
 )
 @click.option(
-    "--max-tokens", type=float, metavar="T", help="Tokens that there are; no more are used."
+    "--max-tokens", type=float, metavar="T", help="Tokens available; the split uses no more."
 )
 @click.option("--days", type=float, help="The budget, in days of --chips.")
 @click.option("--usd", type=float, help="The budget, in dollars for --chips at list price.")
@@ -58,10 +58,11 @@ def allocate(
     given: dict[str, float],
     as_json: bool,
 ) -> None:
-    """Split a compute budget between parameters and data so that the loss is least.
+    """Split a compute budget between parameters and data.
 
-    The budget is --flops, or what --chips do in --days or for --usd: then utilisation comes from
-    the simulated training step of the best model, and the answer carries wall time and price.
+    The split minimises the loss. The budget is --flops, or the compute of --chips in --days or for
+    --usd. Utilisation then comes from the simulated training step of the best model, and the answer
+    includes wall time and price.
     """
     from scalax.predict.data_limited import allocate_limited
     from scalax.report.allocation_text import allocation_lines

@@ -23,7 +23,7 @@ precision_option = click.option(
     type=click.Choice(PRECISIONS),
     default="bf16",
     show_default=True,
-    help="Of the matrix products.",
+    help="Precision of matrix products.",
 )
 
 
@@ -57,7 +57,7 @@ def hardware_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--lost",
             type=float,
             metavar="SHARE",
-            help="Of wall time, lost to failures and restarts; 0.05 by default.",
+            help="Share of wall time lost to failures and restarts; 0.05 by default.",
         ),
         chips_file_option,
     ]

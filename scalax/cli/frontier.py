@@ -30,8 +30,8 @@ Examples:
 @click.option("--days", metavar="LOW:HIGH", help="Budgets in days of --chips.")
 @click.option("--usd", metavar="LOW:HIGH", help="Budgets in dollars for --chips at list price.")
 @click.option("--points", type=click.IntRange(2, 1000), default=11, show_default=True)
-@click.option("--max-tokens", type=float, metavar="T", help="Tokens that there are.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FIG.png", help="Draw them too.")
+@click.option("--max-tokens", type=float, metavar="T", help="Tokens available.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FIG.png", help="Also draw them.")
 @hardware_options
 @given_option
 @json_option

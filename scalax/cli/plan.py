@@ -17,16 +17,16 @@ Examples:
     "--law",
     required=True,
     metavar="NAME|FIT.json|prior",
-    help="What is believed before: a published law, a fit's file, or prior, a broad distribution "
-    "over the published laws.",
+    help="What is known before: a published law, a fit.json, or prior, a broad distribution over "
+    "the published laws.",
 )
 @click.option(
-    "--budget", type=float, required=True, metavar="FLOPS", help="What all runs may cost together."
+    "--budget", type=float, required=True, metavar="FLOPS", help="FLOPs of all runs together."
 )
 @click.option(
     "--target", type=float, required=True, metavar="FLOPS", help="Compute of the forecast."
 )
-@click.option("--max-flops", type=float, metavar="FLOPS", help="Of one run; the budget by default.")
+@click.option("--max-flops", type=float, metavar="FLOPS", help="Greatest FLOPs of one run.")
 @click.option(
     "--sizes", metavar="N,N,...", help="The only sizes to consider, in parameters, as 1e6,4e6."
 )
@@ -34,7 +34,7 @@ Examples:
 @click.option(
     "--like",
     metavar="EXPERIMENT.toml",
-    help="Take data, model and training from it; the quickstart's by default.",
+    help="Use its data, model and training; by default the quickstart's.",
 )
 @click.option("--out", metavar="PLAN.toml", help="Write the experiment here, for scalax run.")
 @json_option
@@ -50,9 +50,9 @@ def plan(
     out: str | None,
     as_json: bool,
 ) -> None:
-    """Choose the pilot runs that make the loss and N* at a larger budget sharpest.
+    """Choose pilot runs for the sharpest forecast at a budget.
 
-    Runs of one size branch from one trunk, which is paid once.
+    Runs of one size branch from one trunk, whose cost counts once.
     """
     from scalax.plan.pilot import plan_pilot
 

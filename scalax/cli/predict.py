@@ -22,7 +22,7 @@ from scalax.predict.columns import assumptions, given_columns
     "--then",
     "metric_file",
     metavar="FILE",
-    help="A fit.json of a downstream metric as a law of the loss: forecast that as well.",
+    help="A fit.json of a downstream metric as a law of the loss; forecast that metric too.",
 )
 @click.option(
     "--bytes-per-token", type=float, metavar="B", help="Give losses in bits per byte of text."

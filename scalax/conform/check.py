@@ -17,7 +17,7 @@ from scalax.registry import KINDS, Entry, Kind
 
 
 def check_plugin(target: str | Path, options: Mapping[str, Any] | None = None) -> list[Report]:
-    """Checks everything that a target stands for.
+    """Checks all plugins that a target names.
 
     Args:
         target: A name (``chinchilla``, ``law:chinchilla``, ``tfds:mnist``), the folder of a package
@@ -59,16 +59,16 @@ Found = _Named | Report
 
 def _check(named: _Named, options: Mapping[str, Any]) -> Report:
     entry, name = named.entry, named.name
-    asked, loaded = Checklist(), []
+    checklist, loaded = Checklist(), []
 
     def loads() -> str:
         loaded.append(entry.load())
         return f"{type(loaded[0]).__module__}:{type(loaded[0]).__qualname__}"
 
     lines: tuple[Line, ...] = ()
-    if asked.ask("loads", loads):
+    if checklist.check("loads", loads):
         lines = _lines(entry, loaded[0], name, options)
-    return Report(entry.kind, name, entry.origin, (*asked.lines, *lines))
+    return Report(entry.kind, name, entry.origin, (*checklist.lines, *lines))
 
 
 def _lines(entry: Entry, plugin: Any, name: str, options: Mapping[str, Any]) -> tuple[Line, ...]:
@@ -95,7 +95,7 @@ def _prepare() -> None:
 
 
 def _entries(target: str) -> list[Found]:
-    """What a target stands for; a report where it cannot even be read."""
+    """Returns the plugins that a target names, or a report if it cannot be read."""
     path = Path(target).expanduser()
     if path.is_dir():
         return _of_package(path)
@@ -114,7 +114,7 @@ def _of_name(target: str) -> list[Found]:
     name = rest if kinds else target
     found: list[Found] = []
     for kind in kinds or KINDS:
-        # The part before a colon stands for the whole, as in tfds:mnist, where that is no entry.
+        # Without an entry of the whole name, as in tfds:mnist, the part before the colon counts.
         for wanted in (name, name.partition(":")[0]):
             same = [entry for entry in registry.entries(kind) if entry.name == wanted]
             found += [_Named(entry, name) for entry in same]
@@ -169,6 +169,6 @@ def _of_package(folder: Path) -> list[Found]:
             registry.register(entry.kind, entry.name, entry.target, origin=origin)
             found.append(_Named(entry, entry.name))
         except ScalaxError as error:
-            told = Line("its name is free", False, str(error))
-            found.append(Report(entry.kind, entry.name, origin, (told,)))
+            line = Line("its name is free", False, str(error))
+            found.append(Report(entry.kind, entry.name, origin, (line,)))
     return found

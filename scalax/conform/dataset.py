@@ -1,4 +1,4 @@
-"""What is asked of a dataset: the same each time, readable from anywhere, splits apart.
+"""Checks a dataset: the same examples each time, readable from any position, disjoint splits.
 
 Large sets are read in part; each line says how much of it was read.
 """
@@ -36,17 +36,17 @@ def check_dataset(
         name: What the user wrote, such as ``tfds:mnist``.
         options: Keys of ``[data]`` to open it with, over those of its trial.
     """
-    asked = Checklist()
+    checklist = Checklist()
     keys = {**dataset.trial, **options}
-    asked.ask("says what it is", lambda: says_what_it_is(entry, dataset, ("title",)))
-    if not asked.ask("opens and yields what its spec says", lambda: _opens(name, keys)):
-        return tuple(asked.lines)
+    checklist.check("says what it is", lambda: says_what_it_is(entry, dataset, ("title",)))
+    if not checklist.check("opens and yields what its spec says", lambda: _opens(name, keys)):
+        return tuple(checklist.lines)
     data = open_dataset(name, keys)
-    asked.ask("deterministic", lambda: _deterministic(data, open_dataset(name, keys)))
-    asked.ask("resumable at any position", lambda: _resumable(data))
-    asked.ask("splits are disjoint", lambda: _disjoint(data))
-    asked.ask("sharded reads cover each example once", lambda: _covered(data))
-    return tuple(asked.lines)
+    checklist.check("deterministic", lambda: _deterministic(data, open_dataset(name, keys)))
+    checklist.check("resumable at any position", lambda: _resumable(data))
+    checklist.check("splits are disjoint", lambda: _disjoint(data))
+    checklist.check("sharded reads cover each example once", lambda: _covered(data))
+    return tuple(checklist.lines)
 
 
 def _opens(name: str, options: Mapping[str, Any]) -> str:
@@ -90,14 +90,16 @@ def _resumable(data: OpenDataset) -> str:
 def _disjoint(data: OpenDataset) -> str:
     train, held_out = data.source("train"), data.source("eval")
     seen = {_digest(train[k]) for k in _spread(len(train), _MOST)}
-    asked = _spread(len(held_out), _MOST)
-    shared = [k for k in asked if _digest(held_out[k]) in seen]
+    indices = _spread(len(held_out), _MOST)
+    shared = [k for k in indices if _digest(held_out[k]) in seen]
     # A window is cut from a longer document: two documents may hold the same lines.
-    most = _SHARED_WINDOWS * len(asked) if data.spec.unit == "tokens" else 0
-    told = f"{len(shared):,} of {len(asked):,} held-out examples are also among {len(seen):,}"
+    most = _SHARED_WINDOWS * len(indices) if data.spec.unit == "tokens" else 0
+    overlap = f"{len(shared):,} of {len(indices):,} held-out examples are also among {len(seen):,}"
     if len(shared) > most:
-        raise NotMetError(f"{told} to train on, such as example {shared[0]}: split by the content")
-    return f"{told} different ones to train on"
+        raise NotMetError(
+            f"{overlap} to train on, such as example {shared[0]}: split by the content"
+        )
+    return f"{overlap} different ones to train on"
 
 
 def _covered(data: OpenDataset) -> str:

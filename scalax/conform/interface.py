@@ -1,4 +1,4 @@
-"""What is asked of a plugin of any kind: its name, what it is, for which version it was written."""
+"""Checks what plugins of all kinds have: a name, a description and an interface version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scalax.registry import BUILT_IN, INTERFACE, Entry
 
 
 def says_what_it_is(entry: Entry, plugin: Any, texts: tuple[str, ...]) -> str:
-    """Holds the class attributes that every plugin has to what is asked of them.
+    """Checks the class attributes that every plugin must have.
 
     Args:
         entry: How it was found.

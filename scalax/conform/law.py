@@ -1,4 +1,4 @@
-"""What is asked of a law: smooth, falling, found again from its own data, and rightly split.
+"""Checks a law: smooth, decreasing, recovered from its own data, with the optimal allocation.
 
 Coefficients and columns are drawn, always the same ones, from the ranges that the law states as
 typical. Nothing here is measured.
@@ -32,24 +32,24 @@ _SEED = 20_20
 
 def check_law(entry: Entry, law: Law) -> tuple[Line, ...]:
     """The lines of a law's report."""
-    asked = Checklist()
-    if not asked.ask("says what it is", lambda: _says(entry, law)):
-        return tuple(asked.lines)
-    if not asked.ask("finite over its range", lambda: _finite(law)):
-        return tuple(asked.lines)
-    asked.ask("numpy and jax agree", lambda: _agree(law))
-    asked.ask("differentiable over its range", lambda: _differentiable(law))
-    asked.ask("falls where it says so", lambda: _falls(law))
-    asked.ask("coefficients are recovered from its own data", lambda: _recovers(law))
+    checklist = Checklist()
+    if not checklist.check("says what it is", lambda: _says(entry, law)):
+        return tuple(checklist.lines)
+    if not checklist.check("finite over its range", lambda: _finite(law)):
+        return tuple(checklist.lines)
+    checklist.check("numpy and jax agree", lambda: _agree(law))
+    checklist.check("differentiable over its range", lambda: _differentiable(law))
+    checklist.check("falls where it says so", lambda: _falls(law))
+    checklist.check("coefficients are recovered from its own data", lambda: _recovers(law))
     if {"params", "tokens"} <= set(law.columns):
-        asked.ask("its allocation is the optimum", lambda: _splits(law))
+        checklist.check("its allocation is the optimum", lambda: _splits(law))
     else:
-        asked.ask("says that it cannot split a budget", lambda: _refuses(law))
-    return tuple(asked.lines)
+        checklist.check("says that it cannot split a budget", lambda: _refuses(law))
+    return tuple(checklist.lines)
 
 
 def _says(entry: Entry, law: Law) -> str:
-    told = says_what_it_is(entry, law, ("title", "equation", "source"))
+    description = says_what_it_is(entry, law, ("title", "equation", "source"))
     names = [c.name for c in law.coefficients]
     if len(set(names)) < len(names):
         raise NotMetError(f"two coefficients of one name: {', '.join(names)}")
@@ -59,7 +59,7 @@ def _says(entry: Entry, law: Law) -> str:
             raise NotMetError(f"typical {name} {low:g} to {high:g} leaves its bounds {bounds}")
     if unknown := sorted(set(law.falls_with or ()) - set(law.columns)):
         raise NotMetError(f"falls_with names {', '.join(unknown)}, which is none of its columns")
-    return told
+    return description
 
 
 def _draws(law: Law) -> list[tuple[dict[str, float], dict[str, np.ndarray]]]:
@@ -149,20 +149,20 @@ def _falls(law: Law) -> str:
                 if not np.all(rise <= 1e-12):
                     raise NotMetError(
                         f"{factor:g} times the {name} raises the loss by {np.nanmax(rise):.1e} of "
-                        "it: leave the column out of falls_with, or mend the law"
+                        "it: leave the column out of falls_with, or fix the law"
                     )
     return f"with {', '.join(names)}" if names else "claims to fall with no column"
 
 
 def _recovers(law: Law) -> str:
     rng = np.random.default_rng(_SEED)
-    exact, untold, worst = 0, 0, 0.0
+    exact, unidentified, worst = 0, 0, 0.0
     for _ in range(_FITS):
         truth, x = draw_truth(law, rng), draw_columns(law, rng, _FIT_ROWS)
         measured = _loss(law, truth, x)
         objective, weights = Objective(law, x, np.log(measured)), np.ones(_FIT_ROWS)
-        held = constrain(law, {}, (), {})
-        found = solve(objective, weights, held)
+        constraints = constrain(law, {}, (), {})
+        found = solve(objective, weights, constraints)
         if found is None:
             raise NotMetError(f"no start has a finite loss on the data of {truth}")
         misfit = float(np.max(np.abs(objective.residuals(found.theta[None]))))
@@ -176,13 +176,17 @@ def _recovers(law: Law) -> str:
         if miss[name] <= _EXACT:
             exact, worst = exact + 1, max(worst, miss[name])
             continue
-        _, notes = identifiability(objective, found.theta, weights, held)
+        _, notes = identifiability(objective, found.theta, weights, constraints)
         if not any("identifiab" in note for note in [*notes, *found.notes]):
             raise NotMetError(f"{name} comes back {miss[name]:.1e} off, from the data of {truth}")
-        untold += 1
+        unidentified += 1
     if not exact:
-        raise NotMetError(f"its data never tells its coefficients apart ({untold} truths)")
-    more = f"; {untold} more, which their data cannot tell apart, are warned of" if untold else ""
+        raise NotMetError(f"its data never tells its coefficients apart ({unidentified} truths)")
+    more = (
+        f"; {unidentified} more, which their data do not identify, are warned of"
+        if unidentified
+        else ""
+    )
     return f"{exact} of {_FITS} truths to {worst:.0e}{more}"
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a model family: honest counts, the same loss on any mesh, and that it learns.
+"""Checks a model family: exact counts, the same loss on any mesh, and that it learns.
 
 All of it happens on the family's own trial: small sizes, on data that is always there.
 """
@@ -31,12 +31,12 @@ _FLOPS_TOLERANCE = 0.01
 
 
 def check_model(entry: Entry, family: ModelFamily) -> tuple[Line, ...]:
-    """The lines of a family's report."""
-    asked = Checklist()
-    if asked.ask("says what it is", lambda: _says(entry, family)):
+    """Returns the lines of a family's report."""
+    checklist = Checklist()
+    if checklist.check("says what it is", lambda: _says(entry, family)):
         with _compiled_fast():
-            _ask(asked, family)
-    return tuple(asked.lines)
+            _check_trial(checklist, family)
+    return tuple(checklist.lines)
 
 
 @contextmanager
@@ -53,26 +53,28 @@ def _compiled_fast() -> Iterator[None]:
         jax.config.update("jax_disable_most_optimizations", before)
 
 
-def _ask(asked: Checklist, family: ModelFamily) -> None:
+def _check_trial(checklist: Checklist, family: ModelFamily) -> None:
     trial = family.trial
     assert trial is not None
     options = {k: v for k, v in trial.data.items() if k != "dataset"}
     name = str(trial.data["dataset"])
-    if not asked.ask("its trial's data opens", lambda: _opens(name, options)):
+    if not checklist.check("its trial's data opens", lambda: _opens(name, options)):
         return
     data = open_dataset(name, options)
-    if not asked.ask("a size asked for is met within 10 %", lambda: _meets(family, trial, data)):
+    if not checklist.check(
+        "a size asked for is met within 10 %", lambda: _meets(family, trial, data)
+    ):
         return
-    asked.ask("its recipe can be used", lambda: _recipes(family, trial, data))
-    if not asked.ask("counts are those of the module", lambda: _counts(family, trial, data)):
+    checklist.check("its recipe can be used", lambda: _recipes(family, trial, data))
+    if not checklist.check("counts are those of the module", lambda: _counts(family, trial, data)):
         return
     bench = _Bench(family, trial, data)
-    if not asked.ask("sums add up over examples", bench.sums):
+    if not checklist.check("sums add up over examples", bench.sums):
         return
-    asked.ask("FLOPs are those of the traced step", bench.flops)
-    asked.ask("any mesh gives the same loss", bench.meshes)
-    asked.ask("compiles once", bench.compiles_once)
-    asked.ask("learns its example", bench.learns)
+    checklist.check("FLOPs are those of the traced step", bench.flops)
+    checklist.check("any mesh gives the same loss", bench.meshes)
+    checklist.check("compiles once", bench.compiles_once)
+    checklist.check("learns its example", bench.learns)
 
 
 def _axes(rule: str | tuple[str, ...] | None) -> set[str]:
@@ -82,7 +84,7 @@ def _axes(rule: str | tuple[str, ...] | None) -> set[str]:
 def _says(entry: Entry, family: ModelFamily) -> str:
     from scalax.train.mesh import AXES
 
-    told = says_what_it_is(entry, family, ("title",))
+    description = says_what_it_is(entry, family, ("title",))
     wrong = {name: axes for name, axes in family.rules.items() if not _axes(axes) <= set(AXES)}
     if wrong:
         raise NotMetError(
@@ -96,7 +98,7 @@ def _says(entry: Entry, family: ModelFamily) -> str:
             'states no trial: write trial = sx.Trial([SIZES], {"dataset": NAME}), a dataset that '
             "is always there"
         )
-    return told
+    return description
 
 
 def _opens(name: str, options: Mapping[str, Any]) -> str:
@@ -125,7 +127,7 @@ def _meets(family: ModelFamily, trial: Trial, data: OpenDataset) -> str:
 
 
 def _recipes(family: ModelFamily, trial: Trial, data: OpenDataset) -> str:
-    told = []
+    recipes = []
     for target, batches in itertools.product(trial.params, (10, 10_000)):
         shape = family.shape(target, trial.model, data.spec)
         units = float(batches * _BATCH * data.spec.units_per_example)
@@ -136,8 +138,8 @@ def _recipes(family: ModelFamily, trial: Trial, data: OpenDataset) -> str:
             raise NotMetError(f"expected a positive learning rate, got {recipe.learning_rate}")
         if recipe.optimizer not in ("adamw", "sgd"):
             raise NotMetError(f"unknown optimizer {recipe.optimizer!r}")
-        told.append(recipe)
-    rates = [recipe.learning_rate for recipe in told]
+        recipes.append(recipe)
+    rates = [recipe.learning_rate for recipe in recipes]
     return f"learning rates {min(rates):.2g} to {max(rates):.2g} over its sizes"
 
 
@@ -288,15 +290,15 @@ class _Bench:
         state = self._alone.init(_SEED)
         before = self._score(state)
         for batch in self._batches:
-            state, told = self._alone.step(state, self._alone.place(batch), self._schedule())
+            state, metrics = self._alone.step(state, self._alone.place(batch), self._schedule())
         after = self._score(state)
-        if not math.isfinite(float(told["loss"])):
+        if not math.isfinite(float(metrics["loss"])):
             raise NotMetError(
-                f"training loss {float(told['loss'])} after {len(self._batches)} steps"
+                f"training loss {float(metrics['loss'])} after {len(self._batches)} steps"
             )
         said = f"held-out loss {before:.4g} to {after:.4g} in {len(self._batches)} steps"
         if not after <= _FALL * before:
-            raise NotMetError(f"{said}: mend the recipe, or give its trial more steps")
+            raise NotMetError(f"{said}: fix the recipe, or give its trial more steps")
         return said
 
     def _score(self, state: Any) -> float:
@@ -325,8 +327,8 @@ class _Bench:
         places = jax.tree.map(lambda leaf: leaf.sharding, program.abstract())
         state, found = jax.device_put(self._alone.init(_SEED), places), []
         for batch in self._batches[:_MESH_STEPS]:
-            state, told = program.step(state, program.place(batch), self._schedule())
-            found.append(float(told["loss"]))
+            state, metrics = program.step(state, program.place(batch), self._schedule())
+            found.append(float(metrics["loss"]))
         return found
 
     def _schedule(self) -> dict[str, Any]:

@@ -19,9 +19,9 @@ class Line:
     """One demand.
 
     Attributes:
-        demand: What is asked of the plugin.
-        passed: Whether it holds.
-        detail: What was seen, or why it failed.
+        demand: The requirement.
+        passed: Whether the plugin meets it.
+        detail: The observation, or the reason of the failure.
     """
 
     demand: str
@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was asked of one plugin.
+    """The results of all checks of one plugin.
 
     Attributes:
         kind: law, model or dataset; file where none could be read.
@@ -67,18 +67,18 @@ class Checklist:
     def __init__(self) -> None:
         self.lines: list[Line] = []
 
-    def ask(self, demand: str, check: Callable[[], str]) -> bool:
+    def check(self, demand: str, test: Callable[[], str]) -> bool:
         """Adds a line.
 
         Args:
-            demand: What is asked.
-            check: Says what was seen; raises where the demand is not met, whatever it raises.
+            demand: The requirement.
+            test: Returns the observation; raises any exception if the requirement is not met.
 
         Returns:
             Whether it passed.
         """
         try:
-            line = Line(demand, True, check())
+            line = Line(demand, True, test())
         except (NotMetError, ScalaxError) as error:
             line = Line(demand, False, str(error))
         except Exception as error:

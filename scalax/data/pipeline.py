@@ -28,7 +28,7 @@ class Ahead(Generic[Made]):
     Args:
         batches: Where they come from; read in the thread.
         make: Done to each in the thread, such as starting its transfer to the devices.
-        count: How many will be asked for; no more are read.
+        count: Number of batches; no more are read.
         depth: Most batches made and not yet taken.
 
     Raises:

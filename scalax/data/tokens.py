@@ -2,8 +2,8 @@
 
 Documents become bytes, one token a byte, with a zero byte after each; they are written once to
 a cache, so that a corpus of any size is read from disk in constant memory. A document goes
-to the train or the held-out split by the hash of its content, so that equal documents never
-stand on both sides.
+to the train or the held-out split by the hash of its content, so that equal documents are always
+in the same split.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def fit_table(runs: Runs, settings: FitSettings, law: Law | None = None) -> Fit:
 
         return fit_auto(runs, settings)
     if settings.law == "posterior":
-        from scalax.fit.posterior import fit_posterior
+        from scalax.fit.posterior_fit import fit_posterior
 
         return fit_posterior(runs, settings)
     return _fit_law(runs, law or resolve_law(settings.law), settings)
@@ -241,7 +241,7 @@ def require_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
 def _not_finite(law: Law, rows: str) -> ScalaxError:
     return ScalaxError(
         f"no coefficients give a finite loss on {rows}",
-        where=registry.told("law", law.name),
+        where=registry.describe("law", law.name),
         fix="scalax plugins check reports what is wrong with a law, or choose another",
     )
 

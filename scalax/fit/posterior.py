@@ -1,30 +1,23 @@
-"""`--law posterior`: the prior over published laws, updated by the runs.
+"""Updates the prior over published laws with runs, by Bayes' rule.
 
-For few runs of an unknown kind, as after `scalax plan`: what papers agree on (how fast loss falls,
-how N* grows) holds where the runs do not say otherwise. The form error of `form_error` weighs the
-rows, a mixture takes out bad ones, and the answer is an ensemble of joint laws whose spread is the
-uncertainty. Bayes' rule throughout, by quadrature: no sampling of chains, no jax.
+Where the runs say little, the prior decides: how fast the loss falls and how N* grows. The model
+of `scalax.fit.form_error` weighs the rows, and a mixture identifies bad ones. The computation uses
+quadrature: no Monte Carlo chains, no jax. `scalax.fit.posterior_fit` applies it to a table.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalax.errors import ScalaxError
 from scalax.fit.form_error import (
     FORMS,
     NOISES,
-    SPLIT_FORM,
     RunPositions,
     error_covariance,
     noise_correlation,
-    trunk_numbers,
 )
 from scalax.fit.prior import (
     BEND,
@@ -33,47 +26,38 @@ from scalax.fit.prior import (
     SHARE,
     SPLIT,
     GaussianPrior,
-    coefficients,
     jacobian,
     log_loss,
     published_prior,
 )
-from scalax.fit.rows import compute_rule, evenly, ranges
-from scalax.predict.ensemble_law import NAME as ENSEMBLE
-from scalax.predict.ensemble_law import EnsembleMember
-from scalax.predict.fit_result import Fit
-from scalax.predict.forecast_error import ForecastError
-from scalax.runs.diagnostics import bits_warnings
-from scalax.runs.table import Runs
 
-if TYPE_CHECKING:
-    from scalax.fit.settings import FitSettings
-
-NAME = "posterior"
-_FEWEST_ROWS = 3
-_MOST_ROWS = 150
-_MEMBERS = 64
 _ROUNDS = 5
+"""Rounds of fitting and of estimating which rows to trust."""
 _STARTS = (-1.0, 0.5, 2.0)
 """Log odds of the share from which each solve starts: little, some, or all can be removed."""
 _NODES = np.array([-2.2, -1.4, -0.7, 0.0, 0.7, 1.4, 2.2])
-"""RunPositions of the share tried about its best, in deviations: forecasts bend in it the most."""
+"""Values of the share about its best, in deviations: forecasts depend on it least linearly."""
 _NEGLIGIBLE = 1e-3
+"""Weight below which a pair of form error and noise is dropped."""
 _UNKNOWN_LEVEL = 3.0
-
-# Of the rows that are no measurement of the law: how many, and how far they lie, mostly above
-# (badly tuned, spikes), as exponential distributions of the log residual.
-_BAD, _ABOVE, _BELOW, _UPWARD = 0.1, 0.03, 0.02, 0.85
+"""Prior deviation of the log loss at the anchor: losses have many units."""
+_BAD = 0.1
+"""Prior probability that a row doesn't measure the law (bad tuning, spikes)."""
+_ABOVE, _BELOW = 0.03, 0.02
+"""Mean log residual of such rows above and below the law; exponential distributions."""
+_UPWARD = 0.85
+"""Probability that such a row is above the law."""
 _LEAST_TRUST = 0.003
+"""Least probability that a row measures the law."""
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """GaussianPrior after runs, as weighted Gaussians.
+    """The distribution of a law's coordinates after runs, as weighted Gaussians.
 
     Attributes:
         anchor: Logarithm of the largest compute among the runs.
-        theta: Centres, coordinates of `belief`, [nodes, 6].
+        theta: Centres, coordinates of `scalax.fit.prior`, [nodes, 6].
         weights: [nodes], summing to 1.
         roots: ``L`` with ``L L'`` the covariance of each, [nodes, 6, 6].
         forms: Form error of each, [nodes].
@@ -101,8 +85,8 @@ class Posterior:
         theta[:, SPLIT] = np.clip(theta[:, SPLIT], 0.05, 0.95)
         return theta
 
-    def belief(self) -> GaussianPrior:
-        """The one Gaussian of the same mean and covariance."""
+    def as_gaussian(self) -> GaussianPrior:
+        """Returns the Gaussian with the same mean and covariance."""
         mean = self.weights @ self.theta
         away = self.theta - mean
         inner = self.roots @ self.roots.transpose(0, 2, 1)
@@ -189,7 +173,7 @@ def update(
     trunks: np.ndarray | None = None,
     before: Callable[[float], GaussianPrior] = published_prior,
 ) -> Posterior:
-    """GaussianPrior after runs.
+    """Returns the posterior after runs.
 
     Args:
         flops: Compute of each, [rows].
@@ -281,87 +265,3 @@ def _trust(r: np.ndarray, whiten: np.ndarray, deviation: float, spoilt: np.ndarr
         (1 - _UPWARD) * np.exp(-np.abs(left_out) / _BELOW) / _BELOW,
     )
     return np.asarray(np.clip(good / (good + bad), _LEAST_TRUST, 1.0))
-
-
-def trunks_of(runs: Runs) -> np.ndarray:
-    """A number for each trunk, and another for each run without one."""
-    names = runs.columns.get("trunk")
-    if names is None:
-        return np.arange(len(runs))
-    return trunk_numbers([n if isinstance(n, str) and n else None for n in names.tolist()])
-
-
-def posterior_of(
-    runs: Runs, metric: str = "loss", before: Callable[[float], GaussianPrior] = published_prior
-) -> tuple[Posterior, Runs]:
-    """GaussianPrior after the rows of a cleaned table, and the rows used: at most 150.
-
-    Args:
-        runs: The table.
-        metric: The column that the law is of.
-        before: The belief before the rows, at an anchor; its level is left to them.
-
-    Raises:
-        ScalaxError: Fewer than three rows.
-    """
-    if len(runs) < _FEWEST_ROWS:
-        raise ScalaxError(
-            f"{len(runs)} usable rows", where=runs.source, fix=f"give at least {_FEWEST_ROWS} runs"
-        )
-    if len(runs) > _MOST_ROWS:
-        order = np.argsort(runs["flops"], kind="stable")
-        picked = order[np.linspace(0, len(runs) - 1, _MOST_ROWS).round().astype(int)]
-        runs = runs.where(picked).noted(f"used an even sample of {_MOST_ROWS} of {len(runs)} rows")
-    return update(runs["flops"], runs["tokens"], runs[metric], trunks_of(runs), before), runs
-
-
-def fit_posterior(runs: Runs, settings: FitSettings) -> Fit:
-    """The prior updated by a table that is already checked and cleaned, as a fit.
-
-    Raises:
-        ScalaxError: Too few rows, or a setting that is of one law.
-    """
-    from scalax.fit.calibration import student_quantile
-
-    started = time.perf_counter()
-    settings.reject_settings_of_one_law()
-    found, used = posterior_of(runs, settings.metric)
-    rule = compute_rule(used)
-    theta = found.draws(_MEMBERS, settings.seed)
-    listed = coefficients(theta, found.anchor, rule)
-    quantile = student_quantile(settings.level, 30.0)
-    form = math.sqrt(float(found.weights @ found.forms**2) / 3)
-    deviation = float(found.weights @ found.noises)
-    reach = math.exp(found.anchor)
-    size, log_tokens = np.log(used["flops"] / used["tokens"]), np.log(used["tokens"])
-    fitted = found.weights @ log_loss(found.theta, size, log_tokens, found.anchor)
-    residuals = np.log(used[settings.metric]) - fitted
-    notes = [
-        *used.notes,
-        "the prior is that of published language-model laws; where the rows are few it decides",
-    ]
-    doubted = np.flatnonzero(found.trust < 0.5)
-    if len(doubted):
-        lines = ", ".join(str(int(used.lines[k])) for k in doubted[:10])
-        notes.append(f"{len(doubted)} rows count for little, as they fit no smooth law: {lines}")
-    if settings.metric == "loss":
-        notes += bits_warnings(used, residuals)
-    return Fit(
-        law=ENSEMBLE,
-        coefficients=None,
-        rows=len(runs),
-        seconds=time.perf_counter() - started,
-        level=settings.level,
-        compute=rule,
-        ranges=ranges(runs),
-        residuals=evenly(np.sort(residuals)),
-        settings=settings.to_json(),
-        source=runs.source,
-        notes=notes,
-        members=[
-            EnsembleMember("joint", "flat", 1 / len(listed), coefficients_k)
-            for coefficients_k in listed
-        ],
-        error=ForecastError(reach, deviation, form, 1.5, 1.0, quantile),
-        split_error=ForecastError(reach, 0.0, SPLIT_FORM * form, 1.5, 1.0, quantile),
-    )

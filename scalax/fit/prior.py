@@ -1,8 +1,8 @@
-"""What is believed of a loss before and after runs: a Gaussian over six coordinates of a law.
+"""The prior over scaling laws: a Gaussian over six coordinates of a law.
 
-A law's coefficients are tangled: no two sweeps share a scale for A or B. The coordinates are what
-a law says at one budget, the anchor, in terms that all laws share; each law of params and tokens
-has them, and the joint form (`scalax.laws.joint`) is what they alone determine. It reads no runs.
+Coefficients such as A and B are correlated and have no common scale across sweeps. The coordinates
+describe any law of params and tokens at one budget, the anchor, and they determine the joint form
+(`scalax.laws.joint`). This module reads no runs.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _STEP = 1.0  # e-folds of compute between the budgets at which a law is read
 _ACROSS = 0.25  # e-folds of size between the points that show the bend
 _TINY = 1e-5
 _COVERED = (math.log(1e17), math.log(1e22))
-"""The budgets that the papers' runs span, roughly; beyond them the nearest one's prior holds."""
+"""Range of the papers' budgets, roughly; outside it the prior of the nearest budget is used."""
 _NO_FLOOR = 0.95
-"""A law without a floor can remove all; so much stands for it, as its log odds are infinite."""
+"""Share of the loss used for a law without a floor, whose log odds are infinite."""
 _BROADER = 1.25
-"""The deviation of the prior over that among the papers: they are few, and of one field."""
+"""Factor on the deviation among the papers, which are few and of one field."""
 _LEAST = np.array([0.5, 0.35, 1.2, 0.05, 0.9, 0.4])
 """The least deviation of the prior: what sweeps unlike the papers' need (bytes, images)."""
 _TRUSTED = np.array([0.03, 0.1, 0.4, 0.03, 0.35, 0.2])
-"""Deviation about one named law: what its fitting leaves open. Besiroglu et al. 2024 (table 1)
+"""Deviation about a named law: the uncertainty of its own fit. Besiroglu et al. 2024 (table 1)
 print standard errors of 0.02 for both exponents and 0.03 for E, and their estimate moves
 Hoffmann et al.'s split by 0.06 and tokens per parameter by 0.3 e-folds from the same rows."""
 
@@ -64,7 +64,7 @@ class GaussianPrior:
     covariance: np.ndarray
 
     def draws(self, count: int, seed: int = 0) -> np.ndarray:
-        """Coordinates [count, 6], in pairs that mirror each other about the mean."""
+        """Returns draws [count, 6], in pairs that are symmetric about the mean."""
         half = np.random.default_rng(seed).standard_normal((-(-count // 2), 6))
         root = np.linalg.cholesky(self.covariance + 1e-12 * np.eye(6))
         away = np.concatenate([half, -half])[:count] @ root.T
@@ -72,7 +72,7 @@ class GaussianPrior:
 
 
 def log_loss(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: float) -> np.ndarray:
-    """The joint law's log loss from coordinates.
+    """Returns the joint law's log loss from coordinates.
 
     With s = bend / slope the sum of both exponents, it is a floor beside (N-term + D-term)^gamma,
     alpha = (1 - split) s, beta = split s, gamma = slope^2 / (share bend split (1 - split)).
@@ -98,7 +98,7 @@ def log_loss(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: fl
 
 
 def jacobian(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: float) -> np.ndarray:
-    """Derivatives of `log_loss` by the coordinates, [..., rows, 6], by central differences."""
+    """Returns central differences of `log_loss` by the coordinates, [..., rows, 6]."""
     steps = _TINY * np.eye(6)
     ends = [
         [log_loss(theta + side * step, size, tokens, anchor) for side in (-1, 1)] for step in steps
@@ -107,11 +107,11 @@ def jacobian(theta: np.ndarray, size: np.ndarray, tokens: np.ndarray, anchor: fl
 
 
 def along_frontier(theta: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
-    """The best split's log FLOPs a token, less half the anchor, and its log loss.
+    """Returns the best split's log FLOPs a token, minus half the anchor, and its log loss.
 
     Args:
         theta: Coordinates, [..., 6].
-        beyond: Log of compute over the anchor.
+        beyond: Log compute above the anchor.
     """
     share = 1 / (1 + np.exp(-theta[..., SHARE]))
     left = share * np.exp(-np.exp(theta[..., SLOPE]) / share * beyond)
@@ -120,7 +120,7 @@ def along_frontier(theta: np.ndarray, beyond: float) -> tuple[np.ndarray, np.nda
 
 
 def shift_anchor(theta: np.ndarray, beyond: float) -> np.ndarray:
-    """The same laws' coordinates [..., 6] at an anchor so far above, in log compute."""
+    """Returns the laws' coordinates [..., 6] at an anchor ``beyond`` e-folds above."""
     best, level = along_frontier(theta, beyond)
     share = 1 / (1 + np.exp(-theta[..., SHARE]))
     decay = np.exp(theta[..., SLOPE]) / share
@@ -132,7 +132,7 @@ def shift_anchor(theta: np.ndarray, beyond: float) -> np.ndarray:
 
 
 def coefficients(theta: np.ndarray, anchor: float, rule: ComputeRule) -> list[dict[str, float]]:
-    """Coefficients of the joint law, one set for each of theta [laws, 6]."""
+    """Returns the joint law's coefficients for each row of theta [laws, 6]."""
     level, slope, odds, split, ratio, bend = theta.T
     split = np.clip(split, 0.02, 0.98)
     share = 1 / (1 + np.exp(-odds))
@@ -154,10 +154,10 @@ def coefficients(theta: np.ndarray, anchor: float, rule: ComputeRule) -> list[di
 
 
 def coordinates(law: ScalingLaw, anchor: float) -> np.ndarray:
-    """What a law says at an anchor, [6]; NaN where it does not say.
+    """Returns the coordinates of a law at an anchor, [6]; NaN where the law does not define them.
 
-    Read off its answers at three budgets, so that any law of params and tokens will do: the floor
-    is that of the power law through the three losses.
+    They follow from its answers at three budgets, so that any law of params and tokens works. The
+    floor is that of the power law through the three losses.
     """
     rule = law.compute
     budgets = np.exp(anchor + _STEP * np.array([-1.0, 0.0, 1.0]))
@@ -208,10 +208,10 @@ def _best_sizes(loss: LossLaw, budget: float) -> list[float]:
 
 @functools.lru_cache(maxsize=64)
 def published_prior(anchor: float) -> GaussianPrior:
-    """A broad belief from the published laws, at an anchor.
+    """Returns a broad prior from the published laws, at an anchor.
 
-    Each paper counts once. The mean is theirs; the deviation is that among them, made broader,
-    and no less than what sweeps unlike theirs need.
+    Each paper counts once. The deviation is that among the papers times a factor, with a lower
+    limit for sweeps unlike theirs.
 
     Example:
         >>> belief = published_prior(math.log(1e18))
@@ -229,19 +229,19 @@ def published_prior(anchor: float) -> GaussianPrior:
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
-    """Of each column's numbers; NaN where it has none."""
+    """Returns the mean of each column's finite numbers; NaN where it has none."""
     known = np.isfinite(rows)
     total = np.where(known, rows, 0.0).sum(axis=0)
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def prior_of_law(law: ScalingLaw, anchor: float) -> GaussianPrior:
-    """The belief that a named law or a fit stands for, at an anchor.
+    """Returns a prior centred on a named law or a fit, at an anchor.
 
-    A fit with members or bootstrap samples brings its own uncertainty where it is the larger.
+    The uncertainty of a fit with members or bootstrap samples comes on top.
 
     Raises:
-        ScalaxError: It has no loss of params and tokens.
+        ScalaxError: The law has no loss of params and tokens.
     """
     fit = law.require_loss()
     if not {"params", "tokens"} <= set(fit.form.columns):
@@ -265,7 +265,7 @@ def prior_of_law(law: ScalingLaw, anchor: float) -> GaussianPrior:
 
 
 def _singles(fit: LossLaw) -> list[Fit]:
-    """The laws whose spread is the fit's uncertainty."""
+    """Returns the laws whose spread is the fit's uncertainty."""
     if fit.members:
         return [Fit(m.law, m.coefficients, compute=fit.compute) for m in fit.members]
     names = [c.name for c in fit.form.coefficients]

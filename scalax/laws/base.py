@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -233,3 +234,8 @@ class Law(abc.ABC):
                 where="allocate",
                 fix="fit a law of both, such as --law chinchilla",
             )
+
+    def demand_split(self) -> None:
+        """Deprecated name of `require_split`."""
+        warnings.warn("use Law.require_split", DeprecationWarning, stacklevel=2)
+        self.require_split()

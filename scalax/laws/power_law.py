@@ -87,10 +87,11 @@ class Term:
 
     def log_factor(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """Logarithm of the term without its amount; 0.0 for a constant term."""
-        total: Array = 0.0
-        for base, exponent in self.powers.items():
-            total = total - Exponent.of(exponent).value(c) * _log_base(xp, base, x)
-        return total
+        parts = [
+            -Exponent.of(exponent).value(c) * _log_base(xp, base, x)
+            for base, exponent in self.powers.items()
+        ]
+        return functools.reduce(operator.add, parts) if parts else 0.0
 
     def log_size(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> Array:
         """Logarithm of the whole term."""

@@ -92,7 +92,7 @@ def _plain(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _grouped(q_BxGxRLxK: jax.Array, k_BxGxLxK: jax.Array, v_BxGxLxK: jax.Array) -> jax.Array:
-    """The query heads that share keys stand one after another, as more positions."""
+    """Attends with the query heads that share keys concatenated as more positions."""
     return _forward(q_BxGxRLxK, k_BxGxLxK, v_BxGxLxK)[0]
 
 

@@ -1,7 +1,7 @@
-"""What every model family provides: shapes, counts, a recipe, and the Flax module itself.
+"""The interface of a model family: shapes, counts, a recipe, the Flax module and its metrics.
 
-Importing this file, or a family, imports no jax: only `build` and `sums` need it, so that a
-sweep is planned and a budget answered without it. What they give is held to the interface here.
+Importing this file or a family imports no jax, so that planning needs none: only `build` and
+`sums` do. The functions here check the results of a family against the interface.
 """
 
 from __future__ import annotations
@@ -145,16 +145,16 @@ def require_features(family: ModelFamily, data: DataSpec) -> None:
 def checked_sums(
     family: ModelFamily, module: Any, batch: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Any]:
-    """`ModelFamily.sums`, held to its interface; it looks at shapes alone, while a step is traced.
+    """Calls `ModelFamily.sums` and checks the names and shapes of its results.
 
     Raises:
         ScalaxError: A metric is missing, or one of them or the weight is no scalar.
     """
-    where = registry.told("model", family.name) + ": sums"
-    found = family.sums(module, batch)
-    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Mapping)):
-        raise ScalaxError(f"expected sums by metric and a weight, got {found!r}", where=where)
-    sums, weight = found
+    where = registry.describe("model", family.name) + ": sums"
+    result = family.sums(module, batch)
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Mapping)):
+        raise ScalaxError(f"expected sums by metric and a weight, got {result!r}", where=where)
+    sums, weight = result
     if lacking := sorted({"loss", *family.metrics} - sums.keys()):
         raise ScalaxError(
             f"expected {', '.join(family.metrics)}; {', '.join(lacking)} is missing", where=where
@@ -170,11 +170,11 @@ def checked_sums(
 
 
 def demand_counts(family: ModelFamily, shape: Any, found: int) -> None:
-    """Raises a ScalaxError where a built module has other parameters than `counts` says."""
+    """Raises a ScalaxError if a module has other parameters than `ModelFamily.counts` states."""
     said = family.counts(shape).params
     if said != found:
         raise ScalaxError(
             f"counts says {said:,} parameters, the module that build gave has {found:,}",
-            where=registry.told("model", family.name),
+            where=registry.describe("model", family.name),
             fix="count every nnx.Param of the module: runs.csv would be wrong",
         )

@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 Recompute = Literal["none", "dots", "full"]
 UNROLLED = 8
-"""Up to so many layers stand one after another in the program, which is faster; more are scanned,
+"""Up to this number of layers are unrolled in the program, which is faster; more are scanned,
 so that the time to compile does not grow with depth. So are layers to be recomputed: from one
 after another a TPU's compiler saves nothing, computing all again before it needs the first."""
 
 
 @dataclass(frozen=True)
 class Compute:
-    """What `ModelFamily.build` is told about the computation.
+    """How a module computes: the argument of `ModelFamily.build`.
 
     Attributes:
         dtype: The jax dtype of activations and matrix products; parameters stay float32.

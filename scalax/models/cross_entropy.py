@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 CHUNK = 2**23
-"""Most logits of one sequence held at a time: 32 MB in float32."""
+"""Maximum number of logits of one sequence in memory at a time: 32 MB in float32."""
 
 
 def summed_cross_entropy(

@@ -63,7 +63,7 @@ class Matrix(nnx.Module):
 
 @jax.custom_vjp
 def _product(x_RxI: jax.Array, k_IxO: jax.Array) -> jax.Array:
-    """A product of matrices whose derivative lies as the kernel does, [I, O].
+    """Multiplies matrices; the derivative has the layout of the kernel, [I, O].
 
     The one that jax derives is its transpose: on a CPU, a strided copy of all parameters.
     """

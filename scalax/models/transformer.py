@@ -51,14 +51,14 @@ class Transformer(ModelFamily):
     Options of ``[model]``: ``mlp`` = "gated" or "plain", ``tied`` (the head shares the embedding),
     ``kv_groups`` (query heads to a key-value head); and ``width`` (= heads x head_dim), ``layers``,
     ``heads``, ``head_dim`` and ``hidden`` (width of the MLP), each fixed where it is given, the
-    others searched to meet the size asked for, near ``ratio`` (width / layers) and ``mlp_ratio``
+    others searched to meet the size, near ``ratio`` (width / layers) and ``mlp_ratio``
     (hidden / width).
 
     ``parametrisation`` = "mup" is the maximal-update one of Tensor Programs V (arXiv:2203.03466,
     table 8): the learning rate is that of ``base_width``, where both parametrisations are one.
     Of a model m times as wide, under Adam, hidden matrices learn at 1 / m of it; embedding, norms
     and head at all of it; logits are divided by m, the head's initial variance is that of the
-    base; scores are scaled by 1 / d, heads are as wide at any width unless told otherwise. Weight
+    base; scores are scaled by 1 / d, heads are as wide at any width unless set otherwise. Weight
     decay is not divided by m: rate x decay is the same at all widths, as in the authors' MuAdamW.
     It is of width alone: with depth, the residual branches start as in the standard one.
     """

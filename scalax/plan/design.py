@@ -1,9 +1,9 @@
-"""Optimal design: which runs leave the least doubt of N* and of the loss at the target.
+"""Optimal design: chooses the runs that leave the least variance of N* and loss at the target.
 
-The belief is linearised about draws from it, so that any set of runs gives the doubt left in
-closed form. What is minimised is the mean over draws of half the log variance of log N* plus half
-that of log loss: the Bayesian D-optimum of the two (Chaloner and Verdinelli 1995, section 2).
-Runs are added greedily by information for cost, then exchanged.
+The prior is linearised about draws from it, so that the variance left by any set of runs has a
+closed form. The objective is the mean over draws of half the log variance of log N* plus half that
+of log loss: the Bayesian D-optimum of the two (Chaloner and Verdinelli 1995, section 2). Runs are
+added greedily by information per cost, then exchanged.
 """
 
 from __future__ import annotations
@@ -24,24 +24,28 @@ from scalax.fit.prior import BEND, LEVEL, RATIO, SPLIT, GaussianPrior, along_fro
 from scalax.plan.candidates import Candidates
 
 MOST_RUNS = 24
+"""Greatest number of runs in a design."""
 _DRAWS = 16
+"""Draws from the prior."""
 _NEARER = 0.8
-"""Draws are taken so much nearer to the mean: at the ends of a broad belief a line misleads."""
+"""Factor that moves draws towards the mean: linearisation is poor in the tails of a broad prior."""
 _PRICES = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Powers of the cost by which information is divided; the best of these greedy designs is kept."""
 _FREE = 1e-3
-"""A share of the budget too small to count."""
+"""Share of the budget added to every cost, so that tiny runs do not seem free."""
 _ROUNDS = 2
+"""Rounds of exchanges."""
 _WORTH = 1e-4
+"""Least improvement of the score that counts."""
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """Variances at the target, one a draw: of log N*, and of log loss.
+class TargetVariance:
+    """Variances of log N* and of log loss at the target, one a draw.
 
     Attributes:
-        size: [draws].
-        loss: [draws].
+        size: Variance of log N*, [draws].
+        loss: Variance of log loss, [draws].
     """
 
     size: np.ndarray
@@ -49,7 +53,7 @@ class Doubt:
 
     @property
     def score(self) -> float:
-        """What a design makes small."""
+        """The objective of a design; smaller is better."""
         return float(0.5 * np.mean(np.log(self.size) + np.log(self.loss)))
 
 
@@ -102,19 +106,19 @@ class Design:
         self._loss = np.einsum("dp,pq,dq->d", of_loss, known, of_loss)
         self._never_size, self._never_loss = SPLIT_FORM**2 * never, never
 
-    def doubt(self, chosen: Sequence[int]) -> Doubt:
-        """What is left after runs."""
+    def doubt(self, chosen: Sequence[int]) -> TargetVariance:
+        """Returns the variances at the target after the chosen runs."""
         rows = list(chosen)
         covariance = self._between[:, rows][:, :, rows] + self._own * np.eye(len(rows))
         towards = np.stack([self._to_size[:, rows], self._to_loss[:, rows]], axis=-1)
         known = np.sum(towards * np.linalg.solve(covariance, towards), axis=1)
-        return Doubt(
+        return TargetVariance(
             self._size - known[:, 0] + self._never_size,
             self._loss - known[:, 1] + self._never_loss,
         )
 
     def filled(self, chosen: Sequence[int], budget: float, price: float) -> list[int]:
-        """A design with runs added until the budget is spent, each the best for its cost."""
+        """Returns a design with the best runs for their cost added until the budget is spent."""
         rows = list(chosen)
         between = self._between.copy()
         to_size, to_loss = self._to_size.copy(), self._to_loss.copy()
@@ -153,7 +157,7 @@ class Design:
         return rows
 
     def choose(self, budget: float) -> list[int]:
-        """The best design found: greedy at several prices, then a run or a trunk exchanged."""
+        """Returns the best design: greedy at several prices, then improved by exchanges."""
         found = [(self.filled([], budget, price), price) for price in _PRICES]
         best, price = min(found, key=lambda pair: self.doubt(pair[0]).score)
         score = self.doubt(best).score
@@ -170,7 +174,7 @@ class Design:
         return sorted(best)
 
     def _thinner(self, rows: list[int]) -> list[list[int]]:
-        """The design less a trunk, and less a run, each in turn."""
+        """Returns the designs without one trunk, and without one run."""
         sizes = self.candidates.params
         trunks = np.unique(sizes[rows]).tolist()
         found = [[k for k in rows if sizes[k] != size] for size in trunks]

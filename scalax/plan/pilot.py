@@ -18,7 +18,8 @@ from scalax.data.base import OpenDataset
 from scalax.errors import ScalaxError
 from scalax.files import write_text
 from scalax.fit.form_error import FORMS, SPLIT_FORM
-from scalax.fit.posterior import Posterior, posterior_of
+from scalax.fit.posterior import Posterior
+from scalax.fit.posterior_fit import posterior_of
 from scalax.fit.prepare import prepare_runs
 from scalax.fit.prior import (
     RATIO,

@@ -1,6 +1,6 @@
-"""The answers a law gives, as plain records: a prediction and an allocation.
+"""The answers of a law as plain records: a prediction and an allocation.
 
-They are written to JSON as they stand; nothing here computes.
+The records are written to JSON unchanged; this module computes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Prediction:
-    """The loss forecast at one point.
+    """The forecast loss at one point.
 
     Attributes:
         params: Model parameters; None where neither given nor read by the law.
@@ -30,16 +30,16 @@ class Prediction:
     high: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Returns the record as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """How a compute budget is best split.
+    """The best split of a compute budget.
 
     Attributes:
-        flops: The budget, in FLOPs: of training, and of inference where that was asked for.
+        flops: The budget, in FLOPs: training, and inference where it was requested.
         params: N*, the compute-optimal parameters.
         tokens: D*, the tokens that spend the budget at that size.
         tokens_per_param: D* / N*.
@@ -47,12 +47,12 @@ class Allocation:
         intervals: ``params``, ``tokens`` and ``loss``, each ``[low, high]`` or None.
         batch_tokens: Batch size in tokens, where a law for it is known.
         learning_rate: Peak learning rate, where a law for it is known.
-        compute: The compute rule that was honoured, such as ``6ND``.
+        compute: The compute rule used, such as ``6ND``.
         law: The law that answered.
         notes: What the reader should know, such as how far it extrapolates.
-        inference_tokens: Tokens to be served over the model's life, where they were given.
-        training_flops: The part of ``flops`` that training takes, where inference takes some.
-        inference_flops: The part that serving takes.
+        inference_tokens: Tokens served over the model's life, where given.
+        training_flops: Training FLOPs, where ``flops`` includes inference.
+        inference_flops: Inference FLOPs, likewise.
         hyperparameter_law: Name of the law behind ``learning_rate`` and ``batch_tokens``.
     """
 
@@ -73,7 +73,7 @@ class Allocation:
     hyperparameter_law: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Returns the record as JSON values."""
         return asdict(self)
 
     def _repr_html_(self) -> str:

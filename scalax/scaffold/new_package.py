@@ -72,7 +72,7 @@ def write_package(name: str, kind: Kind, out: str | Path | None = None) -> Path:
 
 def _rename(folder: Path, words: dict[str, str]) -> None:
     """Puts the new words for the old ones, in the text of files and in their names."""
-    for path in sorted(folder.rglob("*"), reverse=True):  # what lies deeper comes first
+    for path in sorted(folder.rglob("*"), reverse=True):  # deeper paths first
         if path.is_file():
             path.write_text(_replaced(path.read_text(encoding="utf-8"), words), encoding="utf-8")
         if path.name != _replaced(path.name, words):

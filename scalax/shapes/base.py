@@ -1,4 +1,4 @@
-"""The words in which data, architectures and their costs are told between the floors.
+"""Records that describe data, architectures and their costs.
 
 Plain records; no jax, and no arithmetic beyond what a field's meaning needs.
 """

@@ -1,7 +1,7 @@
 """The transformer's recipe: its proportions and hyperparameters as functions of size and data.
 
 One object whose fields are the constants of those functions, each with its source; whatever an
-experiment file gives in [model], [recipe] or [train] stands in place of what it says. No jax.
+experiment file gives in [model], [recipe] or [train] replaces it. No jax.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class Local(GoodModel):
         (Misshapen, "sums add up over examples", "TypeError"),
         (Cheap, "FLOPs are those of the traced step", "a traced step computes 200 per example"),
         (Local, "any mesh gives the same loss", "on {'data': 2} the loss of one of 3 steps"),
-        (Idle, "learns its example", "mend the recipe"),
+        (Idle, "learns its example", "fix the recipe"),
     ],
 )
 def test_each_line_can_fail(family: type[sx.ModelFamily], demand: str, why: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from scalax.errors import ScalaxError
 from scalax.fit.estimate import fit
-from scalax.fit.posterior import trunks_of
+from scalax.fit.posterior_fit import trunks_of
 from scalax.fit.prior import coefficients, coordinates, log_loss, published_prior, shift_anchor
 from scalax.laws.base import ComputeRule
 from scalax.laws.published import published

@@ -1,4 +1,4 @@
-"""What scalax asks of every plugin; add tests of what this one promises beside it."""
+"""Runs `scalax plugins check`; add tests of your own beside it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ REPORTS = sx.check_plugin(PACKAGE)
 
 
 @pytest.mark.parametrize(
-    ("passed", "told"),
+    ("passed", "reason"),
     [(line.passed, f"{line.demand}: {line.detail}") for r in REPORTS for line in r.lines],
     ids=[line.demand for r in REPORTS for line in r.lines],
 )
-def test_scalax_asks(passed: bool, told: str) -> None:
-    assert passed, told
+def test_scalax_check(passed: bool, reason: str) -> None:
+    assert passed, reason

@@ -70,29 +70,24 @@ class TemplatePlugin(sx.Dataset):
         """Reads the texts; an article is held out by the hash of its content."""
         from pydoc_data.topics import topics
 
-        asked = sx.parse_settings(Options, options, where="data")
+        parsed = sx.parse_settings(Options, options, where="data")
         parts: dict[sx.Split, list[bytes]] = {"train": [], "eval": []}
         for topic in sorted(topics):
             text = topics[topic].encode()
-            parts["eval" if _held_out(text) else "train"].append(text + b"\0")
+            parts["eval" if sx.is_held_out(text, HELD_OUT_SHARE) else "train"].append(text + b"\0")
         splits: dict[sx.Split, Windows] = {
-            split: Windows(np.frombuffer(b"".join(texts), np.uint8), asked.seq_len)
+            split: Windows(np.frombuffer(b"".join(texts), np.uint8), parsed.seq_len)
             for split, texts in parts.items()
         }
         content = hashlib.sha256(b"".join(b"".join(texts) for texts in parts.values()))
         spec = sx.DataSpec(
             name=name,
             unit="tokens",
-            units_per_example=asked.seq_len,
-            features={"tokens": sx.Feature((asked.seq_len + 1,), "int32")},
+            units_per_example=parsed.seq_len,
+            features={"tokens": sx.Feature((parsed.seq_len + 1,), "int32")},
             classes=256,
             train_examples=len(splits["train"]),
             eval_examples=len(splits["eval"]),
             fingerprint=content.hexdigest()[:32],
         )
         return Opened(spec, splits)
-
-
-def _held_out(text: bytes) -> bool:
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
-    return number < HELD_OUT_SHARE * 2**64

@@ -1,6 +1,6 @@
 """The family `template-plugin`: predicts each token from the ones before it. Change it to yours.
 
-What a shape costs stands here and imports no jax; what it computes stands in `module`.
+This file counts what a shape costs and imports no jax; `module` computes.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class TemplatePlugin(sx.ModelFamily):
     title: ClassVar[str] = "layers over the last eight tokens"
     # Which mesh axis each named axis of a parameter is divided over: data, fsdp, tensor or expert.
     rules: ClassVar[Mapping[str, str | None]] = {"vocab": None, "inputs": "fsdp", "units": "tensor"}
+    features: ClassVar[tuple[str, ...]] = ("tokens",)
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
     # What `scalax plugins check` builds and trains.
     trial: ClassVar[sx.Trial] = sx.Trial(
@@ -60,28 +61,17 @@ class TemplatePlugin(sx.ModelFamily):
 
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> Shape:
         """The shape nearest to a size."""
-        asked = sx.parse_settings(Options, options, where="model")
-        if "tokens" not in data.features:
-            raise sx.ScalaxError(
-                f"needs data with a feature 'tokens'; {data.name} has {', '.join(data.features)}",
-                where=f"model.family {self.name!r}",
-                fix="choose another family or dataset",
-            )
+        parsed = sx.parse_settings(Options, options, where="model")
+        sx.require_features(self, data)
         widths = (width for power in range(12) for width in (2 * 2**power, 3 * 2**power))
-        tried = [
-            Shape(data.classes, width, hidden, asked.depth)
+        shapes = (
+            Shape(data.classes, width, hidden, parsed.depth)
             for width in widths
             for hidden in range(width, 8 * width, max(2, width // 4))
-        ]
-        best = min(tried, key=lambda shape: abs(self.counts(shape).params / params - 1))
-        found = self.counts(best).params
-        if abs(found / params - 1) > 0.1:
-            raise sx.ScalaxError(
-                f"no {self.name} has about {params:,.0f} parameters; the nearest has {found:,}",
-                where="model",
-                fix=f"ask for {found}",
-            )
-        return best
+        )
+        return sx.nearest_shape(
+            params, shapes, lambda shape: self.counts(shape).params, what=self.name
+        )
 
     def counts(self, shape: Shape) -> sx.Counts:
         """Exact parameter counts: matrices, biases and the embedding."""
