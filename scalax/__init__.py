@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from scalax.models.function_family import FunctionFamily as FunctionFamily
     from scalax.models.function_family import family as family
     from scalax.models.label_sums import label_sums as label_sums
+    from scalax.models.stacked import stacked_layers as stacked_layers
     from scalax.models.traced import traced_flops as traced_flops
     from scalax.plan.pilot import Pilot as Pilot
     from scalax.plan.pilot import plan_pilot as plan
@@ -147,6 +148,7 @@ _PUBLIC = {
     "register": "scalax.registry:register",
     "require_features": "scalax.models.base:require_features",
     "run": "scalax.sweep.run:run_experiment",
+    "stacked_layers": "scalax.models.stacked:stacked_layers",
     "summed_cross_entropy": "scalax.models.cross_entropy:summed_cross_entropy",
     "synthetic_runs": "scalax.simulate.sweep:synthetic_table",
     "traced_flops": "scalax.models.traced:traced_flops",
@@ -222,6 +224,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "register",
     "require_features",
     "run",
+    "stacked_layers",
     "summed_cross_entropy",
     "synthetic_runs",
     "traced_flops",

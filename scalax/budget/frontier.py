@@ -8,14 +8,13 @@ from typing import Literal
 from scalax.budget.hardware import Run, allocate_on
 from scalax.errors import ScalaxError
 from scalax.predict.answers import Allocation
-from scalax.predict.data_limited import allocate_limited
 from scalax.predict.protocol import ScalingLaw
 
 Unit = Literal["flops", "days", "usd"]
 
 
 def frontier(
-    found: ScalingLaw,
+    law: ScalingLaw,
     budgets: list[float],
     unit: Unit = "flops",
     *,
@@ -23,14 +22,14 @@ def frontier(
     max_tokens: float | None = None,
     given: dict[str, float] | None = None,
 ) -> list[Allocation]:
-    """The best split of each budget.
+    """Allocates each of several budgets, in FLOPs, days or dollars.
 
     Args:
-        found: The law.
+        law: The law.
         budgets: Budgets, in FLOPs, or in days or dollars of the run's chips.
-        unit: Which of these.
+        unit: Unit of the budgets.
         run: The chips; needed for days and dollars.
-        max_tokens: Tokens that there are.
+        max_tokens: Tokens available.
         given: The law's other columns.
 
     Raises:
@@ -39,15 +38,15 @@ def frontier(
     if run is None:
         if unit != "flops":
             raise ScalaxError(f"a budget in {unit} needs chips", where=f"--{unit}", fix="--chips")
-        return [allocate_limited(found, c, max_tokens, **(given or {})) for c in budgets]
+        return law.frontier(budgets, max_tokens=max_tokens, **(given or {}))
     return [
-        allocate_on(found, run, **{unit: each}, max_tokens=max_tokens, given=given)
+        allocate_on(law, run, **{unit: each}, max_tokens=max_tokens, given=given)
         for each in budgets
     ]
 
 
 def spread(text: str, points: int, where: str) -> list[float]:
-    """Budgets from text: a comma-separated list, or LOW:HIGH in equal ratios.
+    """Parses budgets: a comma-separated list, or LOW:HIGH in equal ratios.
 
     Raises:
         ScalaxError: A number is wrong or not positive, or the range is empty.

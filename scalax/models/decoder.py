@@ -19,6 +19,7 @@ from flax import nnx
 from scalax.models.attention import attend
 from scalax.models.compute import Compute, constrain
 from scalax.models.cross_entropy import summed_cross_entropy
+from scalax.models.stacked import stacked_layers
 from scalax.shapes.transformer import TransformerShape
 
 _EPSILON = 1e-6
@@ -205,7 +206,7 @@ class Decoder(nnx.Module):
         init = nnx.initializers.truncated_normal(_EMBED_STD if s.tied else 1.0)
         table = init(rngs.params(), (s.vocab, s.width), jnp.float32)
         self.embedding = nnx.Param(table, out_sharding=("vocab", "embed"), eager_sharding=False)
-        self.blocks = _stacked(s, rngs, dtype)
+        self.blocks = stacked_layers(s.layers, rngs, lambda rngs: Block(s, rngs, dtype=dtype))
         self.norm = RMSNorm(s.width, dtype=dtype)
         self.head = (
             None
@@ -243,16 +244,6 @@ class Decoder(nnx.Module):
             return self.head(x_BxLxD)
         flat = x_BxLxD.reshape(-1, x_BxLxD.shape[-1]) @ self.embedding[...].astype(x_BxLxD.dtype).T
         return flat.reshape(*x_BxLxD.shape[:-1], self.vocab)
-
-
-def _stacked(shape: TransformerShape, rngs: nnx.Rngs, dtype: Any) -> Block:
-    """All blocks as one whose parameters have a leading axis ``layers``."""
-
-    def make(rngs: nnx.Rngs) -> Block:
-        return Block(shape, rngs, dtype=dtype)
-
-    stacked = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
-    return nnx.split_rngs(splits=shape.layers)(stacked)(rngs)
 
 
 def rotary(length: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""From what a query gives to the columns that its law reads. It computes no loss."""
+"""Checks the columns of a query and completes them for its law. It computes no loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAY_BE_ZERO = ("sparsity", "lr_annealing")
 def query_columns(
     form: Law, compute: ComputeRule, columns: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], int, bool]:
-    """The columns of a forecast.
+    """Returns the columns of a forecast.
 
     Args:
         form: The law.
@@ -46,7 +46,7 @@ def query_columns(
 
 
 def given_columns(form: Law, given: Mapping[str, Any]) -> dict[str, float]:
-    """The columns of an allocation other than params and tokens, checked.
+    """Returns the columns of an allocation other than params and tokens, checked.
 
     Raises:
         ScalaxError: A column that the law doesn't read, or a value that is not a positive number.
@@ -64,17 +64,17 @@ def given_columns(form: Law, given: Mapping[str, Any]) -> dict[str, float]:
 
 
 def assumptions(form: Law, given: Mapping[str, Any]) -> list[str]:
-    """What was taken for granted of the columns not given, a sentence each."""
+    """Returns a sentence on each assumption about a column that was not given."""
     if "sparsity" in given:
         return []
     return [words for name, (words, _) in form.assumed.items() if name not in given]
 
 
 def positive(name: str, value: float | Sequence[float]) -> np.ndarray:
-    """Numbers that are positive and finite.
+    """Returns the values as an array, and checks that they are positive and finite.
 
     Raises:
-        ScalaxError: One is not.
+        ScalaxError: A value is not.
     """
     return _demanded(name, value, zero=False)
 
