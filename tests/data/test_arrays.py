@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import scalax as sx
-from scalax import registry
 from scalax.conform.check import check_plugin
 
 RNG = np.random.default_rng(0)
@@ -48,7 +47,7 @@ def test_the_fingerprint_follows_the_content() -> None:
 
 
 def test_registered_it_passes_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr("scalax.registry.lookup._registered", {})
     sx.register("dataset", "mine", sx.arrays(TRAIN, EVAL))
     [report] = check_plugin("dataset:mine")
     assert [line for line in report.lines if not line.passed] == []
