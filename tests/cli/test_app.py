@@ -1,4 +1,4 @@
-"""`scalax --help`: every command is listed, with a summary that is whole at 80 columns."""
+"""`scalax --help`: lists every command, with an untruncated summary at 80 columns."""
 
 from __future__ import annotations
 

@@ -22,31 +22,31 @@ def answer(scalax: Command, *args: object):
 
 
 def test_allocate_gives_the_published_third_approach(scalax: Command) -> None:
-    found = answer(scalax, "allocate", "--law", "hoffmann2022", "--flops", 5.76e23)
+    result = answer(scalax, "allocate", "--law", "hoffmann2022", "--flops", 5.76e23)
     # Hoffmann et al. 2022, table A3: 40.2 billion parameters at Gopher's budget of 5.76e23.
-    assert found["params"] == pytest.approx(4.04e10, rel=2e-3)
-    assert found["tokens"] == pytest.approx(2.38e12, rel=2e-3)
-    assert found["tokens_per_param"] == pytest.approx(found["tokens"] / found["params"])
-    assert 6 * found["params"] * found["tokens"] == pytest.approx(5.76e23)
-    assert set(found) >= {"flops", "loss", "intervals", "batch_tokens", "learning_rate"}
-    assert found["intervals"] == {"params": None, "tokens": None, "loss": None}
+    assert result["params"] == pytest.approx(4.04e10, rel=2e-3)
+    assert result["tokens"] == pytest.approx(2.38e12, rel=2e-3)
+    assert result["tokens_per_param"] == pytest.approx(result["tokens"] / result["params"])
+    assert 6 * result["params"] * result["tokens"] == pytest.approx(5.76e23)
+    assert set(result) >= {"flops", "loss", "intervals", "batch_tokens", "learning_rate"}
+    assert result["intervals"] == {"params": None, "tokens": None, "loss": None}
 
 
 def test_fit_reaches_the_best_known_optimum(scalax: Command, tmp_path: Path) -> None:
     out = tmp_path / "fit.json"
-    found = answer(
+    result = answer(
         scalax, "fit", CHINCHILLA, "--law", "chinchilla", "--columns", COLUMNS,
         "--drop-worst", 5, "--out", out,
     )  # fmt: skip
-    assert found["objective"] <= 0.0010182741
-    assert found["rows"] == 240
-    assert found["intervals"] is None
-    assert found["law"] == "chinchilla"
+    assert result["objective"] <= 0.0010182741
+    assert result["rows"] == 240
+    assert result["intervals"] is None
+    assert result["law"] == "chinchilla"
     # Besiroglu et al. 2024, table 1, within a tenth of its standard errors.
     printed = {"A": (482.01, 124.58), "B": (2085.43, 1293.23), "E": (1.8172, 0.03)}
     printed |= {"alpha": (0.3478, 0.02), "beta": (0.3658, 0.02)}
     for name, (value, error) in printed.items():
-        assert found["coefficients"][name] == pytest.approx(value, abs=0.1 * error)
+        assert result["coefficients"][name] == pytest.approx(value, abs=0.1 * error)
     allocation = answer(scalax, "allocate", "--fit", out, "--flops", 1e22)
     assert allocation["tokens_per_param"] == pytest.approx(20, rel=0.3)
 
@@ -54,13 +54,13 @@ def test_fit_reaches_the_best_known_optimum(scalax: Command, tmp_path: Path) -> 
 def test_predict_answers_points_in_order(scalax: Command, tmp_path: Path) -> None:
     points = tmp_path / "points.csv"
     points.write_text("tokens,params,loss\n1.4e12,70e9,9\n300e9,280e9,\n")
-    found = answer(scalax, "predict", "--law", "hoffmann2022", "--points", points)
-    assert [(p["params"], p["tokens"]) for p in found] == [(70e9, 1.4e12), (280e9, 300e9)]
+    result = answer(scalax, "predict", "--law", "hoffmann2022", "--points", points)
+    assert [(p["params"], p["tokens"]) for p in result] == [(70e9, 1.4e12), (280e9, 300e9)]
     # Hoffmann et al. 2022: Chinchilla (70 B, 1.4 T) beats Gopher (280 B, 300 B).
-    assert found[0]["loss"] < found[1]["loss"]
-    assert set(found[0]) >= {"params", "tokens", "flops", "loss", "low", "high"}
+    assert result[0]["loss"] < result[1]["loss"]
+    assert set(result[0]) >= {"params", "tokens", "flops", "loss", "low", "high"}
     one = answer(scalax, "predict", "--law", "hoffmann2022", "--params", 70e9, "--tokens", 1.4e12)
-    assert one == found[:1]
+    assert one == result[:1]
 
 
 def test_laws_are_listed_and_shown(scalax: Command) -> None:
@@ -72,11 +72,11 @@ def test_laws_are_listed_and_shown(scalax: Command) -> None:
 
 
 def test_plugins_are_listed(scalax: Command) -> None:
-    found = {(p["kind"], p["name"]): p for p in answer(scalax, "plugins", "list")}
-    assert found["law", "chinchilla"]["origin"] == "built-in"
-    assert ("model", "transformer") in found
-    assert ("dataset", "stdlib") in found
-    assert all(p["error"] is None for p in found.values())
+    result = {(p["kind"], p["name"]): p for p in answer(scalax, "plugins", "list")}
+    assert result["law", "chinchilla"]["origin"] == "built-in"
+    assert ("model", "transformer") in result
+    assert ("dataset", "stdlib") in result
+    assert all(p["error"] is None for p in result.values())
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_local_file_registers_a_law_that_every_command_knows(
 import scalax as sx
 
 class Mine(sx.Law):
-    """L = E + A / (N D)^alpha: a law that only JAX differentiates."""
+    """L = E + A / (N D)^alpha: a law without derivatives of its own."""
 
     name = "mine"
     title = "one power of compute"
@@ -143,8 +143,8 @@ sx.register("law", "mine", Mine)
     runs.write_text("params,tokens,loss\n" + "".join(f"{n},{d},{y!r}\n" for n, d, y in rows))
     done = scalax("fit", runs, "--law", "mine", "--plugin", plugin, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)["coefficients"]
-    assert found == pytest.approx({"E": 1.5, "A": 300, "alpha": 0.17}, rel=1e-5)
+    result = json.loads(done.stdout)["coefficients"]
+    assert result == pytest.approx({"E": 1.5, "A": 300, "alpha": 0.17}, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_broken_local_file_is_one_clear_error(
     ],
 )
 def test_a_query_imports_nothing_heavy(command: str) -> None:
-    """Keeps a cold answer fast: none of these packages is loaded by a command that only answers."""
+    """Commands that answer a query import none of these packages, so that they start fast."""
     heavy = [
         "array_record", "beartype", "flax", "grain", "jax", "jaxtyping", "matplotlib", "narwhals",
         "optax", "orbax", "pandas", "polars", "pyarrow", "scipy", "tensorflow_datasets",

@@ -1,4 +1,4 @@
-"""`scalax fit`, `compare` and the questions asked of what they write, as a person types them."""
+"""`scalax fit`, `compare` and the queries of their results, as a user types them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def answer(*arguments: str) -> Any:
 
 def test_fit_chooses_and_predict_and_allocate_answer_with_intervals(tmp_path):
     out = str(tmp_path / "fit.json")
-    found = answer("fit", *LLAMA, "--law", "auto", "--interval", "0.8", "--out", out)
-    assert found["law"] == "ensemble"
-    assert found["coefficients"] is None
-    assert found["level"] == 0.8
+    result = answer("fit", *LLAMA, "--law", "auto", "--interval", "0.8", "--out", out)
+    assert result["law"] == "ensemble"
+    assert result["coefficients"] is None
+    assert result["level"] == 0.8
     (point,) = answer("predict", "--fit", out, "--params", "4e11", "--tokens", "1.6e13")
     assert set(point) >= {"params", "tokens", "flops", "loss", "low", "high"}
     assert point["low"] < point["loss"] < point["high"]
@@ -45,21 +45,21 @@ def test_fit_chooses_and_predict_and_allocate_answer_with_intervals(tmp_path):
 
 def test_a_named_law_keeps_its_contract(tmp_path):
     out = str(tmp_path / "fit.json")
-    found = answer("fit", *LLAMA, "--law", "chinchilla", "--bootstrap", "20", "--out", out)
-    assert set(found["coefficients"]) == {"E", "A", "B", "alpha", "beta"}
-    assert set(found["intervals"]) == set(found["coefficients"])
-    assert {"law", "objective", "rows", "seconds"} <= set(found)
+    result = answer("fit", *LLAMA, "--law", "chinchilla", "--bootstrap", "20", "--out", out)
+    assert set(result["coefficients"]) == {"E", "A", "B", "alpha", "beta"}
+    assert set(result["intervals"]) == set(result["coefficients"])
+    assert {"law", "objective", "rows", "seconds"} <= set(result)
     (point,) = answer("predict", "--fit", out, "--params", "1e10", "--tokens", "2e11")
     assert point["low"] < point["loss"] < point["high"]
 
 
 def test_compare_prints_the_ranking():
-    found = answer("compare", *LLAMA, "--laws", "chinchilla,joint")
-    assert {(s["law"], s["weights"]) for s in found} >= {
+    result = answer("compare", *LLAMA, "--laws", "chinchilla,joint")
+    assert {(s["law"], s["weights"]) for s in result} >= {
         ("chinchilla", "flat"),
         ("joint", "compute"),
     }
-    assert [s["interval_score"] for s in found] == sorted(s["interval_score"] for s in found)
+    assert [s["interval_score"] for s in result] == sorted(s["interval_score"] for s in result)
 
 
 @pytest.mark.parametrize(

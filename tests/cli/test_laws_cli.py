@@ -1,4 +1,4 @@
-"""The commands that ask laws: what they print, and how they refuse."""
+"""Commands that evaluate laws: their output and their errors."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def table(path: Path, scale: float) -> str:
 
 @pytest.mark.parametrize("law", ["hoffmann2022", "llama3", "kaplan2020", "muennighoff2023"])
 def test_allocate_keeps_its_keys(law: str) -> None:
-    found = answer("allocate", "--law", law, "--flops", "1e22")
-    assert set(found) >= KEYS and set(found["intervals"]) == {"params", "tokens", "loss"}
-    assert (found["loss"] is None) == (law == "llama3")
+    result = answer("allocate", "--law", law, "--flops", "1e22")
+    assert set(result) >= KEYS and set(result["intervals"]) == {"params", "tokens", "loss"}
+    assert (result["loss"] is None) == (law == "llama3")
 
 
 def test_allocate_counts_inference() -> None:
@@ -64,8 +64,8 @@ def test_allocate_says_where_serving_leaves_the_papers_own_rule() -> None:
     options = ("--flops", "1e23", "--inference-tokens", "0")
     words = "not the paper's own rule"
     assert any(words in n for n in answer("allocate", "--law", "kaplan2020", *options)["notes"])
-    found = answer("allocate", "--law", "hoffmann2022", *options)
-    assert not any(words in n for n in found["notes"])
+    result = answer("allocate", "--law", "hoffmann2022", *options)
+    assert not any(words in n for n in result["notes"])
 
 
 def test_a_query_imports_neither_jax_nor_scipy() -> None:
@@ -136,10 +136,10 @@ def test_laws_list_and_show_keep_their_keys() -> None:
 def test_gain_of_two_tables(tmp_path: Path) -> None:
     # Both terms 0.9 times: alpha and beta near 0.31 on the frontier make it 0.9^(-1 / 0.154).
     old, new = table(tmp_path / "old.csv", 1.0), table(tmp_path / "new.csv", 0.9)
-    found = answer("gain", old, new, "--flops", "1e20", "--bootstrap", "50")
+    result = answer("gain", old, new, "--flops", "1e20", "--bootstrap", "50")
     exponent = 0.34 * 0.28 / (0.34 + 0.28)
-    assert found["multiplier"] == pytest.approx(0.9 ** (-1 / exponent), rel=0.05)
-    assert found["low"] < found["multiplier"] < found["high"]
+    assert result["multiplier"] == pytest.approx(0.9 ** (-1 / exponent), rel=0.05)
+    assert result["low"] < result["multiplier"] < result["high"]
     itself = answer("gain", old, old, "--flops", "1e20", "--bootstrap", "50")
     assert itself["multiplier"] == pytest.approx(1.0)
     assert itself["low"] < 0.9999 < 1.0001 < itself["high"]
@@ -148,7 +148,7 @@ def test_gain_of_two_tables(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     same = answer("gain", old, str(tmp_path / "new.json"), "--flops", "1e20")
-    assert same["multiplier"] == pytest.approx(found["multiplier"], rel=1e-6)
+    assert same["multiplier"] == pytest.approx(result["multiplier"], rel=1e-6)
 
 
 def test_a_metric_follows_from_the_loss(tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ def test_a_metric_follows_from_the_loss(tmp_path: Path) -> None:
         )
     )
     at = ["predict", "--law", "gadre2024", "--params", "1.44e9", "--tokens", "2.88e10"]
-    (found,) = answer(*at, "--then", str(second))
-    assert found["metric"] == pytest.approx(0.85 - 2.08 * np.exp(-0.756 * found["loss"]))
+    (result,) = answer(*at, "--then", str(second))
+    assert result["metric"] == pytest.approx(0.85 - 2.08 * np.exp(-0.756 * result["loss"]))
     (bits,) = answer(*at, "--bytes-per-token", "4")
-    assert bits["loss"] == pytest.approx(found["loss"] / 4 / np.log(2))
+    assert bits["loss"] == pytest.approx(result["loss"] / 4 / np.log(2))
 
 
 def test_points_may_hold_a_laws_other_columns(tmp_path: Path) -> None:
@@ -180,14 +180,14 @@ def test_points_hold_any_two_of_params_tokens_and_flops(tmp_path: Path) -> None:
         ("tokens,flops", "4e10,2.4e20"),
     ):
         points.write_text(f"{header}\n{row}\n")
-        (found,) = answer("predict", "--law", "hoffmann2022", "--points", str(points))
-        assert found["params"] == pytest.approx(1e9)
-        assert found["tokens"] == pytest.approx(4e10)
-        assert found["flops"] == pytest.approx(2.4e20)
+        (result,) = answer("predict", "--law", "hoffmann2022", "--points", str(points))
+        assert result["params"] == pytest.approx(1e9)
+        assert result["tokens"] == pytest.approx(4e10)
+        assert result["flops"] == pytest.approx(2.4e20)
     # Compute that is given counts, where 6ND would be 2.4e20.
     points.write_text("params,tokens,flops\n1e9,4e10,3e20\n")
-    (found,) = answer("predict", "--law", "hoffmann2022", "--points", str(points))
-    assert found["flops"] == 3e20
+    (result,) = answer("predict", "--law", "hoffmann2022", "--points", str(points))
+    assert result["flops"] == 3e20
     points.write_text("params\n1e9\n")
     done = run("predict", "--law", "hoffmann2022", "--points", str(points))
     assert done.returncode == 2 and "tokens" in done.stderr

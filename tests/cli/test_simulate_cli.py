@@ -19,28 +19,28 @@ def answer(scalax: Command, *args: object):
 
 
 def test_simulate_step_keeps_its_keys(scalax: Command) -> None:
-    found = answer(
+    result = answer(
         scalax, "simulate", "step", "--preset", "llama-3.1-8b", "--chips", "v5p-32",
         "--mesh", "fsdp=16", "--batch-tokens", 131072, "--seq-len", 8192, "--recompute", "full",
     )  # fmt: skip
-    assert found["chips"] == "v5p-32"
-    assert (found["num_chips"], found["mesh"]) == (16, {"fsdp": 16})
-    assert (found["params"], found["tokens_per_step"]) == (8_030_261_248, 131072)
-    assert found["fits"] is True
-    assert found["bound"] in ("compute", "memory", "network")
-    size = found["bytes_per_device"]
+    assert result["chips"] == "v5p-32"
+    assert (result["num_chips"], result["mesh"]) == (16, {"fsdp": 16})
+    assert (result["params"], result["tokens_per_step"]) == (8_030_261_248, 131072)
+    assert result["fits"] is True
+    assert result["bound"] in ("compute", "memory", "network")
+    size = result["bytes_per_device"]
     assert set(size) == {"parameters", "optimizer", "gradients", "activations", "total"}
-    assert all(isinstance(value, int) for value in [*size.values(), found["memory_limit"]])
+    assert all(isinstance(value, int) for value in [*size.values(), result["memory_limit"]])
     assert size["total"] == sum(v for k, v in size.items() if k != "total")
-    speed = found["tokens_per_second_per_chip"]
-    assert speed * found["seconds_per_step"] * 16 == pytest.approx(131072)
-    assert 0 < found["utilisation"] < 1
-    assert found["usd_per_billion_tokens"] > 0
+    speed = result["tokens_per_second_per_chip"]
+    assert speed * result["seconds_per_step"] * 16 == pytest.approx(131072)
+    assert 0 < result["utilisation"] < 1
+    assert result["usd_per_billion_tokens"] > 0
 
 
 def test_what_does_not_fit_is_an_answer_all_the_same(scalax: Command) -> None:
-    found = answer(scalax, "simulate", "step", "--preset", "gpt-3-175b", "--chips", "v5e-16")
-    assert found["fits"] is False
+    result = answer(scalax, "simulate", "step", "--preset", "gpt-3-175b", "--chips", "v5e-16")
+    assert result["fits"] is False
 
 
 def test_simulating_needs_no_jax() -> None:
@@ -73,26 +73,26 @@ def test_mistakes_end_with_two_and_a_word(scalax: Command, args: list[str], mess
 
 
 def test_allocate_on_chips_adds_its_keys(scalax: Command) -> None:
-    found = answer(
+    result = answer(
         scalax, "allocate", "--law", "hoffmann2022", "--chips", "v5e-256", "--days", 30,
         "--lost", 0.1,
     )  # fmt: skip
-    assert set(found) >= {"flops", "params", "tokens", "loss", "intervals"}
-    assert found["chips"] == "v5e-256"
-    assert found["days"] == pytest.approx(30, rel=0.01)
-    assert found["usd"] == pytest.approx(found["days"] * 24 * 256 * 1.2)
-    assert found["mesh"]
-    assert 0 < found["utilisation"] < 1
-    assert found["lost"] == 0.1
+    assert set(result) >= {"flops", "params", "tokens", "loss", "intervals"}
+    assert result["chips"] == "v5e-256"
+    assert result["days"] == pytest.approx(30, rel=0.01)
+    assert result["usd"] == pytest.approx(result["days"] * 24 * 256 * 1.2)
+    assert result["mesh"]
+    assert 0 < result["utilisation"] < 1
+    assert result["lost"] == 0.1
 
 
 def test_frontier_gives_a_table_and_a_figure(scalax: Command, tmp_path: Path) -> None:
     figure = tmp_path / "frontier.png"
-    found = answer(
+    result = answer(
         scalax, "frontier", "--law", "hoffmann2022", "--flops", "1e20:1e22", "--points", 3,
         "--out", figure,
     )  # fmt: skip
-    assert [a["flops"] for a in found] == [1e20, 1e21, 1e22]
+    assert [a["flops"] for a in result] == [1e20, 1e21, 1e22]
     assert figure.read_bytes().startswith(b"\x89PNG")
     done = scalax("frontier", "--law", "hoffmann2022", "--flops", "1e20", "--out", "f.pdf")
     assert done.returncode == 2

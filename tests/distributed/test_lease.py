@@ -1,4 +1,4 @@
-"""A lease: one holder at a time, named; taken over from a dead one, and never from a live one."""
+"""A lease has one named holder at a time, and is taken over only when the holder is dead."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ print(taken)
 
 @pytest.fixture(params=["folder", "bucket"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a lease is to be: a local folder not made yet, and a bucket."""
+    """The path of a lease: in a local folder that does not exist yet, and in a bucket."""
     if request.param == "folder":
         return str(tmp_path / "sweep" / ".lease")
     return f"{request.getfixturevalue('bucket')}/{tmp_path.name}/.lease"
@@ -65,7 +65,7 @@ def holding(place: str, seconds: float) -> subprocess.Popen[str]:
 
 
 def wait_to_take(place: str) -> tuple[leases.Lease, float]:
-    """Takes a lease as soon as it can be had, and says after how many seconds."""
+    """Acquires a lease as soon as possible; returns it and the seconds of waiting."""
     began = time.monotonic()
     while (lease := leases.acquire(place, seconds=1)) is None:
         assert time.monotonic() < began + 20
@@ -108,10 +108,10 @@ def test_a_holder_that_slept_past_its_time_knows_that_it_lost(place: str) -> Non
     process.send_signal(signal.SIGSTOP)
     lease, _ = wait_to_take(place)
     process.send_signal(signal.SIGCONT)
-    told, _ = process.communicate("\n")
-    assert told.splitlines()[0] == "lost"
-    assert "lost the lease" in told.splitlines()[1]
-    assert lease.held  # and the one who woke took nothing back
+    output, _ = process.communicate("\n")
+    assert output.splitlines()[0] == "lost"
+    assert "lost the lease" in output.splitlines()[1]
+    assert lease.held  # the process that woke up did not take it back
     lease.release()
 
 

@@ -1,4 +1,4 @@
-"""A step that never ends, the very first one too, ends the process and says where it stands."""
+"""A step that hangs, including the first one, ends the process and reports its stacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long this machine is expected to train: what a plan says before anything is trained."""
+"""The expected training time on this machine, as a plan reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes per device, counted, against what the TPU's own compiler gave for the same train steps."""
+"""Counted bytes per device against the TPU compiler's reports for the same train steps."""
 
 from __future__ import annotations
 

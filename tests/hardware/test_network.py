@@ -1,4 +1,4 @@
-"""Collectives by exact derivation: what a device lacks over the wires that bring it."""
+"""Times of collectives against exact derivations: missing bytes over the bandwidth of the links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chips and slices by name: what they are, what is refused, what a user's own file changes."""
+"""Names of chips and slices: their numbers, their errors, and a user's own chips file."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from scalax.hardware.slices import parse_slice
     ],
 )
 def test_a_slice_has_the_chips_of_its_name(name: str, chips: int, shape: tuple[int, ...]) -> None:
-    found = parse_slice(name, read_chips())
-    assert (found.chips, found.shape) == (chips, shape)
+    result = parse_slice(name, read_chips())
+    assert (result.chips, result.shape) == (chips, shape)
 
 
 def test_several_slices_multiply() -> None:
-    found = parse_slice("2xv5e-256", read_chips())
-    assert (found.slices, found.chips, found.shape) == (2, 512, (16, 16))
-    assert found.usd_per_hour == pytest.approx(512 * 1.20)
+    result = parse_slice("2xv5e-256", read_chips())
+    assert (result.slices, result.chips, result.shape) == (2, 512, (16, 16))
+    assert result.usd_per_hour == pytest.approx(512 * 1.20)
 
 
 @pytest.mark.parametrize(

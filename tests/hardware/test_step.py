@@ -1,4 +1,4 @@
-"""The simulated step: against published results, by derivation, and what it refuses."""
+"""The simulated step: against published results and derivations, and its errors."""
 
 from __future__ import annotations
 

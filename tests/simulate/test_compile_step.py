@@ -1,4 +1,4 @@
-"""The real train step, compiled by the TPU's own compiler for slices that are not here."""
+"""The real train step, compiled by the TPU's compiler for slices that are not present."""
 
 from __future__ import annotations
 
@@ -44,37 +44,37 @@ CASES = [
 
 @pytest.mark.parametrize(("topology", "mesh", "batch", "chips", "memory_gb"), CASES)
 def test_a_step_of_1_3_billion_parameters_fits(topology, mesh, batch, chips, memory_gb) -> None:
-    found = compiled(topology, mesh, batch)
-    print(f"{topology} {mesh} batch {batch}: {found.bytes_per_device / GIB:.2f} GiB a device")
-    assert found.fits
-    assert found.chips == found.devices == chips
+    result = compiled(topology, mesh, batch)
+    print(f"{topology} {mesh} batch {batch}: {result.bytes_per_device / GIB:.2f} GiB a device")
+    assert result.fits
+    assert result.chips == result.devices == chips
     # Parameters and two moments in float32, divided over fsdp, are the least that it can take.
-    assert 12 * 1.29e9 / mesh["fsdp"] < found.bytes_per_chip < memory_gb * 1e9
-    assert any("splash" in name and "fwd" in name for name in found.kernels)
-    assert any("splash" in name and "dkv" in name for name in found.kernels)
+    assert 12 * 1.29e9 / mesh["fsdp"] < result.bytes_per_chip < memory_gb * 1e9
+    assert any("splash" in name and "fwd" in name for name in result.kernels)
+    assert any("splash" in name and "dkv" in name for name in result.kernels)
 
 
 @pytest.mark.group
 def test_a_step_whose_temporaries_alone_are_too_many_says_by_how_much() -> None:
-    found = compiled("v5e:2x4", {"data": 8}, 64)
-    assert not found.fits
-    assert found.limit is not None and 15 * GIB < found.limit < 16 * GIB
-    assert found.over == found.bytes_per_device - found.limit
-    assert found.bytes_per_device > 12 * 1.29e9  # what lies whole on each device, and more
+    result = compiled("v5e:2x4", {"data": 8}, 64)
+    assert not result.fits
+    assert result.limit is not None and 15 * GIB < result.limit < 16 * GIB
+    assert result.over == result.bytes_per_device - result.limit
+    assert result.bytes_per_device > 12 * 1.29e9  # the replicated state alone
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("topology", "devices"), [("v4:2x2x1", 4), ("tpu7x:2x2x1", 8)])
 def test_the_bytes_of_a_chip_are_those_of_all_its_devices(topology: str, devices: int) -> None:
-    found = compiled(topology, {"fsdp": devices}, 16, SMALL)
-    assert (found.devices, found.chips) == (devices, 4)
-    assert found.bytes_per_chip == found.bytes_per_device * devices // 4
+    result = compiled(topology, {"fsdp": devices}, 16, SMALL)
+    assert (result.devices, result.chips) == (devices, 4)
+    assert result.bytes_per_chip == result.bytes_per_device * devices // 4
 
 
 @pytest.mark.slow
 def test_a_tensor_mesh_keeps_the_kernel_where_it_divides_the_heads() -> None:
-    found = compiled("v5e:2x2", {"fsdp": 2, "tensor": 2}, 16, SMALL)
-    assert any("splash" in name for name in found.kernels)
+    result = compiled("v5e:2x2", {"fsdp": 2, "tensor": 2}, 16, SMALL)
+    assert any("splash" in name for name in result.kernels)
 
 
 def test_an_unknown_topology_says_what_to_write() -> None:

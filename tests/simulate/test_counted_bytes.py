@@ -1,4 +1,4 @@
-"""Bytes as recorded and as counted, against the TPU's compiler asked again: slow."""
+"""Recorded and counted bytes against a new compilation for TPU (slow)."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def compiled(step: Step) -> CompiledStep:
 @pytest.mark.parametrize("case", memory_cases()[1:4], ids=lambda case: case["recompute"])
 def test_the_compiler_still_says_what_was_recorded(case) -> None:
     step = simulated(case)
-    found = compiled(step)
-    assert found.fits == (case["fits"] == "true")
-    assert found.bytes_per_device == pytest.approx(case["bytes"], rel=0.02)
-    assert step.bytes.total == pytest.approx(found.bytes_per_device, rel=0.10)
+    result = compiled(step)
+    assert result.fits == (case["fits"] == "true")
+    assert result.bytes_per_device == pytest.approx(case["bytes"], rel=0.02)
+    assert step.bytes.total == pytest.approx(result.bytes_per_device, rel=0.10)
 
 
 def test_recomputing_a_shallow_model_saves_memory() -> None:

@@ -18,9 +18,9 @@ ROWS = 20_000
 
 
 def spoilt(seed: int = 0, trunks: np.ndarray | None = None, **troubles: float) -> np.ndarray:
-    asked = Troubles(**{"noise": 0.0, **troubles})
+    options = Troubles(**{"noise": 0.0, **troubles})
     each = np.arange(ROWS) if trunks is None else trunks
-    return add_troubles(np.zeros(len(each)), each, asked, np.random.default_rng(seed))
+    return add_troubles(np.zeros(len(each)), each, options, np.random.default_rng(seed))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -29,24 +29,24 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_noise_has_the_deviation_asked_for_and_branches_share_half_its_variance() -> None:
-    found = spoilt(noise=0.01, trunks=np.repeat(np.arange(ROWS // 2), 2))
-    assert found.std() == pytest.approx(0.01, rel=0.03)
-    assert found.mean() == pytest.approx(0.0, abs=3e-4)
-    first, second = found[::2], found[1::2]
+    result = spoilt(noise=0.01, trunks=np.repeat(np.arange(ROWS // 2), 2))
+    assert result.std() == pytest.approx(0.01, rel=0.03)
+    assert result.mean() == pytest.approx(0.0, abs=3e-4)
+    first, second = result[::2], result[1::2]
     assert np.corrcoef(first, second)[0, 1] == pytest.approx(0.5, abs=0.03)
 
 
 def test_bad_tuning_raises_its_share_of_the_runs_and_lowers_none() -> None:
-    found = spoilt(mistuned=0.25)
-    assert np.sum(found > 0) == ROWS // 4
-    assert found.min() == 0.0
-    assert found[found > 0].mean() == pytest.approx(0.01, rel=0.05)  # exponential, mean 1 %
+    result = spoilt(mistuned=0.25)
+    assert np.sum(result > 0) == ROWS // 4
+    assert result.min() == 0.0
+    assert result[result > 0].mean() == pytest.approx(0.01, rel=0.05)  # exponential, mean 1 %
 
 
 def test_outliers_stand_far_above() -> None:
-    found = spoilt(outliers=0.1)
-    assert np.sum(found > 0) == ROWS // 10
-    raised = found[found > 0]
+    result = spoilt(outliers=0.1)
+    assert np.sum(result > 0) == ROWS // 10
+    raised = result[result > 0]
     assert (raised.min() >= 0.05, raised.max() <= 0.3) == (True, True)
 
 
@@ -60,11 +60,11 @@ def test_drift_grows_as_its_size_says_over_seeds() -> None:
 
 def test_drift_is_smooth_in_log_compute() -> None:
     x = np.linspace(0, 4, 401)
-    found = Drift(0.01, 1.0, 0.3, 4.0)(10**x)
+    result = Drift(0.01, 1.0, 0.3, 4.0)(10**x)
     # |f''| <= size sqrt(2) (2 w + w^2 x), w = 2 pi / period.
     w = 2 * np.pi / 4
     bound = 0.01 * math.sqrt(2) * (2 * w + w**2 * 4)
-    assert np.abs(np.diff(found, 2)).max() < bound * 0.01**2
+    assert np.abs(np.diff(result, 2)).max() < bound * 0.01**2
 
 
 def test_without_troubles_the_losses_are_the_law_itself(scalax: Command, tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_without_troubles_the_losses_are_the_law_itself(scalax: Command, tmp_pat
         "simulate", "sweep", "--law", "hoffmann2022", "--noise", 0, "--out", out, "--json"
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["rows"], len(found["runs"])) == (35, 35)
+    result = json.loads(done.stdout)
+    assert (result["rows"], len(result["runs"])) == (35, 35)
     law = published_fit("hoffmann2022")
     for row in rows_of(out):
         n, d = float(row["params"]), float(row["tokens"])
@@ -86,10 +86,10 @@ def test_without_troubles_the_losses_are_the_law_itself(scalax: Command, tmp_pat
 def test_a_study_is_rehearsed_from_a_design_to_a_fit(
     scalax: Command, experiment: Path, tmp_path: Path
 ) -> None:
-    asked = ["simulate", "sweep", "--law", "besiroglu2024", "--design", experiment, "--seed", 3]
+    options = ["simulate", "sweep", "--law", "besiroglu2024", "--design", experiment, "--seed", 3]
     troubles = ["--noise", 0.002, "--mistuned", 0.2, "--outliers", 0.1, "--drift", 0.002]
     for name in ("a.csv", "b.csv"):
-        done = scalax(*asked, *troubles, "--out", tmp_path / name)
+        done = scalax(*options, *troubles, "--out", tmp_path / name)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     rows = rows_of(tmp_path / "a.csv")
@@ -113,8 +113,8 @@ def test_a_study_is_rehearsed_from_a_design_to_a_fit(
 def test_wrong_use_is_reported_in_one_line(
     scalax: Command, tmp_path: Path, option: str, value: object, message: str
 ) -> None:
-    asked = {"--law": "hoffmann2022", "--out": tmp_path / "runs.csv", option: value}
-    done = scalax("simulate", "sweep", *(part for pair in asked.items() for part in pair))
+    options = {"--law": "hoffmann2022", "--out": tmp_path / "runs.csv", option: value}
+    done = scalax("simulate", "sweep", *(part for pair in options.items() for part in pair))
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

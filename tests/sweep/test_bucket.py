@@ -1,4 +1,4 @@
-"""A sweep's folder in a bucket: the same files as on a disk, resumed, held, damaged, read."""
+"""A sweep's folder in a bucket: files, resumption, locks, damaged checkpoints and reading."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_a_second_job_sees_that_the_holder_of_a_bucket_lives(bucket: str, tmp_pa
     folder = as_path(f"{bucket}/{tmp_path.name}")
     with FolderLock(folder, seconds=2) as first, FolderLock(folder) as second:
         assert first.try_acquire() is None
-        told = second.try_acquire()
-        assert re.search(r"locked by process \d+ on .* UTC; waiting up to [12] s to see", told)
+        message = second.try_acquire()
+        assert re.search(r"locked by process \d+ on .* UTC; waiting up to [12] s to see", message)
         time.sleep(1)
         with pytest.raises(sx.ScalaxError, match=IN_USE):
             second.try_acquire()
@@ -120,13 +120,13 @@ def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(bucket: str, tmp_path: 
     data = bytearray(files.cat_file(largest))
     data[len(data) // 2] ^= 0xFF
     files.pipe_file(largest, bytes(data))
-    place_ = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract = {"values": jax.ShapeDtypeStruct((4096,), jnp.float32, sharding=place_)}
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = {"values": jax.ShapeDtypeStruct((4096,), jnp.float32, sharding=sharding)}
     checkpoints = Checkpoints(folder)
     with pytest.warns(UserWarning, match="checkpoint 2 cannot be used"):
-        found = checkpoints.restore(abstract)
+        result = checkpoints.restore(abstract)
     checkpoints.close()
-    np.testing.assert_array_equal(found["values"], states[1]["values"])
+    np.testing.assert_array_equal(result["values"], states[1]["values"])
 
 
 def test_lines_in_a_bucket_last_once_they_are_kept(bucket: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Axes over the data's own keys: refused, since a sweep opens one dataset."""
+"""Axes over keys of [data] are errors: a sweep opens one dataset."""
 
 from __future__ import annotations
 

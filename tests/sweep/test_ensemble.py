@@ -1,4 +1,4 @@
-"""An ensemble gives each run the result of a separate run, and survives kills like one."""
+"""Each run of an ensemble has the result of a separate run, also after a kill."""
 
 from __future__ import annotations
 
@@ -41,38 +41,40 @@ def without_check(experiment: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def apart_and_together(
+def separate_and_together(
     without_check: Path, scalax: Command, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """The same sweep trained as separate runs, and in ensembles of four."""
-    found = []
+    folders = []
     for how in ("'never'", "4"):
         out = tmp_path_factory.mktemp("ensemble") / "out"
         settings = words([*AXES, f"train.ensemble={how}"])
         done = scalax("run", without_check, "--out", out, *settings)
         assert done.returncode == 0, done.stderr
-        found.append(out)
-    return found[0], found[1]
+        folders.append(out)
+    return folders[0], folders[1]
 
 
-def test_each_run_has_the_result_of_a_separate_run(apart_and_together: tuple[Path, Path]) -> None:
-    apart, together = apart_and_together
-    separate, ours = table(apart), table(together)
+def test_each_run_has_the_result_of_a_separate_run(
+    separate_and_together: tuple[Path, Path],
+) -> None:
+    alone, together = separate_and_together
+    separate, ours = table(alone), table(together)
     assert list(separate) == list(ours)
     assert len({row["loss"] for row in ours.values()}) == len(ours) == 8
     for name, row in ours.items():
         assert list(row) == list(separate[name])
         assert float(row["loss"]) == pytest.approx(float(separate[name]["loss"]), rel=1e-4)
         assert row | {"loss": ""} == separate[name] | {"loss": ""}
-    for file in sorted([*apart.rglob("metrics.jsonl"), *apart.rglob("eval.jsonl")]):
-        other = lines(together / file.relative_to(apart))
+    for file in sorted([*alone.rglob("metrics.jsonl"), *alone.rglob("eval.jsonl")]):
+        other = lines(together / file.relative_to(alone))
         for one, two in zip(lines(file), other, strict=True):
             assert two == pytest.approx(one, rel=1e-3)
 
 
-def test_each_run_has_the_files_of_a_separate_run(apart_and_together: tuple[Path, Path]) -> None:
-    apart, together = apart_and_together
-    for folder in sorted((apart / "runs").iterdir()):
+def test_each_run_has_the_files_of_a_separate_run(separate_and_together: tuple[Path, Path]) -> None:
+    alone, together = separate_and_together
+    for folder in sorted((alone / "runs").iterdir()):
         ours = together / "runs" / folder.name
         assert {p.name for p in ours.iterdir()} == {p.name for p in folder.iterdir()}
         if (folder / "checkpoints").is_dir():
@@ -88,8 +90,8 @@ def test_each_run_has_the_files_of_a_separate_run(apart_and_together: tuple[Path
     assert not list((together / "ensembles").iterdir())
 
 
-def test_the_choice_is_stored(apart_and_together: tuple[Path, Path]) -> None:
-    kept = json.loads((apart_and_together[1] / "execution.json").read_text())
+def test_the_choice_is_stored(separate_and_together: tuple[Path, Path]) -> None:
+    kept = json.loads((separate_and_together[1] / "execution.json").read_text())
     (unit,) = kept["units"]
     assert len(unit["groups"]) == 4
     assert unit["why"] == "train.ensemble = 4"
@@ -97,9 +99,9 @@ def test_the_choice_is_stored(apart_and_together: tuple[Path, Path]) -> None:
 
 @pytest.mark.group
 def test_killed_and_resumed_it_ends_with_the_same_table_to_the_bit(
-    apart_and_together: tuple[Path, Path], without_check: Path, tmp_path: Path
+    separate_and_together: tuple[Path, Path], without_check: Path, tmp_path: Path
 ) -> None:
-    whole, out = apart_and_together[1], tmp_path / "out"
+    whole, out = separate_and_together[1], tmp_path / "out"
     settings = words([*AXES, "train.ensemble=4", "train.checkpoint_seconds=0.01"])
     command = [sys.executable, "-m", "scalax", "run", without_check, "--out", out, *settings]
     for number in (signal.SIGKILL, signal.SIGTERM):
@@ -119,7 +121,7 @@ def test_killed_and_resumed_it_ends_with_the_same_table_to_the_bit(
 
 
 def test_a_member_that_diverges_does_not_affect_the_others(
-    apart_and_together: tuple[Path, Path], without_check: Path, scalax: Command, tmp_path: Path
+    separate_and_together: tuple[Path, Path], without_check: Path, scalax: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     settings = [*AXES, "sweep.axes={learning_rate=[1e9, 0.01]}", "train.ensemble=2"]
@@ -127,7 +129,7 @@ def test_a_member_that_diverges_does_not_affect_the_others(
     assert done.returncode == 0, done.stderr
     rows = list(table(out).values())
     assert [row["status"] for row in rows] == ["diverged"] * 2 + ["done"] * 2
-    separate = table(apart_and_together[0])
+    separate = table(separate_and_together[0])
     for row in rows[2:]:
         other = separate[row["name"].replace("-learning", "-seed0-learning")]
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-4)

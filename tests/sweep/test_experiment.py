@@ -1,4 +1,4 @@
-"""The experiment file: every mistake in it is one clear error, before any work."""
+"""The experiment file: every mistake is reported in one error before any training."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ def test_what_is_written_back_reads_as_the_same_experiment(
 
 
 def test_settings_are_overridden_in_toml(experiment: Path) -> None:
-    found = read_experiment(experiment, ["sweep.params=[2e4, 40000]", "seed=7", "check.tokens=9e4"])
-    assert found.sweep.params == [20000, 40000]
-    assert (found.seed, found.check.tokens) == (7, 90000)
+    result = read_experiment(
+        experiment, ["sweep.params=[2e4, 40000]", "seed=7", "check.tokens=9e4"]
+    )
+    assert result.sweep.params == [20000, 40000]
+    assert (result.seed, result.check.tokens) == (7, 90000)
 
 
 @pytest.mark.parametrize(

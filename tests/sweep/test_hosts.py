@@ -21,7 +21,7 @@ LONG_RUN = "sweep={kind='list', runs=[{params=14000, tokens=1_000_000}]}"
 
 
 class Job:
-    """The processes of a job, each with so many CPU devices; what they print is gathered."""
+    """The processes of a job, with a number of CPU devices each; captures their output."""
 
     def __init__(
         self, experiment: Path, out: Path, *settings: str, processes: int = 2, devices: int = 1,
@@ -58,7 +58,7 @@ class Job:
         self.outputs[k], self.errors[k] = self.processes[k].communicate()
 
     def ended(self, seconds: float = 180) -> list[int]:
-        """The exit codes, once all have ended."""
+        """Waits until all processes have ended; returns their exit codes."""
         until = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -92,14 +92,14 @@ def alone(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     out = tmp_path_factory.mktemp("alone") / "o"
     job = Job(plain, out, ONE_RUN, processes=1)
     assert job.ended() == [0], job.errors
-    found = losses(out)
-    assert len(found) == 20
-    return found
+    result = losses(out)
+    assert len(result) == 20
+    return result
 
 
-def wait_for(found: Callable[[], object], job: Job, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], job: Job, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
-    while not found():
+    while not condition():
         assert time.monotonic() < until
         assert all(process.poll() is None for process in job.processes), job.ended(5)
         time.sleep(0.1)
@@ -158,7 +158,7 @@ def test_a_checkpoint_of_two_processes_goes_on_with_one_and_on_another_mesh(
 
 
 def steps_saved(out: Path) -> int:
-    """The last step of which the only run has a checkpoint."""
+    """The step of the latest checkpoint of the only run."""
     return max((int(f.parent.name) for f in out.glob("runs/*/checkpoints/*/checkpoint.json")),
                default=0)  # fmt: skip
 
@@ -224,8 +224,8 @@ class Stuck:
 class Opened:
     def __init__(self, inner, stuck): self.spec, self.inner, self.stuck = inner.spec, inner, stuck
     def source(self, split):
-        found = self.inner.source(split)
-        return Stuck(found) if split == "train" and self.stuck else found
+        source = self.inner.source(split)
+        return Stuck(source) if split == "train" and self.stuck else source
 
 class Hanging(Dataset):
     name, title = "hanging", "text that stops coming on one process"

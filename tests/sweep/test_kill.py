@@ -1,4 +1,4 @@
-"""A sweep killed at any moment, and started again, ends with the same table to the bit."""
+"""A sweep that is killed at any moment and restarted ends with a bit-identical table."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def undisturbed(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 def finish_after(
     signals: list[int], experiment: Path, out: Path, seconds: float, seed: int
 ) -> list[int]:
-    """Starts, signals at a random moment, and so on; then lets it finish. The exit codes.
+    """Starts a sweep and signals it at random moments, then lets it finish; returns the exit codes.
 
     They are those that a shell tells: of a process that a signal ends before Python has begun, or
     once it has let go, 128 and the signal.

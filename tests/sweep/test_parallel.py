@@ -46,12 +46,12 @@ def one_after_another(without_check: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def sessions(out: Path) -> list[tuple[float, float]]:
-    """When the work on each trunk began and ended."""
-    found = []
+    """Returns the start and end time of the work on each trunk."""
+    result = []
     for file in sorted(out.glob("runs/*-trunk/timing.jsonl")):
         lines = read_lines(file)
-        found.append((lines[0]["session"], lines[-1]["unix"]))
-    return found
+        result.append((lines[0]["session"], lines[-1]["unix"]))
+    return result
 
 
 def same(one: Path, other: Path) -> None:

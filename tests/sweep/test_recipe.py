@@ -26,8 +26,8 @@ def test_laws_of_the_file_set_rate_and_batch(experiment: Path) -> None:
 
 
 def test_what_train_fixes_stands_above(experiment: Path) -> None:
-    found = fitted(experiment, RATE, "train.learning_rate=0.003")
-    assert {run.spec.recipe.learning_rate for run in found} == {0.003}
+    result = fitted(experiment, RATE, "train.learning_rate=0.003")
+    assert {run.spec.recipe.learning_rate for run in result} == {0.003}
 
 
 def test_a_published_law_is_named(experiment: Path) -> None:

@@ -53,14 +53,14 @@ def prepared(experiment: Path) -> Prepared:
 
 
 def copies(prepared: Prepared, count: int) -> Plan:
-    """A plan of many runs that differ in name and seed."""
+    """Returns a plan of many runs that differ in name and seed."""
     (run,) = prepared.plan.fitted
     runs = [replace(run, name=f"run-{k}", spec=replace(run.spec, seed=k)) for k in range(count)]
     return replace(prepared.plan, groups=tuple(Group(((run,),)) for run in runs), checks=())
 
 
 class InstantExecutor(Executor):
-    """Ends each run at once."""
+    """An executor that ends each run at once."""
 
     def execute(self, group: Group, devices: Sequence[Any] | None = None) -> None:
         for run in group.runs:
@@ -69,7 +69,7 @@ class InstantExecutor(Executor):
 
 
 def train(prepared: Prepared, plan: Plan, folder: Path) -> int:
-    """Trains all runs, two at a time, and returns how many files that opened."""
+    """Trains all runs, two at a time; returns the number of files opened."""
     results = Results(folder, plan)
     settings = prepared.experiment.train
     context = SweepContext(folder, prepared.family, prepared.data, settings, Quiet(), lambda: False)

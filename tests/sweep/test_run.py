@@ -173,9 +173,9 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
     experiment: Path, scalax: Command, tmp_path: Path
 ) -> None:
     done = scalax("run", experiment, "--out", tmp_path / "o", "--dry-run", "--json")
-    found = json.loads(done.stdout)
-    assert len(found["runs"]) == 5
-    assert found["flops"] == pytest.approx(sum(r["flops_spent"] for r in found["runs"]))
+    result = json.loads(done.stdout)
+    assert len(result["runs"]) == 5
+    assert result["flops"] == pytest.approx(sum(r["flops_spent"] for r in result["runs"]))
     assert not (tmp_path / "o").exists()
 
 

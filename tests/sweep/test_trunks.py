@@ -1,4 +1,4 @@
-"""Trunks and branches: a branch has the result of a separate run at a part of its cost."""
+"""Trunks and branches: a branch has the result of a separate run at a fraction of its cost."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_a_branch_has_the_result_of_a_separate_run(tmp_path: Path, tokens: list[
     file = tmp_path / "trunks.toml"
     file.write_text(EXPERIMENT.format(tokens=tokens))
     shared = run_experiment(file, tmp_path / "shared")
-    apart = run_experiment(file, tmp_path / "apart", [separate_runs(file)])
-    assert shared is not None and apart is not None
-    for branch, run in zip(shared.rows, apart.rows, strict=True):
+    separate = run_experiment(file, tmp_path / "separate", [separate_runs(file)])
+    assert shared is not None and separate is not None
+    for branch, run in zip(shared.rows, separate.rows, strict=True):
         assert (branch["tokens"], branch["flops"]) == (run["tokens"], run["flops"])
         assert run["trunk"] is None and branch["trunk"] is not None
         assert branch["loss"] == pytest.approx(run["loss"], rel=1e-5)  # 0.5 % would do
-    saving, whole = (outcome.to_json()["compute"] for outcome in (shared, apart))
+    saving, whole = (outcome.to_json()["compute"] for outcome in (shared, separate))
     assert whole["saved"] == 0
     assert saving["flops"] == whole["flops_spent"]
     # A trunk costs the longest run, and each other branch its decay of a fifth.

@@ -1,4 +1,4 @@
-"""Several jobs on one folder: each takes what no other has, a dead one's runs are taken over."""
+"""Several jobs share one folder: each claims free groups and takes over those of dead jobs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def same(one: Path, other: Path) -> None:
 
 
 def ended(errors: str) -> set[str]:
-    """The runs that a job says it ended."""
+    """Returns the runs that a job reports as ended."""
     return set(re.findall(r"\d+/\d+  (\S+):", errors))
 
 
@@ -68,9 +68,9 @@ def test_a_job_that_dies_is_taken_over_by_another(
     first.send_signal(signal.SIGKILL)
     first.communicate()
     second = start(experiment, out, *share)
-    told, errors = second.communicate()
+    output, errors = second.communicate()
     assert second.returncode == 0, errors
-    assert "report:" in told
+    assert "report:" in output
     same(alone, out)
 
 
@@ -84,13 +84,15 @@ def test_an_exclusive_job_waits_for_a_killed_sharing_job(tmp_path: Path) -> None
         while leases.holder(place) is None:
             time.sleep(0.01)
         killed.kill()
-    told: list[str] = []
-    with ExclusiveJob(tmp_path, Hosts(), told.append) as alone, pytest.raises(Stopped):
+    messages: list[str] = []
+    with ExclusiveJob(tmp_path, Hosts(), messages.append) as alone, pytest.raises(Stopped):
         alone.starting(lambda: True).__enter__()
-    with ExclusiveJob(tmp_path, Hosts(), told.append) as alone, alone.starting(lambda: False):
+    with ExclusiveJob(tmp_path, Hosts(), messages.append) as alone, alone.starting(lambda: False):
         assert leases.holder(place) is None
-    assert len(told) == 2  # once for each
-    assert re.search(rf"locked by process {killed.pid} on .*, which shares it; waiting", told[1])
+    assert len(messages) == 2  # once for each
+    assert re.search(
+        rf"locked by process {killed.pid} on .*, which shares it; waiting", messages[1]
+    )
 
 
 @pytest.mark.slow
@@ -99,14 +101,14 @@ def test_two_jobs_divide_the_runs_and_one_of_them_reports(
 ) -> None:
     out = tmp_path / "out"
     jobs = [start(experiment, out, "--share") for _ in range(2)]
-    told = [job.communicate() for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0], told
-    mine, other = (ended(errors) for _, errors in told)
-    assert mine
-    assert other
-    assert not mine & other
-    assert len(mine | other) == 9
-    assert ["report:" in output for output, _ in told].count(True) == 1
+    outputs = [job.communicate() for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], outputs
+    first, second = (ended(errors) for _, errors in outputs)
+    assert first
+    assert second
+    assert not first & second
+    assert len(first | second) == 9
+    assert ["report:" in output for output, _ in outputs].count(True) == 1
     same(alone, out)
 
 

@@ -36,7 +36,7 @@ mkdir -p venv/bin && cat > venv/bin/scalax <<'END' && chmod +x venv/bin/scalax
 
 
 def main(arguments: list[str]) -> int:
-    """Answers one call; gives its exit code."""
+    """Answers one call and returns its exit code."""
     with (WORLD / "calls.jsonl").open("a") as calls:
         calls.write(json.dumps(["gcloud", *arguments]) + "\n")
     what, verb = arguments[2:4]

@@ -1,4 +1,4 @@
-"""tools/cloud_tpu as a person runs it, with fake_gcloud.py in place of Google."""
+"""tools/cloud_tpu as a user runs it, with fake_gcloud.py in place of Google."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Call = list[str]
 
 
 class World:
-    """A folder with an experiment, a `gcloud` on the PATH, and what is planned for each run."""
+    """A folder with an experiment, a fake `gcloud` on the PATH, and the planned end of each run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.fake = folder, folder / "fake"
@@ -70,12 +70,12 @@ class World:
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def requests(self) -> list[str]:
-        """What was asked of the queue, in order, questions left out."""
-        asked = [call[4] for call in self.calls() if call[3] == "queued-resources"]
-        return [verb for verb in asked if verb != "describe"]
+        """Returns the requests to the queue in order, without queries."""
+        requested = [call[4] for call in self.calls() if call[3] == "queued-resources"]
+        return [verb for verb in requested if verb != "describe"]
 
     def runs(self, node: str = "scalax-mine") -> list[list[str]]:
-        """The arguments of each `scalax` that ran on a slice."""
+        """Returns the arguments of each `scalax` that ran on a slice."""
         file = self.fake / "runs" / node
         lines = file.read_text().splitlines() if file.exists() else []
         return [line.split("\0")[:-1] for line in lines]
@@ -87,7 +87,7 @@ def world(tmp_path: Path) -> World:
 
 
 def commands(text: str) -> list[Call]:
-    """The commands of a dry run, read as a shell reads them."""
+    """Returns the commands of a dry run, parsed as a shell does."""
     return [shlex.split(line) for line in text.splitlines() if not line.startswith("#")]
 
 
@@ -138,7 +138,7 @@ def test_preemptions_get_a_new_slice_and_failures_the_same_a_few_times(world: Wo
     world.plan("preempt 143 3 1")
     done = world.run("--delete", "--retries", "1")
     assert done.returncode == 1
-    # taken back: Google suspended it; told to stop: deleted here; failed: the same slice again
+    # suspended by Google: deleted here; stopped: deleted here; failed: the same slice again
     assert world.requests() == ["create", "delete", "create", "delete", "create", "delete"]
     assert len(world.runs()) == 4
     assert len(set(map(tuple, world.runs()))) == 1
@@ -243,8 +243,10 @@ def test_a_wheel_of_this_machine_is_taken_along(world: World) -> None:
 
 def test_delete_deletes_on_request(world: World) -> None:
     done = world.call("delete", "sweep", "--zone", "z", "--project", "p", "--dry-run")
-    told = "gcloud compute tpus queued-resources delete sweep --force --quiet --zone=z --project=p"
-    assert done.stdout.strip() == told
+    command = (
+        "gcloud compute tpus queued-resources delete sweep --force --quiet --zone=z --project=p"
+    )
+    assert done.stdout.strip() == command
     assert world.calls() == []
     assert world.call("delete", "sweep", "--zone", "z").returncode == 3  # there is none
 
@@ -255,15 +257,15 @@ def jobset(world: World, *more: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     assert world.calls() == []
     text = done.stdout.split("kubectl apply --filename=- <<'END'\n")[1].split("\nEND\n")[0]
-    found: dict[str, Any] = json.loads(text)
-    return found
+    result: dict[str, Any] = json.loads(text)
+    return result
 
 
 def test_a_jobset_has_a_job_a_slice_and_a_pod_a_machine(world: World) -> None:
-    data, found = jobset(world, "--slice", "2xv5e-256", "--", "--profile", "10:15")["items"]
+    data, result = jobset(world, "--slice", "2xv5e-256", "--", "--profile", "10:15")["items"]
     assert data["data"] == {"mine.toml": world.experiment.read_text()}
-    assert (found["apiVersion"], found["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
-    (slices,) = found["spec"]["replicatedJobs"]
+    assert (result["apiVersion"], result["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    (slices,) = result["spec"]["replicatedJobs"]
     job = slices["template"]["spec"]
     # docs.cloud.google.com/tpu/docs/v5e: 16x16 has 256 chips; ct5lp-hightpu-4t has four of them.
     assert (slices["replicas"], job["parallelism"], job["completions"]) == (2, 64, 64)
@@ -282,9 +284,9 @@ def test_a_jobset_has_a_job_a_slice_and_a_pod_a_machine(world: World) -> None:
 
 
 def test_a_jobset_ends_on_2_starts_again_on_143_and_bounds_the_rest(world: World) -> None:
-    _, found = jobset(world, "--slice", "v6e-16", "--retries", "5")["items"]
-    policy = found["spec"]["failurePolicy"]
-    job = found["spec"]["replicatedJobs"][0]["template"]["spec"]
+    _, result = jobset(world, "--slice", "v6e-16", "--retries", "5")["items"]
+    policy = result["spec"]["failurePolicy"]
+    job = result["spec"]["replicatedJobs"][0]["template"]["spec"]
     assert policy["maxRestarts"] == 5
     assert job["backoffLimit"] == 0
     assert job["template"]["spec"]["restartPolicy"] == "Never"  # podFailurePolicy asks for it
@@ -305,8 +307,8 @@ def test_a_jobset_ends_on_2_starts_again_on_143_and_bounds_the_rest(world: World
 
 def test_an_image_that_has_scalax_installs_nothing(world: World) -> None:
     more = ["--slice", "v5p-8", "--image", "gcr.io/p/s", "--service-account", "s", "--on-demand"]
-    _, found = jobset(world, *more)["items"]
-    pod = found["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    _, result = jobset(world, *more)["items"]
+    pod = result["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "s"
     assert "cloud.google.com/gke-spot" not in pod["nodeSelector"]
     command = pod["containers"][0]["command"]

@@ -1,4 +1,4 @@
-"""Checkpoints: restored on any mesh, damage of any kind passed over, as many kept as asked."""
+"""Checkpoints: restored on any mesh, skipped if damaged, and kept as configured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scalax.train.step import TrainState
 
 
 def state(step: int) -> TrainState:
-    """As small as a state can be."""
+    """A minimal train state."""
     values = jnp.asarray(np.random.default_rng(step).normal(size=(256, 64)), jnp.float32)
     return TrainState(params=values, rest={}, optimizer=(), step=jnp.int32(step))
 
@@ -48,10 +48,10 @@ def restored(folder: Path, at_most: int | None = None) -> TrainState | None:
         checkpoints.close()
 
 
-def same(found: TrainState | None, step: int) -> None:
-    assert found is not None
-    assert int(found.step) == step
-    np.testing.assert_array_equal(found.params, state(step).params)
+def same(result: TrainState | None, step: int) -> None:
+    assert result is not None
+    assert int(result.step) == step
+    np.testing.assert_array_equal(result.params, state(step).params)
 
 
 def largest(folder: Path) -> Path:
@@ -131,15 +131,15 @@ def test_a_state_is_restored_on_any_mesh(tmp_path: Path) -> None:
     def program(mesh: dict[str, int]) -> Program:
         return Program(family, shape, recipe, "f32", make_mesh(mesh, 8))
 
-    first = found = program({"fsdp": 2}).init(3)
+    first = result = program({"fsdp": 2}).init(3)
     before = jax.device_get(jax.tree.leaves(first))
     for number, mesh in enumerate([{"data": 2}, {"data": 1}, {"fsdp": 2}]):
         checkpoints = Checkpoints(tmp_path / str(number))
-        checkpoints.save(found, 5, {})
+        checkpoints.save(result, 5, {})
         abstract = program(mesh).abstract()
-        found = checkpoints.restore(abstract)
+        result = checkpoints.restore(abstract)
         checkpoints.close()
-        places = jax.tree.map(lambda leaf: leaf.sharding, found)
+        places = jax.tree.map(lambda leaf: leaf.sharding, result)
         assert places == jax.tree.map(lambda leaf: leaf.sharding, abstract)
-        for ours, theirs in zip(before, jax.tree.leaves(found), strict=True):
+        for ours, theirs in zip(before, jax.tree.leaves(result), strict=True):
             np.testing.assert_array_equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""Meshes: an axis may be auto, the data axis alone crosses slices, and chips are counted."""
+"""Meshes: auto axes, the data axis across slices, and the number of chips."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from scalax.train.mesh import make_mesh, mesh_sizes
 
 @dataclass(frozen=True)
 class Chip:
-    """What a mesh asks of a device."""
+    """The attributes of a device that a mesh reads."""
 
     id: int
     slice_index: int
     coords: tuple[int, int, int]
     process_index: int = 0
     platform: str = "tpu"
-    device_kind: str = "TPU v9"  # whose wiring nothing knows
+    device_kind: str = "TPU v9"  # a kind that JAX does not know
 
     @property
     def core_on_chip(self) -> int:
@@ -32,17 +32,17 @@ class Chip:
 
 
 def chips(slices: int, each: int) -> list[Any]:
-    """Slices of chips in a row, mixed as no rule says that they are sorted."""
-    found = [Chip(100 * s + k, s, (k, 0, 0)) for k in range(each) for s in range(slices)]
-    return found[::-1]
+    """Slices of chips in a row, shuffled: JAX does not promise an order."""
+    devices = [Chip(100 * s + k, s, (k, 0, 0)) for k in range(each) for s in range(slices)]
+    return devices[::-1]
 
 
-def sizes(asked: Any, batch: int, devices: Any, processes: int = 1) -> tuple[int, ...]:
-    return tuple(mesh_sizes(asked, batch, devices, processes).values())
+def sizes(requested: Any, batch: int, devices: Any, processes: int = 1) -> tuple[int, ...]:
+    return tuple(mesh_sizes(requested, batch, devices, processes).values())
 
 
 @pytest.mark.parametrize(
-    ("asked", "batch", "count", "processes", "expected"),
+    ("requested", "batch", "count", "processes", "expected"),
     [
         ("auto", 8, 8, 1, (8, 1, 1, 1)),
         ("auto", 6, 8, 1, (6, 1, 1, 1)),
@@ -55,13 +55,13 @@ def sizes(asked: Any, batch: int, devices: Any, processes: int = 1) -> tuple[int
     ],
 )
 def test_auto_takes_as_many_devices_as_divide(
-    asked: Any, batch: int, count: int, processes: int, expected: tuple[int, ...]
+    requested: Any, batch: int, count: int, processes: int, expected: tuple[int, ...]
 ) -> None:
-    assert sizes(asked, batch, range(count), processes) == expected
+    assert sizes(requested, batch, range(count), processes) == expected
 
 
 @pytest.mark.parametrize(
-    ("asked", "batch", "devices", "processes", "told"),
+    ("requested", "batch", "devices", "processes", "problem"),
     [
         (
             {"data": "auto", "fsdp": "auto"},
@@ -79,19 +79,19 @@ def test_auto_takes_as_many_devices_as_divide(
     ],
 )
 def test_a_mesh_that_does_not_suit_the_devices_is_an_error(
-    asked: Any, batch: int, devices: Any, processes: int, told: str
+    requested: Any, batch: int, devices: Any, processes: int, problem: str
 ) -> None:
-    with pytest.raises(ScalaxError, match=told):
-        mesh_sizes(asked, batch, devices, processes)
+    with pytest.raises(ScalaxError, match=problem):
+        mesh_sizes(requested, batch, devices, processes)
 
 
-@pytest.mark.parametrize("asked", ["auto", {"data": 4, "fsdp": 2}, {"data": 2, "fsdp": "auto"},
+@pytest.mark.parametrize("requested", ["auto", {"data": 4, "fsdp": 2}, {"data": 2, "fsdp": "auto"},
                                    {"data": 2, "tensor": 2}])  # fmt: skip
-def test_the_data_axis_alone_crosses_slices(asked: Any) -> None:
-    mesh = make_mesh(asked, 8, chips(2, 4))
+def test_the_data_axis_alone_crosses_slices(requested: Any) -> None:
+    mesh = make_mesh(requested, 8, chips(2, 4))
     for row in mesh.devices.reshape(mesh.shape["data"], -1):
         assert len({chip.slice_index for chip in row}) == 1
-    halves = mesh.devices.reshape(2, -1)  # and along it each slice lies in one piece
+    halves = mesh.devices.reshape(2, -1)  # each slice is contiguous along the data axis
     assert [len({chip.slice_index for chip in half}) for half in halves] == [1, 1]
 
 
@@ -102,11 +102,12 @@ import json
 from jax.experimental import topologies
 from scalax.train.expected import count_chips
 from scalax.train.mesh import make_mesh
-found = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4", num_slices=2).devices
-mesh = make_mesh({"data": 4, "fsdp": "auto", "tensor": 2}, 16, found)
+topology = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4", num_slices=2)
+devices = topology.devices
+mesh = make_mesh({"data": 4, "fsdp": "auto", "tensor": 2}, 16, devices)
 rows = mesh.devices.reshape(4, -1)
 print(json.dumps([
-    dict(mesh.shape), count_chips(found),
+    dict(mesh.shape), count_chips(devices),
     [sorted({d.slice_index for d in row}) for row in rows],
     [max(abs(a - b) for a, b in zip(row[0].coords, row[1].coords)) for row in rows],
 ]))
@@ -118,11 +119,13 @@ print(json.dumps([
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    shape, count, slices, apart = json.loads(done.stdout)
+    shape, count, slices, distances = json.loads(done.stdout)
     assert shape == {"data": 4, "fsdp": 2, "tensor": 2, "expert": 1}
     assert count == 16
     assert slices == [[0], [0], [1], [1]]
-    assert apart == [1] * 4  # neighbours on the tensor axis are neighbours on the chip's network
+    assert (
+        distances == [1] * 4
+    )  # neighbours on the tensor axis are neighbours on the chip's network
 
 
 def test_the_environment_says_how_many_chips_there_should_be() -> None:

@@ -1,4 +1,4 @@
-"""The train step: learns, the same on any mesh, in both precisions, by the schedule asked for."""
+"""The train step: losses on any mesh and in both precisions, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def losses(data, steps: int, mesh="auto", precision: str = "f32") -> list[float]
     program = Program(FAMILY, made.shape, RECIPE, precision, make_mesh(mesh, RECIPE.batch))
     state = program.init(0)
     batches = train_batches(data.source("train"), batch=8, seed=0, start=0)
-    found = []
+    result = []
     for batch in itertools.islice(batches, steps):
-        state, told = program.step(state, program.place(batch), schedule_values(made))
-        found.append(float(told["loss"]))
-    return found
+        state, metrics = program.step(state, program.place(batch), schedule_values(made))
+        result.append(float(metrics["loss"]))
+    return result
 
 
 def test_the_loss_falls_from_that_of_a_uniform_guess(data) -> None:
-    found = losses(data, 60)
-    assert abs(found[0] - np.log(256)) < 0.3
-    assert np.mean(found[-5:]) < 3.2  # bytes of English text by their frequency: about 3.1 nats
+    result = losses(data, 60)
+    assert abs(result[0] - np.log(256)) < 0.3
+    assert np.mean(result[-5:]) < 3.2  # bytes of English text by their frequency: about 3.1 nats
 
 
 @pytest.mark.parametrize("mesh", [{"data": 2}, {"fsdp": 2}, {"tensor": 2}])
@@ -67,13 +67,13 @@ def test_parameters_are_divided_over_fsdp_from_creation(data) -> None:
     program = Program(FAMILY, made.shape, RECIPE, "f32", make_mesh({"fsdp": 2}, 8))
     state = program.init(0)
     whole = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    held = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(state.params))
+    local = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(state.params))
     moments = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(state.optimizer))
-    assert held < 0.55 * whole
+    assert local < 0.55 * whole
     assert moments < 2 * 0.55 * whole
 
 
-def test_bf16_keeps_master_weights_and_learns_alike(data) -> None:
+def test_bf16_keeps_master_weights_and_learns_as_well(data) -> None:
     ours, full = losses(data, 30, precision="bf16"), losses(data, 30)
     assert np.mean(np.abs(np.subtract(ours, full))) < 0.05
     assert ours != full
@@ -85,16 +85,16 @@ def test_a_batch_far_outside_the_history_is_skipped_and_counted(data) -> None:
     state = program.init(0)
     batches = train_batches(data.source("train"), batch=8, seed=0, start=0)
     for batch in itertools.islice(batches, WARMUP + 10):
-        state, told = program.step(state, program.place(batch), schedule_values(made))
-    assert float(told["skipped"]) == 0
+        state, metrics = program.step(state, program.place(batch), schedule_values(made))
+    assert float(metrics["skipped"]) == 0
     before = jax.device_get((state.params, state.optimizer))
     foreign = {"tokens": np.full((8, 33), 200, np.int32), "mask": np.ones(8, np.float32)}
-    state, told = program.step(state, program.place(foreign), schedule_values(made))
-    assert float(told["skipped"]) == 1
+    state, metrics = program.step(state, program.place(foreign), schedule_values(made))
+    assert float(metrics["skipped"]) == 1
     assert int(state.step) == WARMUP + 11
     jax.tree.map(np.testing.assert_array_equal, before, (state.params, state.optimizer))
-    state, told = program.step(state, program.place(next(batches)), schedule_values(made))
-    assert float(told["skipped"]) == 1
+    state, metrics = program.step(state, program.place(next(batches)), schedule_values(made))
+    assert float(metrics["skipped"]) == 1
     assert not np.array_equal(jax.tree.leaves(before)[0], jax.tree.leaves(state.params)[0])
 
 
@@ -110,8 +110,8 @@ def test_a_batch_far_outside_the_history_is_skipped_and_counted(data) -> None:
 )
 def test_the_learning_rate_follows_the_schedule(data, changes, expected) -> None:
     values = schedule_values(spec(data, **changes))
-    found = {step: float(learning_rate(values, step)) / 0.01 for step in expected}
-    assert found == pytest.approx(expected, abs=1e-5)
+    result = {step: float(learning_rate(values, step)) / 0.01 for step in expected}
+    assert result == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(

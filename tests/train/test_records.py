@@ -1,4 +1,4 @@
-"""What a run leaves beside its result: lines that survive a kill, and where its time went."""
+"""The records of a run: lines that survive a kill, and the summary of its time."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ def test_performance_sums_up_the_sessions_of_a_run() -> None:
         session(1.0, 30, 10.0, compile=4.0, checkpoint=0.5),
         session(2.0, 20, 5.0, evaluate=1.0, input=0.25),
     ]
-    found = summarize(lines).to_json()
-    assert found["sessions"] == 2
-    assert found["seconds"] == 15
-    assert found["steps"] == 50
-    assert found["units_per_second"] == pytest.approx(5000 / (6 + 4))
-    assert found["flops_per_second"] == pytest.approx(5e7 / (6 + 4))
-    assert found["compile_seconds"] == 4
-    assert found["checkpoint_seconds"] == 0.5
-    assert found["memory_bytes"] == 30_000
-    assert found["utilisation"] is None  # no such chip is known
-    assert json.dumps(found)
+    result = summarize(lines).to_json()
+    assert result["sessions"] == 2
+    assert result["seconds"] == 15
+    assert result["steps"] == 50
+    assert result["units_per_second"] == pytest.approx(5000 / (6 + 4))
+    assert result["flops_per_second"] == pytest.approx(5e7 / (6 + 4))
+    assert result["compile_seconds"] == 4
+    assert result["checkpoint_seconds"] == 0.5
+    assert result["memory_bytes"] == 30_000
+    assert result["utilisation"] is None  # no such chip is known
+    assert json.dumps(result)
 
 
 @pytest.mark.parametrize("text", ["", "5", "5:5", "9:3", "a:b", "-1:4"])

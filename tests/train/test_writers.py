@@ -1,4 +1,4 @@
-"""Curves sent to other packages, through the packages themselves."""
+"""TensorBoard and W&B writers, checked with the real packages."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def test_tensorboard_has_the_curves_without_steps_written_twice(tmp_path: Path) 
     writer.log_eval(10, 1000, {"loss": 2.75})
     writer.close()
     (file,) = (tmp_path / "tensorboard").iterdir()
-    data, found, restarted = file.read_bytes(), {}, []
+    data, result, restarted = file.read_bytes(), {}, []
     while data:  # TFRecord: length, its sum, the event, its sum
         size = int.from_bytes(data[:8], "little")
         event = Event.FromString(data[12 : 12 + size])
         if event.HasField("session_log"):
             restarted.append(event.step)
         for value in event.summary.value:
-            found[value.tag] = (event.step, value.simple_value)
+            result[value.tag] = (event.step, value.simple_value)
         data = data[16 + size :]
-    assert found == {
+    assert result == {
         "train/loss": (10, 2.5),
         "train/grad_norm": (10, 0.5),
         "train/units_per_second": (10, 99.0),
