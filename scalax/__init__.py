@@ -161,7 +161,7 @@ _DEPRECATED = {"transformer_flops": "forward_flops"}
 """Old public names and the names that replace them."""
 
 __version__ = "0.2.0"  # the only place: pyproject.toml reads it
-__all__ = [  # written out for type checkers; a test holds it against _PUBLIC
+__all__ = [  # written out for type checkers; a test compares it with _PUBLIC
     "Allocation",
     "Attention",
     "Coefficient",

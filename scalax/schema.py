@@ -81,7 +81,7 @@ _TYPES = {
     "list_type": "a list",
     "mapping_type": "a table",
     "model_type": "a table",
-    "string_type": "a text",
+    "string_type": "a string",
     "tuple_type": "a list",
 }
 """Plain words for the expected value, by pydantic's error type."""

@@ -127,8 +127,8 @@ def recovery_rows(truths: int) -> list[dict[str, Any]]:
     for entry in registry.entries("law"):
         if "loss" in entry.load().columns:  # a second step, fitted to another metric
             continue
-        found = recover(entry.name, truths)
-        share = 1 - int(str(found["failed"])) / truths
+        counts = recover(entry.name, truths)
+        share = 1 - int(str(counts["failed"])) / truths
         name = f"recovery without noise: {entry.name}, {truths} truths, exact or warned of (share)"
         rows.append(row(name, share, 1.0, share == 1.0))
     return rows
@@ -138,12 +138,12 @@ def forecast_rows() -> list[dict[str, Any]]:
     """Rows for forecasts on the shipped public sweeps; the targets are for hidden ones."""
     scores: dict[str, list[dict[str, float]]] = {"auto": [], "chinchilla": []}
     for _, runs in public_sweeps():
-        for law, found in scores.items():
+        for law, per_sweep in scores.items():
             each = [m for hide in (1, 2, 3) if (m := measure(runs, hide, law)) is not None]
-            found.append({key: 100 * float(np.mean([m[key] for m in each])) for key in each[0]})
+            per_sweep.append({key: 100 * float(np.mean([m[key] for m in each])) for key in each[0]})
     table = {
-        law: {key: np.asarray([s[key] for s in found]) for key in found[0]}
-        for law, found in scores.items()
+        law: {key: np.asarray([s[key] for s in per_sweep]) for key in per_sweep[0]}
+        for law, per_sweep in scores.items()
     }
     ours, usual = table["auto"], table["chinchilla"]
     where = "four public sweeps, 1 to 3 budgets hidden (the target is for hidden sweeps)"
@@ -154,21 +154,21 @@ def forecast_rows() -> list[dict[str, Any]]:
         ("mean interval score, % of the loss", "interval_score", np.mean, 12.0),
         ("median interval score, % of the loss", "interval_score", np.median, 5.0),
     ):
-        mine, theirs = float(how(ours[key])), float(how(usual[key]))
+        value, standard = float(how(ours[key])), float(how(usual[key]))
         rows.append(
-            row(f"{name}: {where}; reference: bootstrap with noise", mine, target, None, theirs)
+            row(f"{name}: {where}; reference: bootstrap with noise", value, target, None, standard)
         )
     covered, usual_covered = (float(np.mean(t["coverage"])) for t in (ours, usual))
-    found = row(
+    coverage = row(
         f"coverage of the 90 % interval, %: {where}", covered, [85, 97], None, usual_covered
     )
-    return [*rows, {**found, "ratio": abs(usual_covered - 90) / max(abs(covered - 90), 1e-9)}]
+    return [*rows, {**coverage, "ratio": abs(usual_covered - 90) / max(abs(covered - 90), 1e-9)}]
 
 
 def main() -> None:
     """Prints the list of rows as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--truths", type=int, default=20, help="random truths a law")
+    parser.add_argument("--truths", type=int, default=20, help="random true coefficients per law")
     arguments = parser.parse_args()
     hoffmann = clean(next(iter(public_sweeps()))[1], drop_worst=5)
     rows = [

@@ -2,11 +2,11 @@
 
     python tools/bench_forecast.py                  the public sweeps, one to three budgets hidden
     python tools/bench_forecast.py --develop        the same without their two largest budgets
-    python tools/bench_forecast.py --synthetic 200  synthetic sweeps, whose truth is of many forms
-    python tools/bench_forecast.py --learn          the scale that few rollouts are shrunk towards
+    python tools/bench_forecast.py --synthetic 200  synthetic sweeps of several true forms
+    python tools/bench_forecast.py --learn          fits the prior scale of the intervals
 
-Constants of `scalax.fit` were chosen by the second and third alone: the two largest budgets of a
-public sweep are scored and never tuned on. Prints JSON lines; nothing here is tuned.
+The constants of `scalax.fit` were chosen with --develop and --synthetic only, so that the two
+largest budgets of each public sweep stay a test set. Prints JSON lines.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DATA = Path(__file__).parent.parent / "experiments" / "data"
 
 
 def public_sweeps() -> Iterator[tuple[str, Runs]]:
-    """The sweeps that ship with scalax, Porian et al.'s split by its settings."""
+    """Yields names and runs of the shipped sweeps; Porian et al.'s is split by its settings."""
     columns = {"params": "Model Size", "flops": "Training FLOP"}
     yield "chinchilla", read_runs(DATA / "chinchilla_figure4.csv", columns)
     yield "llama3", read_runs(DATA / "llama3_isoflops.csv", {"flops": "budget"})
@@ -43,20 +43,23 @@ def public_sweeps() -> Iterator[tuple[str, Runs]]:
 
 
 def without_largest(runs: Runs, count: int) -> Runs:
-    """The rows of all budgets but the largest ones."""
+    """Returns the runs without the ``count`` largest budgets."""
     label = budget_of(runs["flops"])
     return runs.where(label <= label.max() - count)
 
 
 def measure(runs: Runs, hide: int, law: str) -> dict[str, float] | None:
-    """How the forecast of the largest budgets did; None where too few budgets are left."""
+    """Returns the scores of a forecast of the ``hide`` largest budgets; None if too few are left.
+
+    All scores are relative to the loss: mean error, coverage, interval score and interval width.
+    """
     label = budget_of(runs["flops"])
     hidden = label > label.max() - hide
     if label.max() - hide < 1 or np.sum(~hidden) < 5:
         return None
     standard = law != "auto"
-    found = fit(runs.where(~hidden), law, bootstrap=500 if standard else 0, backtest=not standard)
-    answers = found.predict(params=runs["params"][hidden], tokens=runs["tokens"][hidden])
+    fitted = fit(runs.where(~hidden), law, bootstrap=500 if standard else 0, backtest=not standard)
+    answers = fitted.predict(params=runs["params"][hidden], tokens=runs["tokens"][hidden])
     measured = runs["loss"][hidden]
     loss, low, high = (
         np.asarray([getattr(a, k) for a in answers]) for k in ("loss", "low", "high")
@@ -71,13 +74,13 @@ def measure(runs: Runs, hide: int, law: str) -> dict[str, float] | None:
 
 
 def scored(sweeps: Iterator[tuple[str, Runs]], law: str, hides: tuple[int, ...]) -> None:
-    """Prints a line a sweep, then the summary over sweeps, in percent."""
+    """Prints one line per sweep, then a summary over sweeps, in percent."""
     every = []
     for name, runs in sweeps:
-        found = [m for hide in hides if (m := measure(runs, hide, law)) is not None]
-        if not found:
+        scores = [m for hide in hides if (m := measure(runs, hide, law)) is not None]
+        if not scores:
             continue
-        mean = {key: float(np.mean([m[key] for m in found])) for key in found[0]}
+        mean = {key: float(np.mean([m[key] for m in scores])) for key in scores[0]}
         every.append(mean)
         print(
             json.dumps(
@@ -101,26 +104,30 @@ def scored(sweeps: Iterator[tuple[str, Runs]], law: str, hides: tuple[int, ...])
 
 
 def main() -> None:
-    """Runs what the options ask for."""
+    """Parses the options and prints the scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--develop", action="store_true")
-    parser.add_argument("--synthetic", type=int, metavar="COUNT")
-    parser.add_argument("--learn", action="store_true")
+    parser.add_argument("--develop", action="store_true", help="leave out the two largest budgets")
+    parser.add_argument("--synthetic", type=int, metavar="COUNT", help="score synthetic sweeps")
+    parser.add_argument(
+        "--learn", action="store_true", help="print the prior scale of the intervals"
+    )
     parser.add_argument("--law", default="auto", help="auto, or a law form with its bootstrap")
-    parser.add_argument("--hide", type=int, nargs="*", default=[1, 2, 3])
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--hide", type=int, nargs="*", default=[1, 2, 3], help="numbers of budgets to hide"
+    )
+    options = parser.parse_args()
     public = list(public_sweeps())
-    if asked.learn:
+    if options.learn:
         known = [without_largest(runs, 2) for _, runs in public]
-        found = [run_backtest(r, all_members(FORMS, r), metric="loss", cost=Cost()) for r in known]
-        print(json.dumps({"prior_scale": round(learned_scale(found), 3)}))
-    elif asked.synthetic:
-        made = (synthetic_sweep(seed) for seed in range(asked.synthetic))
-        scored(((name, runs) for runs, name in made), asked.law, tuple(asked.hide))
+        scores = [run_backtest(r, all_members(FORMS, r), metric="loss", cost=Cost()) for r in known]
+        print(json.dumps({"prior_scale": round(learned_scale(scores), 3)}))
+    elif options.synthetic:
+        made = (synthetic_sweep(seed) for seed in range(options.synthetic))
+        scored(((name, runs) for runs, name in made), options.law, tuple(options.hide))
     else:
-        cut = 2 if asked.develop else 0
+        cut = 2 if options.develop else 0
         sweeps = ((n, without_largest(r, cut) if cut else r) for n, r in public)
-        scored(sweeps, asked.law, tuple(asked.hide))
+        scored(sweeps, options.law, tuple(options.hide))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One row of a bench: what the make targets of benches print lists of."""
+"""Builds a row of a benchmark; `make bench` prints lists of such rows as JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ def row(
     *,
     ratio: float | None = None,
 ) -> dict[str, Any]:
-    """One row of the table; ``met`` is None where it could not be measured.
+    """Returns a row of the table.
 
-    The ratio is reference over ours, for what should be small, unless another is given.
+    Args:
+        name: What is measured.
+        ours: The value of scalax.
+        target: The value to reach.
+        met: Whether the target is met; None if it could not be measured.
+        reference: The value to compare with.
+        ratio: By default reference over ours, for values that should be small.
     """
     if ratio is None and reference is not None and ours:
         ratio = reference / ours

@@ -43,7 +43,7 @@ class Ran:
     performance: list[dict[str, Any]]
 
     def share(self, part: str) -> float:
-        """Returns the share of the training time, without compilation and evaluation, of a part."""
+        """Returns the share of a part in the time without compilation and evaluation."""
         lost = sum(float(run[f"{part}_seconds"]) for run in self.performance)
         return lost / sum(
             float(run["seconds"] - run["compile_seconds"] - run["evaluate_seconds"])

@@ -91,7 +91,7 @@ def memory(recompile: bool) -> list[dict[str, Any]]:
 
 
 def this_cpu() -> list[dict[str, Any]]:
-    """Calibrates on this machine, then times steps of other sizes."""
+    """Calibrates this machine, then compares steps of other sizes with the simulation."""
     from scalax.devices import prepare
 
     prepare()
@@ -154,9 +154,9 @@ def planner() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Prints all rows."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--compile", action="store_true", help="compile the memory cases again")
-    parser.add_argument("--quick", action="store_true", help="measure nothing on this CPU")
+    parser.add_argument("--quick", action="store_true", help="skip the measurements on this CPU")
     options = parser.parse_args()
     rows = [*speeds(), *memory(options.compile), *cold()]
     if not options.quick:

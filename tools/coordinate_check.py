@@ -159,13 +159,15 @@ def _draw(file: Path, widths: Sequence[int], results: dict[str, dict[str, list[f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Coordinate check of the transformer family.")
-    parser.add_argument("--widths", default="64,128,256,512", help="ascending; the first is base")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=0.01)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument(
+        "--widths", default="64,128,256,512", help="ascending; the first is the base width"
+    )
+    parser.add_argument("--steps", type=int, default=8, help="training steps")
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="peak rate")
+    parser.add_argument("--layers", type=int, default=2, help="blocks of the model")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds to average over")
     parser.add_argument("--figure", type=Path, help="write a PNG figure to this file")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     widths = [int(width) for width in args.widths.split(",")]
     prepare()

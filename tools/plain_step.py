@@ -1,7 +1,7 @@
 """The reference of bench_train.py: a plain jitted train step on one device, in Flax Linen.
 
 It is written like small public trainers such as nanodo: one module per layer, dense attention with
-a mask, Optax's AdamW after clipping, one `jit`. It imports nothing of scalax and runs in its own
+a mask, Optax's AdamW after clipping, one `jit`. It does not import scalax and runs in its own
 process. For each line of standard input, a number of steps, it prints the seconds per step.
 
     python tools/plain_step.py WIDTH LAYERS HEADS

@@ -4,8 +4,8 @@
 
 Coefficients are drawn uniformly from the law's typical ranges (in logarithms for sizes), and 96
 rows uniformly in the logarithm of each column. The script prints one JSON object per law: how many
-truths were recovered to 1e-6 relative, how many were not but carry the identifiability warning, and
-how many failed. The data has no noise.
+truths were recovered to a relative error of 1e-6, how many others came with the identifiability
+warning, and how many failed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
     """Prints one JSON object per law."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("laws", help="comma-separated names, or all")
-    parser.add_argument("count", type=int)
+    parser.add_argument("count", type=int, help="number of truths per law")
     arguments = parser.parse_args()
     names = (
         [e.name for e in registry.entries("law") if "loss" not in e.load().columns]

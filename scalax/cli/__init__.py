@@ -1,4 +1,4 @@
-"""The command line: one file a command, loaded when it is named. It holds no logic."""
+"""The command line: one file per command, imported on use. It contains no logic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalax.errors import ScalaxError
 def main() -> None:
     """Runs the command line and exits: 0 done, 2 wrong use, 3 failed, 130 interrupted.
 
-    An error that arises in a plugin's code names the plugin; one that is ours ends in a traceback.
+    An error in a plugin's code names the plugin. A bug in scalax ends with a traceback.
     """
     import click
 

@@ -12,7 +12,7 @@ import click
 from scalax import __version__
 from scalax.errors import ScalaxError
 
-# In the order of a study: where a command is, and its line in `scalax --help` (60 characters).
+# In the order of a study: import path and summary (at most 60 characters) of each command.
 _COMMANDS = {
     "run": ("scalax.cli.run:run", "Train a sweep, fit it and test its forecast."),
     "fit": ("scalax.cli.fit:fit", "Fit a law to a table of runs, or to a sweep's folder."),
@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
 
     Args:
         targets: ``module:attribute`` by command name, in the order of the listing.
-        summaries: Lines of the listing by command name; without them, each command's own.
+        summaries: Summaries by command name; by default each command's own.
         **settings: Settings of `click.Group`.
     """
 
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
         self.summaries = summaries
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists the commands; imports none of them where the summaries are given."""
+        """Lists the commands; imports none of them if the summaries are given."""
         if self.summaries is None:
             super().format_commands(ctx, formatter)
             return
@@ -119,7 +119,7 @@ plugin_option = click.option(
     expose_value=False,
     is_eager=True,
     callback=_load_plugins,
-    help="A Python file that registers laws, models or datasets; repeatable.",
+    help="Python file that registers laws, models or datasets; repeatable.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 
@@ -139,7 +139,7 @@ def parse_columns(text: str) -> dict[str, str]:
     """Returns the names in ``OURS=THEIRS,...`` as a dictionary.
 
     Raises:
-        ScalaxError: A part is not of this form.
+        ScalaxError: A part does not have this form.
     """
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     for ours, equals, theirs in pairs:
@@ -165,7 +165,7 @@ def print_json(value: Any) -> None:
 
 
 def warn(notes: Iterable[str]) -> None:
-    """Prints the notes of an answer to standard error."""
+    """Prints notes to standard error."""
     for note in notes:
         say(f"note: {note}")
 

@@ -12,7 +12,11 @@ from scalax.fit.settings import ObjectiveSettings
 
 
 @click.command(
-    epilog='Example: scalax compare runs.csv --laws chinchilla,joint --columns "flops=budget"'
+    epilog="""\b
+Examples:
+  scalax compare runs.csv
+  scalax compare runs.csv --laws chinchilla,joint --columns "flops=budget"
+"""
 )
 @click.argument("runs", type=click.Path())
 @click.option(
@@ -27,8 +31,8 @@ from scalax.fit.settings import ObjectiveSettings
 def compare(runs: str, laws: str, as_json: bool, **settings: Any) -> None:
     """Rank laws by their forecasts of hidden larger runs.
 
-    The largest budgets of RUNS are hidden one after the other. Each law is fitted to the rest, as
-    scalax fit --law fits it, and scored on the hidden rows.
+    RUNS is a CSV, JSONL or Parquet file, or the folder of a sweep. Its largest budgets are hidden
+    one after the other; each law is fitted to the rest and scored on the hidden rows.
     """
     from scalax.fit.compare import compare as rank
 

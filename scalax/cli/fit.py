@@ -1,4 +1,4 @@
-"""`scalax fit`: from runs to a law, as text, JSON or fit.json."""
+"""`scalax fit`: fits a law to runs and prints it as text or JSON."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from scalax.predict.fit_result import Fit
     from scalax.runs.table import Runs
 
-_SHOWN = 12  # members of an ensemble
-_OF_A_LAW = [*(set(FitSettings.model_fields) - set(RowSettings.model_fields)), "watch", "out"]
+_MAX_MEMBERS = 12  # members of an ensemble to print
+_LAW_OPTIONS = [*(set(FitSettings.model_fields) - set(RowSettings.model_fields)), "watch", "out"]
 """Parameters that only the fit of a law uses."""
 
 
@@ -27,7 +27,8 @@ _OF_A_LAW = [*(set(FitSettings.model_fields) - set(RowSettings.model_fields)), "
 Examples:
   scalax fit runs.csv --out fit.json
   scalax fit runs.csv --law chinchilla --bootstrap 1000
-  scalax fit losses.csv --columns "params=Model Size,flops=Training FLOP" """
+  scalax fit losses.csv --columns "params=Model Size,flops=Training FLOP"
+"""
 )
 @click.argument("runs", type=click.Path())
 @settings_options(FitSettings, ["law", *(n for n in FitSettings.model_fields if n != "law")])
@@ -36,7 +37,7 @@ Examples:
     type=click.Choice(["parametric", "isoflop", "envelope", "hyperparameters"]),
     default="parametric",
     show_default=True,
-    help="Fit a law; N* by a classical route, for comparison; or laws of learning rate and batch.",
+    help="Fit a law (parametric), N* by a classical method, or laws of learning rate and batch.",
 )
 @click.option("--watch", is_flag=True, help="Fit again whenever RUNS changes; stop with Ctrl-C.")
 @click.option("--out", metavar="FILE", help="Write the fit here, for predict and allocate.")
@@ -60,7 +61,7 @@ def fit(
     from scalax.fit.estimate import fit as estimate
 
     if method != "parametric":
-        _reject_options_of_a_law(ctx, method)
+        _reject_law_options(ctx, method)
         if method == "hyperparameters":
             _hyperparameters(runs, out, as_json, settings)
         else:
@@ -79,8 +80,8 @@ def fit(
     _show(result)
 
 
-def _reject_options_of_a_law(ctx: click.Context, method: str) -> None:
-    for name in _OF_A_LAW:
+def _reject_law_options(ctx: click.Context, method: str) -> None:
+    for name in _LAW_OPTIONS:
         if name == "out" and method == "hyperparameters":
             continue
         if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
@@ -180,8 +181,8 @@ def _show_members(result: Fit) -> None:
                 m.weights,
                 ", ".join(f"{name} {value:.5g}" for name, value in m.coefficients.items()),
             ]
-            for m in result.members[:_SHOWN]
+            for m in result.members[:_MAX_MEMBERS]
         ),
     )
-    if len(result.members) > _SHOWN:
-        click.echo(f"and {len(result.members) - _SHOWN} more, all in fit.json (--out)")
+    if len(result.members) > _MAX_MEMBERS:
+        click.echo(f"and {len(result.members) - _MAX_MEMBERS} more; --out fit.json writes all")

@@ -13,18 +13,24 @@ from scalax.fit.settings import FitSettings
 _SETTINGS = ("law", "metric", "columns", "drop_worst", "clean", "bootstrap", "seed")
 
 
-@click.command(epilog="Example: scalax gain old.csv new.csv --flops 1e22")
+@click.command(
+    epilog="""\b
+Examples:
+  scalax gain old.csv new.csv --flops 1e22
+  scalax gain out/old out/new --flops 1e22 --json
+"""
+)
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path())
-@click.option("--flops", type=float, required=True, metavar="C", help="B's compute, in FLOPs.")
+@click.option("--flops", type=float, required=True, metavar="C", help="Compute of B, in FLOPs.")
 @settings_options(FitSettings, _SETTINGS, defaults={"law": "chinchilla", "bootstrap": 200})
 @json_option
 @plugin_option
 def gain(a: str, b: str, flops: float, as_json: bool, **settings: Any) -> None:
     """Compute the multiplier of recipe B over recipe A.
 
-    The multiplier is the compute that A needs to match B's loss at --flops, over --flops. A and B
-    are runs tables, folders of sweeps, or fit.json files, of one held-out data set.
+    The multiplier is the compute with which A reaches B's loss at --flops, divided by --flops. A
+    and B are runs tables, folders of sweeps or fit.json files with the same held-out data.
     """
     from scalax.fit.gain import gain as compare
 

@@ -15,7 +15,14 @@ from scalax.laws.published import published
 from scalax.laws.resolve import is_formula, resolve_law
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  scalax laws list
+  scalax laws show hoffmann2022
+  scalax laws show "L = E + A / N^alpha"
+"""
+)
 def laws() -> None:
     """List the laws, or show one."""
 
@@ -37,18 +44,27 @@ def list_laws(as_json: bool) -> None:
         warn(failures)
         return
     table(
-        ["name", "kind", "what"],
+        ["name", "kind", "title"],
         [[law["name"], law["kind"], law["title"]] for law in forms + known],
     )
     warn(failures)
 
 
-@laws.command()
+@laws.command(
+    epilog="""\b
+Examples:
+  scalax laws show hoffmann2022
+  scalax laws show "L = E + A / N^alpha"
+"""
+)
 @click.argument("name")
 @json_option
 @plugin_option
 def show(name: str, as_json: bool) -> None:
-    """Show one law, or a formula: equation, coefficients, source."""
+    """Show one law, or a formula: equation, coefficients, source.
+
+    NAME is a name that scalax laws list prints, or a formula.
+    """
     if name in published():
         record = _published(name)
     else:

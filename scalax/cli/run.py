@@ -26,19 +26,19 @@ Examples:
     "overrides",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
-    help="Change a setting; the value is TOML. Can be repeated.",
+    help="Change a setting; the value is TOML. Repeatable.",
 )
 @click.option(
     "--coordinator",
     metavar="HOST:PORT",
-    help="Address of process 0, for several hosts. Found automatically on Cloud TPU, GKE, SLURM.",
+    help="Address of process 0 of several hosts; detected on Cloud TPU, GKE and SLURM.",
 )
-@click.option("--process-id", type=int, metavar="I", help="Index of this process, from 0.")
+@click.option("--process-id", type=int, metavar="I", help="Index of this process, from 0 to N - 1.")
 @click.option("--num-processes", type=int, metavar="N", help="Number of processes.")
 @click.option(
     "--profile",
     metavar="START:STOP",
-    help="Profile these steps of the first run that has them.",
+    help="Profile these steps of the first run that reaches them.",
 )
 @click.option(
     "--compile-cache",
@@ -54,7 +54,7 @@ Examples:
     "--lease-seconds",
     type=click.FloatRange(min=1),
     metavar="S",
-    help="With --share: seconds after which a silent job is taken over; 60 by default.",
+    help="With --share: seconds of silence before a job is taken over; 60 by default.",
 )
 @click.option("--dry-run", is_flag=True, help="Check the file and print the plan without training.")
 @json_option
@@ -90,7 +90,7 @@ def run(
     from scalax.train.profile import Profile
 
     if lease_seconds is not None and not share:
-        raise click.UsageError("--lease-seconds requires --share")
+        raise click.UsageError("--lease-seconds requires --share: add --share, or leave it out")
     steps_to_trace = None if profile is None else Profile.parse(profile)
     cluster = parse_cluster(coordinator, process_id, num_processes)
     prepared = prepare(experiment, overrides)
@@ -124,7 +124,7 @@ def run(
     finally:
         if isinstance(reporter, Bars):
             reporter.close()
-    if outcome is None:  # process 0, or the job that ends the sweep, prints the outcome
+    if outcome is None:  # process 0, or the job that finishes the sweep, prints the outcome
         return
     warn(outcome.notes)
     if as_json:

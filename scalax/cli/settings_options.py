@@ -1,7 +1,7 @@
 """Generates command-line options from the fields of a settings class.
 
-Names, types, defaults and help come from the class; only how a mapping or a pair is written on a
-command line is defined here.
+Names, types, defaults and help come from the class. Only the text format of mappings and pairs is
+defined here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scalax.cli.app import parse_columns
 from scalax.errors import ScalaxError
 
 _FLAGS = {"level": "--interval", "fixed": "--fix", "ties": "--tie", "bounds": "--bound"}
-"""Options that are not named like their field."""
+"""Options whose name differs from their field."""
 _METAVARS = {
     "columns": "OURS=THEIRS,...",
     "drop_worst": "K",
@@ -43,17 +43,17 @@ def settings_options(
     """Adds an option for each field of a settings class to a command.
 
     Args:
-        settings: The class, whose fields have a description.
+        settings: The class; each field has a description.
         names: The fields to add; all of them by default.
         defaults: Defaults of this command that differ from those of the class.
     """
-    own = dict(defaults or {})
+    overrides = dict(defaults or {})
     chosen = list(settings.model_fields if names is None else names)
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(chosen):
             field = settings.model_fields[name]
-            default = own.get(name, field.get_default(call_default_factory=True))
+            default = overrides.get(name, field.get_default(call_default_factory=True))
             command = _option(name, field, default)(command)
         return command
 
@@ -121,7 +121,9 @@ def _pair(text: str, option: str, parse: Callable[[str], Any]) -> tuple[str, Any
     except ValueError:
         example = {flag_of(k): v for k, v in _METAVARS.items()}[option]
         raise ScalaxError(
-            f"cannot read {text!r}", where=option, fix=f"write {option} {example}"
+            f"expected a value like {example}, got {text!r}",
+            where=option,
+            fix=f"write {option} {example}",
         ) from None
 
 

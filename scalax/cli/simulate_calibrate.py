@@ -11,16 +11,16 @@ from scalax.cli.app import json_option, print_json, say, table
     epilog="""\b
 Examples:
   scalax simulate calibrate
-  scalax simulate step --params 3e6 --vocab 256 --seq-len 256 --precision f32 --chips cpu"""
+  scalax simulate step --chips cpu --precision f32 --params 3e6 --vocab 256
+"""
 )
 @json_option
 def calibrate(as_json: bool) -> None:
     """Measure this machine for accurate simulations.
 
-    Times matrix products, memory, sums over devices and some train steps. The result is stored in
-    the cache folder and used in later simulations of these devices: a CPU becomes a chip
-    of its own, and a known accelerator's achieved shares of its peak rates are replaced. Run it
-    while the machine is idle.
+    Times matrix products, memory, sums over devices and some train steps. Run it while the machine
+    is idle. The result is stored in the cache folder; later simulations use it. A CPU becomes the
+    chip cpu. Of a known accelerator, the shares of its peak rates are replaced.
     """
     from scalax.devices import prepare
 

@@ -13,9 +13,11 @@ from scalax.hardware.names import RECOMPUTE, Recompute
     epilog="""\b
 Examples:
   scalax simulate step --params 1.3e9 --chips v5e-16
-  scalax simulate step --preset llama-3.1-8b --chips v6e-256 --batch-tokens 8388608
-  scalax simulate step --preset llama-3.1-405b --chips 2xv5p-2048 --mesh data=2,fsdp=1024
-  scalax simulate step --params 7e9 --chips v5p-16 --mesh fsdp=8 --compile"""
+  scalax simulate step --preset llama-3.1-8b --chips v6e-256
+  scalax simulate step --preset llama-3.1-405b --chips 2xv5p-2048 \\
+      --mesh data=2,fsdp=1024
+  scalax simulate step --params 7e9 --chips v5p-16 --mesh fsdp=8 --compile
+"""
 )
 @click.option("--family", default="transformer", show_default=True, help="Model family.")
 @click.option("--params", type=float, metavar="N", help="Number of parameters.")
@@ -24,19 +26,36 @@ Examples:
 )
 @click.option("--preset", metavar="NAME", help="Name of an open model, such as llama-3.1-8b.")
 @click.option(
-    "--chips", required=True, metavar="SLICE", help="Slice, such as v5e-256, 2xv6e-256 or h100-8."
+    "--chips",
+    required=True,
+    metavar="SLICE",
+    help="Slice: v5e-256, 2xv6e-256, h100-8 or cpu (once calibrated).",
 )
 @click.option(
-    "--mesh", metavar="AXIS=N,...", help="Sizes of data, fsdp, tensor, expert; else searched."
+    "--mesh",
+    metavar="AXIS=N,...",
+    help="Sizes of data, fsdp, tensor and expert; searched if left out.",
 )
-@click.option("--batch-tokens", type=float, metavar="T", help="Tokens per step; else searched.")
-@click.option("--seq-len", type=click.IntRange(1), metavar="L", help="Tokens per sequence.")
-@click.option("--vocab", type=click.IntRange(1), metavar="V", help="Vocabulary size.")
+@click.option(
+    "--batch-tokens", type=float, metavar="T", help="Tokens per step; searched if left out."
+)
+@click.option(
+    "--seq-len",
+    type=click.IntRange(1),
+    metavar="L",
+    help="Tokens per sequence; the model's own or 2048 by default.",
+)
+@click.option(
+    "--vocab",
+    type=click.IntRange(1),
+    metavar="V",
+    help="Vocabulary size; the model's own or 32000 by default.",
+)
 @precision_option
 @click.option(
     "--recompute",
     type=click.Choice(RECOMPUTE),
-    help="What the backward pass recomputes; else searched.",
+    help="What the backward pass recomputes; searched if left out.",
 )
 @click.option(
     "--compile", "compile_too", is_flag=True, help="Also compile the step with the TPU's compiler."
@@ -62,8 +81,8 @@ def step(
 ) -> None:
     """Simulate time, memory and price of a training step.
 
-    The hardware need not be present. A search chooses the mesh, batch and recomputation that you
-    leave out: the fastest that fits in memory.
+    Give the model with --params, --config or --preset. The hardware need not be present. A search
+    chooses the mesh, batch and recomputation that you leave out: the fastest that fit in memory.
     """
     from scalax.hardware.request import step_from_request
     from scalax.simulate.step import compile_simulated, describe_model, format_step, step_json

@@ -14,7 +14,8 @@ from scalax.cli.choose_fit import law_or_file
     epilog="""\b
 Examples:
   scalax simulate sweep --law hoffmann2022 --out runs.csv
-  scalax simulate sweep --law fit.json --design plan.toml --drift 0.003 --out runs.csv"""
+  scalax simulate sweep --law fit.json --design plan.toml --out runs.csv
+"""
 )
 @click.option(
     "--law", required=True, metavar="NAME|FIT.json", help="A published law, or the file of a fit."
@@ -23,7 +24,7 @@ Examples:
 @click.option(
     "--design",
     metavar="EXPERIMENT.toml",
-    help="Experiment that states the runs; by default five isoFLOPs of seven sizes, off centre.",
+    help="Experiment file with the runs; by default five isoFLOPs of seven sizes.",
 )
 @click.option(
     "--noise",
@@ -51,7 +52,7 @@ Examples:
     default=0.0,
     show_default=True,
     metavar="SIZE",
-    help="Root mean square of an error that no law contains, in log loss per decade of compute.",
+    help="RMS error of log loss per decade of compute that no law contains.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @json_option

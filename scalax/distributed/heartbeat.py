@@ -25,7 +25,7 @@ DEAD_AFTER = 30.0
 """Seconds without a beat after which a process counts as dead."""
 
 DEAD_AFTER_FAILURE = 8.0
-"""The same, once an exchange with the other processes has failed."""
+"""The same, after an exchange with the other processes has failed."""
 
 _BEATS, _FAILURES = "scalax/beat/", "scalax/failure/"
 _exiting = threading.Lock()
@@ -87,7 +87,7 @@ class Heartbeat:
         time.sleep(DEAD_AFTER_FAILURE + 3 * SECONDS)
 
     def announce_failure(self, reason: str) -> None:
-        """Tells the other processes that this one failed, which ends them."""
+        """Publishes the failure of this process, which ends the others."""
         self._publish(f"{self._names[self._process]} ended the job: {reason}")
 
     def report_hang(self, reason: str) -> NoReturn:

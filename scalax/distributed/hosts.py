@@ -142,10 +142,10 @@ class Hosts:
         self.require_equal(f"the run folder {file.parent}", seen)
 
     def stop_requested(self, here: bool) -> bool:
-        """Returns whether any process was asked to stop; all processes get the same answer.
+        """Returns whether any process received a stop request; all processes get the same answer.
 
         Args:
-            here: Whether this process was asked to stop by other means than SIGTERM.
+            here: Whether this process received a stop request other than SIGTERM.
         """
         if self.count == 1:
             return here
@@ -195,7 +195,7 @@ def _mark_shared(error: ScalaxError) -> ScalaxError:
 def join_hosts(cluster: Cluster | None) -> Iterator[Hosts]:
     """Connects the processes of this job. On exit each process waits for the others.
 
-    An error in one process ends all: that process prints the error, the others print its name.
+    An error in one process ends all of them: it prints the error, and the others name it.
 
     Raises:
         ScalaxError: The processes cannot connect, or have different devices.

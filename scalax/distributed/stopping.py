@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class Stopped(Exception):  # noqa: N818
-    """The run was asked to stop and has saved a checkpoint."""
+    """A stop was requested, and the run has saved a checkpoint."""
 
 
 class Diverged(Exception):  # noqa: N818

@@ -132,7 +132,7 @@ def read_chips(path: str | None = None) -> Chips:
             if set. A table for a chip that scalax knows needs only the keys that differ.
 
     Raises:
-        ScalaxError: The file cannot be read, or a key is unknown, missing or wrong.
+        ScalaxError: The file cannot be read, or a key is unknown, missing or invalid.
     """
     calibrated = calibration_file()
     stamp = calibrated.stat().st_mtime_ns if calibrated.is_file() else 0
@@ -187,9 +187,15 @@ def _user_tables(path: str) -> dict[str, dict[str, Any]]:
     try:
         tables = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
-        raise ScalaxError(f"cannot read the file: {error.strerror or error}", where=path) from None
+        raise ScalaxError(
+            f"cannot read the file: {error.strerror or error}",
+            where=path,
+            fix="write --chips-file FILE.toml, or set SCALAX_CHIPS to such a file",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScalaxError(f"not a TOML file: {error}", where=path) from None
+        raise ScalaxError(
+            f"not a TOML file: {error}", where=path, fix="correct the line that it names"
+        ) from None
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ScalaxError(

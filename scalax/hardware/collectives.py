@@ -17,16 +17,16 @@ class CollectiveTimes:
     """Seconds of the collectives of a step.
 
     Attributes:
-        beside: Collectives that can run beside computation: gathering parameters, scattering and
+        overlapped: Collectives that can overlap computation: gathering parameters, scattering and
             summing gradients.
-        between: Collectives between matrix products, which wait for each other: sums over
-            `tensor` and exchanges over `expert`.
-        across: Sums of gradients across TPU slices, after the backward pass.
+        blocking: Collectives that matrix products wait for: sums over `tensor` and exchanges over
+            `expert`.
+        across_slices: Sums of gradients across TPU slices, after the backward pass.
     """
 
-    beside: float
-    between: float
-    across: float
+    overlapped: float
+    blocking: float
+    across_slices: float
 
 
 def collective_times(
@@ -56,16 +56,16 @@ def collective_times(
     shard_bytes = (stored["blocks"] + stored["outside"]) * itemsize
     fsdp, data = axes["fsdp"], axes["data"]
     full_bytes = shard_bytes * fsdp.size
-    beside = 2 * fsdp.gather(full_bytes) + fsdp.reduce_scatter(full_bytes)
+    overlapped = 2 * fsdp.gather(full_bytes) + fsdp.reduce_scatter(full_bytes)
     activation_bytes = tokens * arch.width * itemsize
     sums = 6 if recompute == "full" else 4  # after attention and MLP, in each pass
-    between = arch.layers * sums * axes["tensor"].all_reduce(activation_bytes)
+    blocking = arch.layers * sums * axes["tensor"].all_reduce(activation_bytes)
     if layout.expert > 1:
         sent = activation_bytes * EXPERT_CAPACITY * arch.experts_per_token * layout.expert
-        between += arch.layers * sums * axes["expert"].all_to_all(sent)
+        blocking += arch.layers * sums * axes["expert"].all_to_all(sent)
     slices = data.size // data.inside
     if slices == 1 or slice_.chip.topology == "nvlink":
-        return CollectiveTimes(beside + data.all_reduce(shard_bytes), between, 0.0)
+        return CollectiveTimes(overlapped + data.all_reduce(shard_bytes), blocking, 0.0)
     inside = Axis(data.inside, data.inside, data.bandwidth, data.outside)
-    across = 2 * (slices - 1) / slices * shard_bytes / data.inside / data.outside
-    return CollectiveTimes(beside + inside.all_reduce(shard_bytes), between, across)
+    across_slices = 2 * (slices - 1) / slices * shard_bytes / data.inside / data.outside
+    return CollectiveTimes(overlapped + inside.all_reduce(shard_bytes), blocking, across_slices)

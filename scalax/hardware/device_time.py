@@ -1,6 +1,6 @@
 """Times of one device's share of a train step: matrix products, attention and memory traffic.
 
-The constants that no datasheet states were fitted to published results: the rows of
+Constants that no datasheet states were fitted to published results: the rows of
 experiments/data/tpu_results.csv that are marked as used to calibrate.
 """
 

@@ -18,7 +18,7 @@ def expected_seconds(work: Iterable[tuple[float, float]]) -> float | None:
 
     Returns:
         Seconds, within a factor of two for transformers on an idle machine; None on a machine
-        with an accelerator, which does the work instead.
+        with an accelerator, which would run the training.
     """
     if has_accelerator():
         return None
@@ -46,7 +46,7 @@ def matmul_rate(seconds: float = 0.1) -> float:
     """Measures the FLOP/s of small float32 matrix products on all usable cores.
 
     It times many products, each on one core, and takes the fastest. Products that NumPy spreads
-    over all cores wait for the slowest core, and drop to a tenth of the rate beside other work.
+    over all cores wait for the slowest core, and drop to a tenth of the rate under other load.
 
     Args:
         seconds: How long to measure.

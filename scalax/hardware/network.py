@@ -39,9 +39,8 @@ class Axis:
             return 0.0
         across = self.size // self.inside
         time = size * (self.inside - 1) / self.inside / self.bandwidth + self._hops()
-        if (
-            across > 1
-        ):  # each device fetches its shard from the other slices, then all exchange inside
+        if across > 1:
+            # Each device fetches its shard from the other slices, then all exchange inside.
             time += size / self.inside * (across - 1) / across / self.outside
         return time
 
@@ -69,7 +68,7 @@ def place_axes(layout: Layout, slice_: Slice) -> dict[str, Axis]:
     """Assigns network links to the mesh axes; the axes with most traffic get the fastest links.
 
     On a torus a mesh axis takes whole axes of the slice if their sizes multiply to its own, and
-    shares one otherwise. The data axis crosses slices, or fsdp if data does not divide.
+    shares one otherwise. The data axis crosses slices, or fsdp if the slices do not divide data.
     """
     chip, share = slice_.chip, slice_.chip.achieved.network
     sizes = {name: getattr(layout, name) for name in ("tensor", "expert", "fsdp", "data")}

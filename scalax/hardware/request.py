@@ -42,7 +42,7 @@ def step_from_request(
         chips_file: A TOML file with a user's own chips.
 
     Raises:
-        ScalaxError: A value is invalid or does not divide; the fix gives valid values.
+        ScalaxError: A value is invalid, or the chips do not divide it; the fix gives valid values.
     """
     slice_ = parse_slice(chips, read_chips(chips_file))
     slice_.chip.peak_flops(precision)

@@ -14,7 +14,7 @@ from scalax.shapes.transformer import TransformerShape
 MOST_TOKENS = 2**24
 """Largest batch searched, in tokens: the batch of Llama 3 405B (Dubey et al. 2024, table 4)."""
 _NEARLY_FASTEST = 0.99
-"""The smallest batch whose speed is within one per cent of the fastest is chosen."""
+"""The search returns the smallest batch that reaches this share of the highest speed."""
 
 
 def best_step(

@@ -1,8 +1,8 @@
 """Models the time of a train step on accelerators, from an architecture, a mesh and a chip.
 
 It divides an architecture over a mesh and sums the times at the chip's rates. Matrix products and
-the memory traffic between them run one after the other. Gathering and scattering parameters runs
-beside them; sums over `tensor` block them. The constants that no datasheet states (`achieved` in
+the memory traffic between them run one after the other. Gathering and scattering parameters
+overlaps them; sums over `tensor` block them. Constants that no datasheet states (`achieved` in
 chips.toml, and those below) were fitted to published results: the rows of
 experiments/data/tpu_results.csv that are marked as used to calibrate.
 """
@@ -25,9 +25,9 @@ from scalax.shapes.transformer import TransformerShape, counts, train_flops
 Bound = Literal["compute", "memory", "network"]
 
 MARGIN = 1.06
-"""A step fits if its counted bytes times this margin fit."""
+"""A step fits if its counted bytes, times this margin, fit in memory."""
 _OVERLAP = 0.9
-"""Share of the computation beside which parameters can be gathered and scattered at all."""
+"""Share of the computation that gathering and scattering of parameters can overlap."""
 _EXPOSED = 0.53
 """Share of gathering and scattering parameters that adds to the time of a step."""
 _EXPOSED_TENSOR = 0.47
@@ -180,7 +180,7 @@ def cost(
     precision: str,
     recompute: Recompute,
 ) -> Step:
-    """Simulates a step whose mesh and batch are known to divide; see `simulate_step`."""
+    """Simulates a step without checking the mesh and the batch; see `simulate_step`."""
     chip = slice_.chip
     flash = uses_flash(arch, chip)
     size = step_bytes(arch, layout, batch, precision=precision, recompute=recompute, flash=flash)
@@ -195,9 +195,10 @@ def cost(
     collectives = collective_times(
         arch, layout, slice_, tokens=device.tokens, itemsize=device.itemsize, recompute=recompute
     )
-    beside, between, across = collectives.beside, collectives.between, collectives.across
-    exposed = max(_EXPOSED * beside, beside - _OVERLAP * (compute + memory))
-    exposed += _EXPOSED_TENSOR * between + across
+    overlapped, blocking = collectives.overlapped, collectives.blocking
+    across_slices = collectives.across_slices
+    exposed = max(_EXPOSED * overlapped, overlapped - _OVERLAP * (compute + memory))
+    exposed += _EXPOSED_TENSOR * blocking + across_slices
     waiting = _STRAGGLERS * math.log2(slice_.slices) * (compute + memory + exposed)
     return Step(
         slice=slice_,
@@ -209,6 +210,6 @@ def cost(
         compute=compute,
         memory=memory,
         network=exposed + waiting,
-        hidden=beside + between + across - exposed,
+        hidden=overlapped + blocking + across_slices - exposed,
         bytes=size,
     )

@@ -1,4 +1,4 @@
-"""Text that the terminal and the report share: an allocation, and an ensemble by its laws."""
+"""Text of allocations and ensembles, shared by the terminal and the report."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Draws the figures of a sweep as PNG: loss curves, loss by compute, and the tested forecast.
 
-The figures show the files of the sweep's folder and its outcome.
+The data comes from the outcome and from the metrics files in the sweep's folder.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _SMOOTHING = 0.1
 
 
 def draw_all(outcome: Outcome) -> list[Path]:
-    """Draws every figure that the results allow, in the folder ``figures`` of the sweep.
+    """Draws the figures for which there are results, in the sweep's folder ``figures``.
 
     Args:
         outcome: The outcome of the sweep.
 
     Returns:
-        The files drawn.
+        Paths of the figures.
     """
     import matplotlib as mpl
 
@@ -125,7 +125,7 @@ def _plot_frontier(axes: Any, fit: Fit, least: float, greatest: float) -> None:
 
 
 def _forecasts(file: Path, outcome: Outcome, runs: list[RunRow]) -> Path:
-    """Draws what the law gives for each run against what was measured."""
+    """Draws the measured metric of each run against the law's forecast."""
     metric, fit = outcome.metric, outcome.fit
     figure, axes = _axes(
         "Forecast against measured: fitted runs and check runs",

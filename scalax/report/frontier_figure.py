@@ -29,7 +29,9 @@ def draw_frontier(
         ScalaxError: The file's name does not end in .png, or it cannot be written.
     """
     if path.suffix.lower() != ".png":
-        raise ScalaxError("figures are PNG", where=f"--out {path}", fix=f"write {path.stem}.png")
+        raise ScalaxError(
+            "expected a .png file", where=f"--out {path}", fix=f"write {path.stem}.png"
+        )
     from matplotlib.figure import Figure
 
     losses = [

@@ -9,7 +9,7 @@ from scalax.report.outcome import ForecastCheck, Outcome
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:
-    """Returns what ``scalax run`` prints at the end."""
+    """Returns the lines that ``scalax run`` prints at the end."""
     lines = [compute_line(outcome)]
     if outcome.fit:
         lines.append(_law_line(outcome.fit))
@@ -17,7 +17,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     if outcome.tuning:
         lines += ["", *tuning_lines(outcome.tuning, outcome.unit)]
         file = f"{outcome.out}/hyperparameters.json"
-        lines.append(f"to train by them: --set recipe.law='\"{file}\"'")
+        lines.append(f"to train with these laws: --set recipe.law='\"{file}\"'")
     if outcome.allocation:
         lines += ["", *allocation_lines(outcome.allocation, outcome.unit)]
     return [*lines, "", f"report: {outcome.out}/report.html"]
@@ -48,7 +48,7 @@ def check_line(check: ForecastCheck, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration in words.
+    """Returns a duration with its unit in words.
 
     Example:
         >>> duration(90), duration(7200), duration(260_000)

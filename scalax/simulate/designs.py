@@ -1,4 +1,4 @@
-"""Designs of synthetic sweeps: which sizes are trained at which budgets."""
+"""Designs of synthetic sweeps: the sizes at each budget."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from scalax.laws.base import ComputeRule
 from scalax.predict.protocol import ScalingLaw
 
-# The default design: isoFLOPs as in published studies.
-_BUDGETS, _APART = 5, 10**0.5
-_SIZES, _SPAN = 7, 16.0
-_OFF, _WANDER = 0.4, 0.15
-_FIRST = 1e18
+# The default design: isoFLOPs as in published studies. Deviations are of log size.
+_BUDGETS, _BUDGET_RATIO = 5, 10**0.5
+_SIZES, _SIZE_RATIO = 7, 16.0
+_OFFSET_STD, _TREND_STD = 0.4, 0.15
+_SMALLEST = 1e18
 
 
 def isoflops(
@@ -42,16 +42,16 @@ def usual_design(law: ScalingLaw, rng: np.random.Generator) -> tuple[np.ndarray,
     """Returns five isoFLOPs of seven sizes, half a decade apart and off centre as in practice.
 
     The centres differ from the law's best sizes by a factor whose logarithm has a standard
-    deviation of 0.4, and the factor changes with the budget. The largest budget is that of the
-    runs behind the law if it is known, and 1e20 FLOPs otherwise.
+    deviation of 0.4, and the factor changes with the budget. The largest budget is the
+    largest of the runs behind the law if it is known, and 1e20 FLOPs otherwise.
 
     Returns:
         params and tokens, [35].
     """
     fit = law.require_loss()
-    largest = fit.ranges.get("flops", [0, _FIRST * _APART ** (_BUDGETS - 1)])[1]
-    budgets = largest / _APART ** np.arange(_BUDGETS - 1, -1, -1)
+    largest = fit.ranges.get("flops", [0, _SMALLEST * _BUDGET_RATIO ** (_BUDGETS - 1)])[1]
+    budgets = largest / _BUDGET_RATIO ** np.arange(_BUDGETS - 1, -1, -1)
     best = np.asarray([law.allocate(float(budget)).params for budget in budgets])
     steps = np.arange(_BUDGETS) - (_BUDGETS - 1) / 2
-    off = rng.normal(0, _OFF) + rng.normal(0, _WANDER) * steps
-    return isoflops(budgets, best * np.exp(off), _SIZES, _SPAN, fit.compute)
+    offset = rng.normal(0, _OFFSET_STD) + rng.normal(0, _TREND_STD) * steps
+    return isoflops(budgets, best * np.exp(offset), _SIZES, _SIZE_RATIO, fit.compute)

@@ -113,7 +113,7 @@ def compile_simulated(model: SimulatedModel, step: Step) -> CompiledStep:
 
 
 def step_json(step: Step, compiled: CompiledStep | None) -> dict[str, Any]:
-    """Returns the JSON of a step. ``fits`` is the compiler's verdict if it was asked."""
+    """Returns the JSON of a step. ``fits`` is the compiler's result if ``compiled`` is given."""
     if compiled is None:
         return step.to_json()
     return {

@@ -29,9 +29,9 @@ SECONDS = 0.2
 REPEATS = 3
 """Timings of each ensemble size; the fastest counts, since other processes may be running."""
 WORTHWHILE = 10
-"""Measures only if training one by one takes this many times as long as compiling once."""
+"""Measures only if training one by one takes at least this multiple of the compile time."""
 LEAST_GAIN = 1.05
-"""An ensemble that is less than this many times as fast is not worth its memory."""
+"""Smallest speed-up for which an ensemble is worth its memory."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Autotuner:
 
     Attributes:
         requested: ``train.ensemble``.
-        programs: Compiled programs, which training uses again.
-        data: The dataset that batches come from.
+        programs: Compiled programs; training reuses them.
+        data: The dataset to read batches from.
         hosts: The processes that train together; the clock of process 0 decides.
         note: Receives each choice as a line of text.
     """
@@ -58,7 +58,7 @@ class Autotuner:
         if self.requested == "never":
             return EnsembleSize(1, 'train.ensemble = "never"', {})
         if spec.mesh != "auto":
-            return EnsembleSize(1, "train.mesh is given, and an ensemble has its own", {})
+            return EnsembleSize(1, "train.mesh is set; an ensemble uses its own mesh", {})
         if self.requested != "auto":
             size = min(self.requested, len(groups))
             return EnsembleSize(size, f"train.ensemble = {self.requested}", {})
@@ -71,7 +71,7 @@ class Autotuner:
         steps = sum(run.flops_spent for group in groups for run in group.runs) / per_step
         compile_seconds, seconds = self._time(spec, None)
         if steps * seconds < WORTHWHILE * compile_seconds:
-            reason = f"{steps * seconds:.3g} s of training one by one: too little to measure for"
+            reason = f"one by one they train for {steps * seconds:.3g} s: too short to measure"
             return EnsembleSize(1, reason, {})
         speeds = {1: spec.units_per_step / seconds}
         devices = self.programs.get(spec, len(groups)).mesh.devices.size
@@ -102,13 +102,13 @@ class Autotuner:
 
 
 def _sizes(most: int, devices: int) -> list[int]:
-    """Returns the ensemble sizes to try: as many members on each device, doubled each time."""
+    """Returns the ensemble sizes to try: 1, 2, 4, ... members per device, and ``most``."""
     sizes = [devices * 2**k for k in range(most.bit_length())]
     return sorted({size for size in [*sizes, most] if 1 < size <= most})
 
 
 class _Stepper:
-    """Trains a fresh state on one batch again and again."""
+    """Trains a fresh state on the same batch in every step, for timing."""
 
     def __init__(self, program: Program, spec: TrainSpec, data: OpenDataset) -> None:
         rows, members = program.rows, program.members
@@ -125,7 +125,7 @@ class _Stepper:
         self._state = program.init(seeds)
 
     def seconds(self, steps: int) -> float:
-        """Returns the seconds that some steps take."""
+        """Runs some steps and returns their total seconds."""
         began = time.monotonic()
         for _ in range(steps):
             placed = self._program.place(self._batch)

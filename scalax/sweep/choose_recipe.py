@@ -40,7 +40,7 @@ class RecipeChooser:
             units: Tokens (or examples) to train on.
 
         Raises:
-            ScalaxError: A law's value cannot be trained with, or the law contradicts the
+            ScalaxError: The value of a law is out of bounds, or the law contradicts the
                 parametrisation of the shape.
         """
         train, laws = self.experiment.train, self.experiment.recipe.laws
@@ -49,16 +49,16 @@ class RecipeChooser:
             given["clip"] = None if train.clip == "none" else train.clip
         point = self._point(shape, units)
         from_laws: dict[str, Any] = {}
-        for name, most in (("learning_rate", 1.0), ("weight_decay", 1e3)):
+        for name, upper in (("learning_rate", 1.0), ("weight_decay", 1e3)):
             if name in laws and name not in given:
-                from_laws[name] = _evaluate(name, laws[name], point, most)
+                from_laws[name] = _evaluate(name, laws[name], point, upper)
         per_example = self.data.units_per_example
         if "batch_tokens" in laws and "batch" not in given:
             tokens = _evaluate("batch_tokens", laws["batch_tokens"], point)
             from_laws["batch"] = examples_of(tokens, per_example)
         recipe = replace(self.family.recipe(shape, units, self.data), **from_laws | given)
         if "beta2_tokens" in laws and "beta2" not in given:
-            half_life = _evaluate("beta2_tokens", laws["beta2_tokens"], point, most=1e30)
+            half_life = _evaluate("beta2_tokens", laws["beta2_tokens"], point, upper=1e30)
             recipe = replace(recipe, beta2=0.5 ** (recipe.batch * per_example / half_life))
         if self.family.transfers_rate(shape):
             _check_transfer(laws.get("learning_rate"), recipe)
@@ -84,10 +84,10 @@ class RecipeChooser:
         steps = round(tokens / (recipe.batch * self.data.units_per_example))
         if steps >= fewest:
             raise ScalaxError(
-                f"{tokens:,.0f} {self.data.unit} of warm-up are {steps} steps, and the shortest "
-                f"run of {point['params']:,.0f} params has {fewest}",
+                f"the warm-up of {tokens:,.0f} {self.data.unit} takes {steps} steps, but the "
+                f"shortest run of {point['params']:,.0f} params has only {fewest}",
                 where="recipe.warmup_tokens",
-                fix="lower the law, or train for longer",
+                fix="lower the coefficient of the law, or raise the smallest token count",
             )
         return steps
 
@@ -100,7 +100,7 @@ class RecipeChooser:
 
 
 def _evaluate(
-    name: str, law: PowerProduct, point: dict[str, float], most: float | None = None
+    name: str, law: PowerProduct, point: dict[str, float], upper: float | None = None
 ) -> float:
     """Evaluates a hyperparameter law and checks that the result is positive and within its bound.
 
@@ -108,15 +108,18 @@ def _evaluate(
         name: Key of the law in ``[recipe]``.
         law: The law.
         point: Params, tokens and flops of the run.
-        most: Largest value allowed; by default the tokens of the run.
+        upper: Largest value allowed; by default the tokens of the run.
+
+    Raises:
+        ScalaxError: The value is not positive, or is larger than ``upper``.
     """
-    value, most = float(law(**point)), most or point["tokens"]
-    if not 0 < value <= most:
+    value, upper = float(law(**point)), upper or point["tokens"]
+    if not 0 < value <= upper:
         raise ScalaxError(
-            f"{law.equation} is {value:.3g} at {point['params']:,.0f} params and "
-            f"{point['tokens']:,.0f} tokens, and cannot be more than {most:g}",
+            f"expected more than 0 and at most {upper:g}, got {value:.3g} from {law.equation} at "
+            f"{point['params']:,.0f} params and {point['tokens']:,.0f} tokens",
             where=f"recipe.{name}",
-            fix="correct the law",
+            fix="correct its coefficient or its exponents",
         )
     return value
 
@@ -125,13 +128,13 @@ def _check_transfer(law: PowerProduct | None, recipe: Recipe) -> None:
     """Rejects settings that contradict a parametrisation that transfers the learning rate."""
     if law is not None and (law.params or law.flops):
         raise ScalaxError(
-            f"{law.equation} changes with size, and so does the parametrisation's own scaling",
+            f"{law.equation} changes with size, but mup already scales the rate with size",
             where="recipe.learning_rate",
-            fix="give the rate at the base size; it may depend on tokens",
+            fix="remove params and flops from the law: give the rate at the base width",
         )
     if recipe.optimizer != "adamw":
         raise ScalaxError(
-            f"the parametrisation scales learning rates for adamw, not {recipe.optimizer}",
+            f"the mup parametrisation scales learning rates for adamw only, got {recipe.optimizer}",
             where="train.optimizer",
             fix='write optimizer = "adamw"',
         )

@@ -1,4 +1,4 @@
-"""What all runs of a sweep share: settings, folder, hosts, progress and the request to stop."""
+"""The settings and services that all runs of a sweep share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scalax.train.profile import Profile
 
 @dataclass(frozen=True)
 class SweepContext:
-    """What all runs of a sweep share.
+    """The settings and services that all runs of a sweep share.
 
     Attributes:
         folder: The sweep's folder; each run has a folder in its ``runs``.

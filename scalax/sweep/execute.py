@@ -1,4 +1,4 @@
-"""Trains the groups of an execution plan and leaves each run's result in its folder.
+"""Trains the groups of an execution plan and stores each run's result in its folder.
 
 Finished work is never repeated: a run with a result is skipped, and one without continues from
 its last checkpoint. Nothing here fits a law or writes a report.
@@ -35,8 +35,8 @@ class Executor:
     """Trains groups of runs.
 
     Attributes:
-        context: What all runs share.
-        results: Where results go.
+        context: Settings and services that all runs share.
+        results: Stores the results.
         programs: Compiled programs.
     """
 
@@ -53,12 +53,12 @@ class Executor:
         """Trains the runs of a group that have no result; several groups may train at once.
 
         Args:
-            group: What to train.
+            group: The runs to train.
             devices: Devices of this process to use; all devices by default.
 
         Raises:
             Stopped: A stop was requested; everything is saved.
-            ScalaxError: A folder holds other settings, or the disk fails.
+            ScalaxError: A run's folder has other settings, or the disk fails.
         """
         if self.finished(group):
             return
@@ -113,8 +113,8 @@ class Executor:
 
         Args:
             runs: The runs, one for each member of the job.
-            job: What to train.
-            start: Returns the first state, where there is no checkpoint.
+            job: The job that trains them.
+            start: Returns the initial state; called if there is no checkpoint.
         """
         checkpoints = job.open_checkpoints()
         metrics: list[dict[str, float]] = []
@@ -128,7 +128,7 @@ class Executor:
                     with job.meter.spent("checkpoint"):
                         self._save_members(job, state)
         except Diverged:
-            return  # each run has its result already
+            return  # the result of each run is stored already
         finally:
             with job.meter.running(), job.meter.spent("checkpoint"):
                 checkpoints.close()
@@ -139,7 +139,7 @@ class Executor:
             self._remove_checkpoints(job)
 
     def _save_members(self, job: Job, state: TrainState) -> None:
-        """Saves the last checkpoint of each run of an ensemble where a single run has it."""
+        """Saves the last checkpoint of each run of an ensemble in the folder of the run."""
         hosts, opened = self.context.hosts, []
         for k, member in enumerate(job.members):
             if not member.finished:
@@ -173,6 +173,7 @@ class Executor:
     def _advance(
         self, job: Job, state: TrainState, until: int, checkpoints: Checkpoints
     ) -> TrainState:
+        """Returns the state after ``until`` steps."""
         done = job.program.done(state)
         if done == until:
             return state
@@ -198,15 +199,15 @@ class Executor:
         diverged: Callable[[Job, Member, str], None],
         keep: Sequence[int] = (),
     ) -> Job:
-        """Returns the training of runs or trunks, by name; writes or checks each spec.json."""
+        """Returns the job that trains runs or trunks, by name; writes or checks each spec.json."""
         context, hosts = self.context, self.context.hosts
         for name, spec in specs.items():
             record = {"name": name, **spec.to_json()}
             hosts.on_first(partial(write_spec, context.run_folder(name), record))
-        over = hosts.broadcast([self.results.get(name) is not None for name in specs])
+        finished = hosts.broadcast([self.results.get(name) is not None for name in specs])
         members = [
-            Member(spec, context.run_folder(name), out)
-            for (name, spec), out in zip(specs.items(), over, strict=True)
+            Member(spec, context.run_folder(name), done)
+            for (name, spec), done in zip(specs.items(), finished, strict=True)
         ]
         first, hang = members[0].folder, context.train.hang_seconds
         job = Job(

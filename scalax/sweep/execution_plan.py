@@ -1,7 +1,7 @@
 """The execution plan of a sweep: which runs one program trains together.
 
-It is decided once, before the first step, and stored in the sweep's execution.json, so that a
-sweep continues as it began. Results do not depend on it, except for rounding.
+It is decided once, before the first step, and stored in execution.json, so that a resumed sweep
+uses the same plan. Results do not depend on it, except for rounding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class EnsembleSize:
 
     Attributes:
         size: Members of each ensemble; 1 to train each group by itself.
-        reason: Why, in a sentence.
+        reason: Reason for the size, in one line.
         speeds: Measured tokens (or examples) per second, by the size of the ensembles.
     """
 

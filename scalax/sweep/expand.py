@@ -21,14 +21,14 @@ from scalax.sweep.plan import Group, Plan, Run, Trunk
 from scalax.train.settings import TrainSpec
 
 _METRIC_LINES = 100
-"""Lines of metrics.jsonl that a run writes, about."""
+"""Approximate number of lines that a run writes to metrics.jsonl."""
 
 
 def expand(experiment: Experiment, family: ModelFamily, data: DataSpec) -> Plan:
     """Returns all runs of an experiment.
 
     Args:
-        experiment: The experiment as read.
+        experiment: The experiment.
         family: Its model family.
         data: Its dataset.
 
@@ -102,9 +102,9 @@ class _Expander:
         size = self.family.size(self.experiment.model.options, self.data)
         if size is None:
             raise ScalaxError(
-                f"the {self.family.name} of [model] has no one size",
+                f"the {self.family.name} of [model] has no fixed size",
                 where="sweep.params",
-                fix="give the sizes, or fix the shape in [model] (a transformer: width and layers)",
+                fix="write a list of sizes, or fix the shape in [model], such as width and layers",
             )
         return size
 
@@ -117,8 +117,8 @@ class _Expander:
 
         Args:
             params: The size.
-            counts: Tokens of each run, growing.
-            trunk: Name of the trunk; by default it follows from the size.
+            counts: Tokens of each run, ascending.
+            trunk: Name of the trunk; by default a name made from the size.
         """
         shape = self._shape(params)
         specs = [self._spec(shape, tokens, counts[-1], counts[0]) for tokens in counts]
@@ -167,7 +167,7 @@ class _Expander:
             shape: The architecture.
             tokens: Tokens to train on.
             longest: Tokens of the longest run on the same trunk.
-            shortest: Tokens of the shortest.
+            shortest: Tokens of the shortest run on the same trunk.
         """
         train = self.experiment.train
         chooser = RecipeChooser(self.experiment, self.family, self.data)
@@ -176,7 +176,7 @@ class _Expander:
             raise ScalaxError(
                 f"a batch of {recipe.batch} does not divide into {train.accumulate} parts",
                 where="train.accumulate",
-                fix="give a divisor of the batch",
+                fix=f"write a divisor of {recipe.batch}",
             )
         per_step = recipe.batch * self.data.units_per_example
         steps = round(tokens / per_step)
@@ -184,7 +184,7 @@ class _Expander:
             raise ScalaxError(
                 f"{tokens:g} {self.data.unit} are less than a batch of {per_step}",
                 where="sweep",
-                fix="ask for more, or set train.batch",
+                fix="raise the token count or the budget, or set a smaller train.batch",
             )
         fewest = max(1, round(shortest / per_step))
         decay_steps = max(1, round(steps * train.decay)) if train.schedule == "wsd" else 0
@@ -228,7 +228,11 @@ def _short(value: Any) -> str:
 
 
 def _check_distinct(plan: Plan) -> None:
-    """Raises an error if two runs have the same name or train the same."""
+    """Checks that no two runs have the same name or the same settings.
+
+    Raises:
+        ScalaxError: Two runs are the same; names both.
+    """
     names: dict[str, Run] = {}
     specs: dict[tuple[Any, ...], Run] = {}
     for run in plan.runs:
@@ -237,7 +241,7 @@ def _check_distinct(plan: Plan) -> None:
         other = names.get(run.name) or specs.get(key)
         if other is not None:
             raise ScalaxError(
-                f"runs {other.name} and {run.name} come out the same: {run.counts.params} params, "
+                f"runs {other.name} and {run.name} are the same: {run.counts.params} params, "
                 f"{spec.steps} steps of {spec.units_per_step} {plan.data.unit}",
                 where="sweep",
                 fix="space the sizes or token counts further apart",

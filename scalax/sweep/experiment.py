@@ -25,7 +25,7 @@ Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
 class _Open(BaseModel):
-    """A section with keys of a plugin, which checks them itself."""
+    """A section with additional keys that a plugin defines and checks."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
@@ -70,7 +70,7 @@ class IsoFlop(Settings):
     @model_validator(mode="after")
     def _one_list_a_budget(self) -> IsoFlop:
         if len(self.params) != len(self.flops):
-            raise ValueError(f"as many lists of params as budgets ({len(self.flops)})")
+            raise ValueError(f"one list of params for each of the {len(self.flops)} budgets")
         return self
 
 
@@ -90,7 +90,7 @@ class ListedRun(Settings):
     @model_validator(mode="after")
     def _one_family(self) -> ListedRun:
         if "family" in self.model:
-            raise ValueError("keys of one family: that of [model]")
+            raise ValueError("no key family: all runs use the family of [model]")
         return self
 
 
@@ -108,7 +108,9 @@ class Listed(Settings):
             if run.trunk is not None:
                 other = first.setdefault(run.trunk, run)
                 if (run.params, run.model, run.train) != (other.params, other.model, other.train):
-                    raise ValueError(f"the same params, model and train in each run of {run.trunk}")
+                    raise ValueError(
+                        f"equal params, model and train in all runs of trunk {run.trunk}"
+                    )
         return self
 
 
@@ -126,7 +128,7 @@ class Train(Settings):
         clip: Largest norm of the gradient.
         warmup: Warm-up, as a share of the shortest run's steps.
         decay: Share of a run's steps in which the ``wsd`` schedule decays.
-        precision: Precision of the computation; parameters are float32.
+        precision: Precision of the computation; parameters are always float32.
         mesh: Devices along each axis.
         ensemble: Number of similar runs to train as one program; ``auto`` measures it.
         recompute: What the backward pass computes again to save memory.
@@ -136,7 +138,7 @@ class Train(Settings):
         eval_every: Tokens (or examples) between scores during training.
         checkpoint_seconds: Longest time between checkpoints, in seconds.
         hang_seconds: Shortest duration of one step that counts as a hang, in seconds.
-        writers: Other places that metrics are written to.
+        writers: Services that also receive the metrics.
         keep_checkpoints: Checkpoints kept of each run.
     """
 
@@ -167,13 +169,13 @@ class Train(Settings):
     @classmethod
     def _one_auto(cls, mesh: Any) -> Any:
         if isinstance(mesh, dict) and list(mesh.values()).count("auto") > 1:
-            raise ValueError('"auto" for one axis of the mesh, or for the whole')
+            raise ValueError('"auto" for at most one axis of the mesh')
         return mesh
 
     @model_validator(mode="after")
     def _no_mesh_with_ensemble(self) -> Train:
         if isinstance(self.ensemble, int) and self.mesh != "auto":
-            raise ValueError('mesh = "auto" with ensemble: its runs are divided over the devices')
+            raise ValueError('mesh = "auto" with ensemble, which divides its runs over the devices')
         return self
 
 
@@ -199,7 +201,7 @@ class Check(Settings):
         try:
             _ = self.points
         except ValueError:
-            raise ValueError("check.params and check.tokens of equal length") from None
+            raise ValueError("lists of equal length in check.params and check.tokens") from None
         return self
 
 
@@ -251,7 +253,9 @@ def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
             fix="give an experiment, such as experiments/quickstart.toml",
         ) from None
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
-        raise ScalaxError(f"not a TOML file: {error}", where=str(path)) from None
+        raise ScalaxError(
+            f"not a TOML file: {error}", where=str(path), fix="correct the line that it names"
+        ) from None
     values.setdefault("name", Path(path).stem)
     for override in overrides:
         apply_override(values, override)
@@ -264,5 +268,7 @@ def _check_kind(values: Mapping[str, Any], where: str) -> None:
     sweep = values.get("sweep")
     if isinstance(sweep, Mapping) and "kind" not in sweep:
         raise ScalaxError(
-            "missing", where=f"{where}: sweep.kind", fix='write kind = "grid", "isoflop" or "list"'
+            "missing key",
+            where=f"{where}: sweep.kind",
+            fix='write kind = "grid", "isoflop" or "list"',
         )

@@ -1,6 +1,6 @@
 """Ends a sweep once its runs are trained: fit, forecast, check runs, allocation and report.
 
-Everything but the check runs happens on process 0.
+Only the check runs use all processes; everything else happens on process 0.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def finish(
     """Fits, forecasts, trains the check runs, compares and reports.
 
     Args:
-        executor: Has trained the other runs, and trains these.
+        executor: Executor that has trained the fitted runs; trains the check runs.
         plan: All runs.
-        experiment: The experiment, which says what to fit.
+        experiment: The experiment, with the settings of the fit.
         execution: The execution plan with the check runs.
 
     Returns:
@@ -86,7 +86,7 @@ def finish(
 
 
 def _fit(folder: Path, experiment: Experiment) -> tuple[Fit | None, list[str]]:
-    """Returns the law fitted to the runs table, and notes; None and why if none can be fitted."""
+    """Returns the fitted law and notes; None and the reason if no law can be fitted."""
     try:
         fit = fit_table(rows_of(folder, experiment.fit), experiment.fit)
     except ScalaxError as error:  # the runs are still valid
@@ -143,7 +143,7 @@ def _write_checks(folder: Path, checks: list[ForecastCheck]) -> None:
 
 
 def _allocate(fit: Fit | None, plan: Plan) -> tuple[Allocation | None, list[str]]:
-    """Returns the best split of `BEYOND` times the largest run's compute, or a note of why not."""
+    """Returns the best split of `BEYOND` times the largest run's FLOPs, or None and a note."""
     if fit is None:
         return None, []
     try:

@@ -12,19 +12,19 @@ from scalax.sweep.plan import Plan
 
 FILE = "hyperparameters.json"
 _TUNED = {"learning_rate", "batch", "seed"}
-"""Axes that the laws describe or average over; each point's best value of any other is used."""
+"""Axes that the laws model or average over. Of other axes, the best value at each point is used."""
 
 
 def fit_hyperparameters(
     folder: Path, plan: Plan, *, settings: FitSettings, transfers: bool
 ) -> tuple[Tuning | None, list[str]]:
-    """Fits the laws of what the sweep varied, and writes hyperparameters.json.
+    """Fits laws of the learning rate and batch, if the sweep varied them; writes the JSON file.
 
     Args:
         folder: The sweep's folder, with its runs.csv.
         plan: Its runs.
         settings: The ``[fit]`` section: which rows to use, and which metric to minimise.
-        transfers: Whether the parametrisation carries the learning rate across sizes, so that its
+        transfers: Whether the parametrisation transfers the learning rate across sizes, so that its
             law depends on tokens only.
 
     Returns:

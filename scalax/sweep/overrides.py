@@ -16,7 +16,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         override: ``section.key=value``, the value in TOML.
 
     Raises:
-        ScalaxError: The text is no setting, or the value is not TOML.
+        ScalaxError: The text is not of this form, or the value is not TOML.
     """
     key, equals, text = override.partition("=")
     path = _key_path(key)
@@ -24,7 +24,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         raise ScalaxError(
             f"expected section.key=value, got {override!r}",
             where="--set",
-            fix="write --set sweep.params=[20000,40000]",
+            fix='write --set "sweep.params=[2e4, 4e4]"',
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -37,7 +37,11 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     for part in path[:-1]:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
-            raise ScalaxError(f"{part} is not a section", where=f"--set {key}")
+            raise ScalaxError(
+                f"{part} is not a section",
+                where=f"--set {key}",
+                fix="write SECTION.KEY=VALUE, such as train.batch=16",
+            )
     values[path[-1]] = value
 
 

@@ -2,7 +2,7 @@
 
 A group that uses more than half of the devices trains by itself, in the calling thread. Smaller
 groups train at the same time, each in a thread and on devices of its own, so that no device is
-idle. Where several jobs share a sweep, a claim decides which job trains a group.
+idle. If several jobs share a sweep, a claim decides which job trains a group.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scalax.sweep.programs import choose_mesh
 from scalax.train.performance import peak_flops_per_second
 
 SECONDS = 1.0
-"""Seconds between looks at the results of other jobs."""
+"""Seconds between checks for results of other jobs."""
 
 Claim = Callable[[Group], AbstractContextManager[Any] | None]
 
@@ -67,13 +67,13 @@ def train_groups(
     """Trains all groups here, or waits for the jobs that claimed them.
 
     Args:
-        executor: Trains one group.
+        executor: Executor that trains one group.
         groups: The groups, in any order.
-        claim: Claims a group until its context is left; None if another job has it.
+        claim: Claims a group until its context exits; returns None if another job has it.
 
     Raises:
         Stopped: A stop was requested; everything is saved.
-        ScalaxError: The error of a group, once the others have saved and stopped.
+        ScalaxError: A group failed; raised after the others have saved and stopped.
     """
     executor.programs.reserve(groups)
     _Scheduler(executor, groups, claim).train()

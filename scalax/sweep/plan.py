@@ -23,7 +23,7 @@ class Trunk:
 
     Attributes:
         name: Name of its folder.
-        spec: What it trains, up to the start of its last branch.
+        spec: Settings of its training, up to the start of its last branch.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Run:
     Attributes:
         name: Name of its folder.
         role: ``fit`` or ``check``.
-        spec: What to train.
+        spec: Settings of the training.
         counts: Exact parameter counts.
         flops: Training FLOPs of the run if it were trained alone, by the family's count.
         flops_spent: FLOPs that it adds to the sweep; less than ``flops`` on a shared trunk.
-        target_params: The size asked for.
-        target_tokens: The amount of data asked for.
+        target_params: Requested size.
+        target_tokens: Requested tokens (or examples).
         trunk: The trunk that the run branches from, or None.
         axes: Settings that the sweep varies, by column name.
     """
@@ -98,10 +98,10 @@ class Group:
     """Runs that one program trains.
 
     Attributes:
-        members: For each member of the ensemble, its runs by growing tokens: the branches of one
+        members: For each member of the ensemble, its runs, tokens ascending: the branches of one
             trunk, or a single run. Members differ in seed and learning rate only. A group that is
-            no ensemble has one member.
-        reason: Why these runs train together, in a sentence.
+            not an ensemble has one member.
+        reason: Reason why these runs train together, in one line.
     """
 
     members: tuple[tuple[Run, ...], ...]
@@ -109,7 +109,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """Name of the group: that of its first member."""
+        """Name of the group: the name of its first member."""
         return self.member_names[0]
 
     @property
@@ -124,7 +124,7 @@ class Group:
 
     @property
     def spec(self) -> TrainSpec:
-        """Spec of the first run, which stands for what all runs of the group share."""
+        """Spec of the first run; all runs of the group share its compiled settings."""
         return self.members[0][0].spec
 
     @property
@@ -155,7 +155,7 @@ class Plan:
     Attributes:
         groups: The runs to fit; each group has one member.
         checks: The runs that test the forecast, one in each group.
-        data: The dataset that they train on.
+        data: Description of the dataset.
         axes: Columns that ``[sweep.axes]`` varies.
     """
 

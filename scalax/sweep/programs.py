@@ -19,9 +19,9 @@ from scalax.train.settings import TrainSpec
 
 
 class Programs:
-    """Programs by what is compiled into them: all of a spec but seed, schedule and learning rate.
+    """A cache of compiled programs, shared by specs that differ in seed, schedule or learning rate.
 
-    Any thread may use it.
+    Thread-safe.
 
     Args:
         family: The model family.
@@ -87,7 +87,7 @@ def choose_mesh(
         devices: Devices to use; all usable ones by default.
 
     Raises:
-        ScalaxError: The devices do not suit the mesh that the spec asks for.
+        ScalaxError: The devices do not suit the mesh of the spec.
     """
     if ensemble is not None:
         return ensemble_mesh(ensemble, list(devices or usable_devices("auto", ensemble)))
@@ -96,7 +96,7 @@ def choose_mesh(
 
 
 def _key(spec: TrainSpec, ensemble: int | None) -> Hashable:
-    """Returns what is compiled into a program, apart from its mesh."""
+    """Returns the settings that are compiled into a program, except its mesh."""
     recipe = replace(spec.recipe, learning_rate=1.0, warmup=0.0)
     options = spec.recompute, spec.accumulate, spec.skip_spikes
     return spec.shape, recipe, spec.precision, options, ensemble

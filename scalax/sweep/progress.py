@@ -1,6 +1,6 @@
-"""Shows the progress of a sweep: two bars on a terminal, a line a run in a log, or nothing.
+"""Shows the progress of a sweep: bars on a terminal, one line per run in a log, or nothing.
 
-All output goes to standard error. Nothing that is shown here is stored.
+All output goes to standard error. Nothing is stored.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ class Reporter(Protocol):
     """Receives the progress of a sweep; runs report from any thread."""
 
     def start(self, plan: Plan) -> None:
-        """Called when the sweep begins or continues."""
+        """Handles the start of the sweep, new or resumed."""
 
     def note(self, text: str) -> None:
-        """Called with a decision or a message for the user."""
+        """Shows a message to the user."""
 
     def begin(self, name: str, done: int, steps: int, flops_per_step: float) -> None:
-        """Called when a run, a trunk or an ensemble begins or continues."""
+        """Handles the start of a run, a trunk or an ensemble, new or resumed."""
 
     def update(self, name: str, step: int, loss: float, units_per_second: float) -> None:
-        """Called after some steps."""
+        """Handles the metrics of a logged step."""
 
     def end(self, run: Run, result: RunResult) -> None:
-        """Called when a run has ended."""
+        """Handles the end of a run."""
 
     def finish(self, outcome: Outcome) -> None:
-        """Called when the sweep has ended."""
+        """Handles the end of the sweep."""
 
 
 class Quiet:
@@ -94,7 +94,7 @@ class Lines(Quiet):
 
 
 class Bars(Lines):
-    """Shows a bar for the sweep, by compute, and one for each run: speed, loss and time left."""
+    """Shows a bar for the compute of the sweep, and one per run with speed, loss and time left."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,8 +32,8 @@ class RecipeSection(Settings):
     """``[recipe]``: laws in params N, tokens D and flops C that replace the family's recipe.
 
     Attributes:
-        law: Laws of learning rate and batch: the name of a published one, or a JSON file, such as
-            the hyperparameters.json of a sweep over both.
+        law: Laws of learning rate and batch: the name of a published law, or a JSON file, such as
+            the hyperparameters.json that a sweep over both writes.
         learning_rate: Law of the peak learning rate.
         batch_tokens: Law of the batch size in tokens; the batch is rounded to a power of two of
             examples.

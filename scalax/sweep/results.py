@@ -1,4 +1,4 @@
-"""The results of a sweep's runs: kept in memory, stored in result.json files and in runs.csv.
+"""The results of a sweep's runs, in memory, in result.json files and in runs.csv.
 
 Results are read once, at the start. A run's end costs one write of its result.json and one
 appended line of runs.csv, however many runs have ended before.
@@ -72,7 +72,7 @@ class Results:
         self._results[name] = result
 
     def append_row(self, run: Run) -> None:
-        """Appends the row of a run that has a stored result to runs.csv; errors as `store`."""
+        """Appends the row of a run that has a stored result to runs.csv; raises as `store`."""
         if not self._hosts.first:
             return
         row = run.row(self._plan.data).with_result(self._results[run.name]).to_dict()
@@ -86,7 +86,7 @@ class Results:
         return [run.row(self._plan.data).with_result(result) for run, result in pairs if result]
 
     def write_table(self) -> None:
-        """Replaces runs.csv by all rows in the order of the plan; errors as `store`."""
+        """Rewrites runs.csv with all rows in the order of the plan; raises as `store`."""
         if self._hosts.first:
             with self._lock:
                 self._table.write(self._records())
@@ -95,7 +95,7 @@ class Results:
         return [row.to_dict() for row in self.rows()]
 
     def _read(self, names: Iterable[str]) -> None:
-        """Reads the result.json files of those named that are not in memory."""
+        """Reads the result.json files of the named runs that are not in memory."""
         for name in names:
             file = self._path(name)
             if name not in self._results and file.is_file():

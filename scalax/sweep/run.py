@@ -75,7 +75,7 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
         overrides: Settings to change, each as ``section.key=value``.
 
     Raises:
-        ScalaxError: Anything is wrong with the experiment.
+        ScalaxError: A name, a setting, the data or a shape is invalid.
     """
     experiment = read_experiment(path, overrides)
     family: ModelFamily = registry.get("model", experiment.model.family)
@@ -88,7 +88,7 @@ def prepare(path: str | Path, overrides: Iterable[str] = ()) -> Prepared:
 
 
 def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
-    """Checks, before any training, that the table will have what the law reads."""
+    """Checks before training that the runs table will have the columns that the law reads."""
     section = experiment.fit
     if section.metric not in family.metrics:
         raise ScalaxError(
@@ -100,10 +100,10 @@ def _check_fit(experiment: Experiment, family: ModelFamily, plan: Plan) -> None:
         return
     law: Law = resolve_law(section.law)
     planned = [run.row(plan.data).to_dict() for run in plan.fitted]
-    lacking = [name for name in law.columns if name not in planned[0]]
-    if lacking:
+    missing = [name for name in law.columns if name not in planned[0]]
+    if missing:
         raise ScalaxError(
-            f"law {law.name!r} reads {', '.join(lacking)}, which no run of a sweep measures",
+            f"law {law.name!r} reads {', '.join(missing)}, which a sweep does not record",
             where="fit.law",
             fix="choose a law of params, tokens or flops",
         )
@@ -118,7 +118,7 @@ def run_experiment(
     reporter: Reporter | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome | None:
-    """Runs an experiment, or continues one that was stopped.
+    """Runs an experiment, or resumes one that was stopped.
 
     Args:
         path: The experiment file.
@@ -131,9 +131,9 @@ def run_experiment(
         The outcome; None on all processes but process 0.
 
     Raises:
-        ScalaxError: The experiment is wrong, or the folder holds another one.
+        ScalaxError: The experiment is invalid, or the folder belongs to another experiment.
         JobError: The disk is full.
-        Stopped: ``stop`` returned True; the same call continues.
+        Stopped: ``stop`` returned True; the same call resumes.
     """
     prepared = prepare(path, overrides)
     return run_prepared(prepared, out, reporter=reporter or Quiet(), stop=stop)
@@ -247,12 +247,12 @@ def _train_and_finish(
     with job.finishing() as other:
         if other is None:
             return finish(executor, plan, experiment, execution)
-        reporter.note(f"{other} ends the sweep: the fit, the check runs and the report")
+        reporter.note(f"{other} finishes the sweep: the fit, the check runs and the report")
         return None
 
 
 def _digest(prepared: Prepared, folder: Path) -> str:
-    """Returns a digest of what must be the same on every process of a job."""
+    """Returns a digest of the settings that all processes of a job must share."""
     values = [prepared.experiment.to_toml(), prepared.data.spec.fingerprint, str(folder)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
 
@@ -274,9 +274,9 @@ def _write_resolved(folder: Path, experiment: Experiment) -> None:
             f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed
         )
         raise ScalaxError(
-            f"holds an experiment with other settings: {changes}",
+            f"the folder was started with other settings: {changes}",
             where=str(folder),
-            fix="give another --out, or the settings it was started with",
+            fix="choose another --out, or restore these settings",
         )
     if other:
         write_text(file, text)

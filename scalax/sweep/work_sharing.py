@@ -28,7 +28,7 @@ _JOB_PREFIX = "job-"
 
 
 class ExclusiveJob:
-    """A job that has a folder for itself.
+    """A job that uses a folder exclusively.
 
     Args:
         folder: Folder of the sweep.
@@ -73,7 +73,7 @@ class ExclusiveJob:
         return nullcontext()
 
     def check(self) -> None:
-        """Checks that no other job has taken over what this job holds.
+        """Checks that no other job has taken over the folder.
 
         Raises:
             JobError: Another job has, or may have.
@@ -121,7 +121,7 @@ class WorkSharing(ExclusiveJob):
         folder: Folder of the sweep.
         hosts: Processes of this job. Process 0 acquires the leases.
         notify: As in `ExclusiveJob`.
-        seconds: Time without a sign of a job after which others take over its groups.
+        seconds: Seconds without a renewed lease after which others take over the groups of a job.
     """
 
     def __init__(

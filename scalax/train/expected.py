@@ -24,23 +24,23 @@ _CORES_PER_CHIP = {"v2": 2, "v3": 2, "v4": 2, "v5p": 2, "v5litepod": 1, "v5e": 1
 
 
 def check_devices(sizes: Sizes, batches: Iterable[int]) -> None:
-    """Checks that all chips of the slice are there, and enough devices for the mesh of each run.
+    """Checks that JAX sees all chips of the slice, and enough devices for the mesh of each run.
 
     Args:
         sizes: ``[train] mesh``.
         batches: Numbers of examples that the runs compute at once.
 
     Raises:
-        ScalaxError: States the expected chips, the source of that number, and the chips found.
+        ScalaxError: States the expected chips, the source of that number, and the actual chips.
     """
     devices = jax.devices()
     expected = expected_chips(os.environ)
     if expected is not None:
         chips, source = expected
-        found = count_chips(devices)
-        if found != chips:
+        actual = count_chips(devices)
+        if actual != chips:
             raise ScalaxError(
-                f"expected {chips} TPU chips by {source}, and JAX found {found} "
+                f"expected {chips} TPU chips (by {source}), but JAX reports {actual} "
                 f"({len(devices)} x {devices[0].device_kind}, {jax.process_count()} processes)",
                 where="the devices",
                 fix="start the same command on every host of the slice, with no other process on "

@@ -32,9 +32,8 @@ class Member:
     Attributes:
         spec: Settings of the run.
         folder: Folder of the run.
-        finished: Whether the run has its result already. A run of an ensemble that diverged is
-        still
-            computed with the others, but no longer logged.
+        finished: Whether the run has a result. A diverged run of an ensemble is still computed with
+            the others, but no longer logged.
     """
 
     spec: TrainSpec

@@ -59,7 +59,7 @@ def mesh_sizes(
     fixed = math.prod(shape.values())
     if fixed > len(devices):
         raise ScalaxError(
-            f"needs {fixed} devices, and {len(devices)} are there",
+            f"needs {fixed} devices, but only {len(devices)} are available",
             where=where,
             fix='write mesh = "auto"',
         )
@@ -86,23 +86,23 @@ def _check_sizes(
     count = math.prod(shape.values())
     if count % processes:
         raise ScalaxError(
-            f"{count} devices do not divide among {processes} processes, with a batch of {batch}",
+            f"cannot divide {count} devices among {processes} processes with a batch of {batch}",
             where=where,
-            fix=f"give a batch, and a mesh of devices, that are multiples of {processes}",
+            fix=f"choose a batch and a number of devices that are multiples of {processes}",
         )
     if shape["data"] % slices:
         raise ScalaxError(
-            f"a data axis of {shape['data']} does not divide among {slices} slices, and no other "
-            "axis may cross the network between them",
+            f"cannot divide a data axis of {shape['data']} among {slices} slices (only the data "
+            "axis may cross the network between slices)",
             where=where,
             fix=f"write data = {slices}, or a multiple of it",
         )
     across = math.prod(shape[axis] for axis in BATCH_AXES)
     if batch % across:
         raise ScalaxError(
-            f"a batch of {batch} does not divide among {across} devices",
+            f"cannot divide a batch of {batch} among {across} devices",
             where=where,
-            fix='write mesh = "auto", or another batch',
+            fix=f'write mesh = "auto", or a batch that is a multiple of {across}',
         )
 
 

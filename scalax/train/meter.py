@@ -18,7 +18,7 @@ import psutil
 from scalax.train.compile_time import COMPILE_TIME
 
 Activity = Literal["compile", "input", "checkpoint", "evaluate"]
-"""What a session's time can be lost to."""
+"""Activities that take time from training."""
 
 
 @dataclass(frozen=True)

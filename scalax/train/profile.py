@@ -1,4 +1,4 @@
-"""A trace of some steps, for xprof or TensorBoard's profile page. It changes nothing in them."""
+"""Traces steps for xprof or TensorBoard's profile page, without changing their results."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Profile:
         if colon and start.isdecimal() and stop.isdecimal() and int(start) < int(stop):
             return cls(int(start), int(stop))
         raise ScalaxError(
-            f"expected START:STOP, two steps of which the first is smaller, got {text!r}",
+            f"expected START:STOP with START < STOP, got {text!r}",
             where="--profile",
             fix="write --profile 10:15",
         )
@@ -58,7 +58,7 @@ class Profile:
             steps: Steps of the longest run.
 
         Raises:
-            ScalaxError: The run ends before them.
+            ScalaxError: The longest run ends before ``stop``.
         """
         if self.stop > steps:
             raise ScalaxError(
@@ -77,7 +77,7 @@ class Profile:
             trace.end()
 
     def claim(self) -> bool:
-        """Returns True to the first caller only: the one to trace."""
+        """Returns True to the first caller only, which may trace."""
         return self._claimed.acquire(blocking=False)  # never released
 
 

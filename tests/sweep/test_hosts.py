@@ -204,7 +204,7 @@ def test_a_mesh_that_the_processes_cannot_have_is_refused_on_all(
 ) -> None:
     job = Job(plain, tmp_path / "o", ONE_RUN, "train.mesh={data=4}")
     assert job.ended() == [2, 2], job.errors
-    assert all("needs 4 devices, and 2 are there" in error for error in job.errors)
+    assert all("needs 4 devices, but only 2 are available" in error for error in job.errors)
 
 
 HANGING = """

@@ -193,7 +193,7 @@ def test_a_slice_that_somebody_deleted_is_not_asked_for_again(world: World) -> N
     world.plan("vanish")
     done = world.run()
     assert done.returncode == 3
-    assert "scalax-mine: deleted while the run was on" in done.stderr
+    assert "scalax-mine: deleted during the run" in done.stderr
     assert world.requests() == ["create"]
 
 
@@ -360,7 +360,7 @@ def test_gke_joins_no_slices_of_one_machine(world: World) -> None:
     arguments = ["jobset", str(world.experiment), "--out", "gs://b/m", "--slice", "2xv5e-4"]
     done = world.call(*arguments)
     assert done.returncode == 2
-    assert "GKE joins slices of several machines only" in done.stderr
+    assert "GKE connects only slices of several machines" in done.stderr
 
 
 @pytest.mark.parametrize(("command", "program"), [("run", "gcloud"), ("jobset", "kubectl")])

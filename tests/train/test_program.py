@@ -124,7 +124,7 @@ def test_a_mesh_that_does_not_fit_says_so(mesh: dict[str, int], message: str) ->
 
 
 def test_a_batch_that_does_not_divide_says_so_and_auto_takes_what_does() -> None:
-    with pytest.raises(ScalaxError, match="batch of 3 does not divide among 2"):
+    with pytest.raises(ScalaxError, match="cannot divide a batch of 3 among 2"):
         make_mesh({"data": 2}, 3)
     assert make_mesh("auto", 3).size == 1
     assert make_mesh("auto", 4).size == 2

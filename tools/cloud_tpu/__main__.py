@@ -32,11 +32,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with: python tools/cloud_tpu run experiments/quickstart.toml --slice v5e-16 "
-    "--zone us-west4-a --out gs://BUCKET/quickstart --delete --dry-run",
+    epilog="""\b
+Example:
+  python tools/cloud_tpu run experiments/quickstart.toml --slice v5e-16 \\
+      --zone us-west4-a --out gs://BUCKET/quickstart --delete --dry-run""",
 )
 def cli() -> None:
-    """Run sweeps on Cloud TPU, restart them after preemptions, delete the hardware."""
+    """Run sweeps on Cloud TPU, and restart them after preemptions."""
 
 
 def _distinct(files: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -88,7 +90,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             "--spot/--on-demand",
             default=True,
             show_default=True,
-            help="Spot: cheaper, preemptible. On demand: dearer, not preemptible.",
+            help="Spot: cheaper, preemptible. On demand: not preemptible.",
         ),
         click.option(
             "--copy",
@@ -96,7 +98,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             type=_FILE,
             callback=lambda ctx, param, value: _distinct(value),
-            help="Another file to copy beside the experiment; repeatable.",
+            help="Another file that the run reads, copied with it; repeatable.",
         ),
         click.option("--name", help="Name of the slice or JobSet; scalax-EXPERIMENT by default."),
         click.option(
@@ -104,7 +106,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             required=True,
             metavar="gs://",
             callback=lambda ctx, param, value: _bucket(value),
-            help="Folder of the results.",
+            help="Folder of the results, gs://BUCKET/FOLDER.",
         ),
         click.option(
             "--slice",
@@ -112,7 +114,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             required=True,
             metavar="SLICE",
             callback=lambda ctx, param, value: parse_slice(value),
-            help="v5e-16, v5p-128; 2xv5e-256 is two slices on the data-centre network.",
+            help="v5e-16, v5p-128, or 2xv5e-256 for two connected slices.",
         ),
         click.argument("scalax_args", nargs=-1),
         click.argument("experiment", type=_FILE),
@@ -123,7 +125,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _zone = click.option("--zone", required=True, help="Zone, such as us-west4-a.")
 _project = click.option("--project", help="Google Cloud project; gcloud's own by default.")
-_EPILOG = "Arguments after -- go to scalax run: -- --profile 10:15"
+_EPILOG = "Arguments after -- are passed to scalax run, such as: -- --profile 10:15"
 
 
 @cli.command(epilog=_EPILOG)
@@ -161,12 +163,15 @@ def run(
     poll: float,
     **settings: Any,
 ) -> None:
-    """Run EXPERIMENT on a queued resource: create, install, run, restart, delete.
+    """Run EXPERIMENT on a queued resource.
 
-    Repeat the command to resume: it reuses an existing slice, and all results so far.
+    Creates the slices, installs scalax, runs the sweep, and restarts it after preemptions. Repeat
+    the command to resume: it reuses an existing slice and all results so far.
     """
     if (wheel := local_wheel(package)) and not wheel.is_file():
-        raise ScalaxError("no such file", where=f"--package {wheel}", fix="build it: pip wheel")
+        raise ScalaxError(
+            "no such file", where=f"--package {wheel}", fix="pip wheel --no-deps --wheel-dir dist ."
+        )
     job = Job(_named(name, experiment), experiment=experiment, package=package, **settings)
     shell = Shell("gcloud", dry_run=dry_run)
     if dry_run:
@@ -177,7 +182,7 @@ def run(
     try:
         code = drive(job, shell, retries=retries, poll=poll)
     except (KeyboardInterrupt, SystemExit):
-        shell.note("detached: request and job go on; repeat the command to watch them")
+        shell.note("detached: the job continues; repeat the command to watch it")
         shell.note(billed)
         raise
     shell.note(f"ended with exit code {code}; results: {job.out}")
@@ -192,9 +197,12 @@ def run(
 @click.argument("name")
 @_zone
 @_project
-@click.option("--dry-run", is_flag=True, help="Print the command; touch nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the command without running it.")
 def delete_command(name: str, zone: str, project: str | None, dry_run: bool) -> None:
-    """Delete the queued resource NAME and its slices; results in the bucket stay."""
+    """Delete the queued resource NAME and its slices.
+
+    Results in the bucket stay.
+    """
     Shell("gcloud", dry_run=dry_run).run_checked(delete(_name(name), zone, project))
 
 
@@ -213,7 +221,10 @@ def jobset(
     dry_run: bool,
     **settings: Any,
 ) -> None:
-    """Run EXPERIMENT on GKE as a JobSet, in kubectl's current cluster."""
+    """Run EXPERIMENT as a JobSet on GKE.
+
+    Uses the current cluster of kubectl.
+    """
     name = _named(name, experiment)
     built = gke.manifest(
         name=name,

@@ -65,7 +65,7 @@ def drive(job: Job, shell: Shell, *, retries: int, poll: float) -> int:
             state = _state(job, shell, poll)
             if state in (None, "DELETING"):
                 raise JobError(
-                    "deleted while the run was on (a preemption would have left the request)",
+                    "deleted during the run, by hand (a preemption leaves the request)",
                     where=job.name,
                     fix="repeat the command to create it again and resume",
                 )
@@ -115,7 +115,7 @@ def _clear(job: Job, shell: Shell, poll: float) -> None:
             return
         time.sleep(poll)
     raise JobError(
-        f"not deleted in {TRIES} tries, still billed", where=job.name, fix="delete it by hand"
+        f"not deleted in {TRIES} tries, still billed", where=job.name, fix=shlex.join(job.delete())
     )
 
 

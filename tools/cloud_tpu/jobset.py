@@ -59,7 +59,7 @@ def manifest(
     """
     if hardware.slices > 1 and hardware.machines == 1:
         raise ScalaxError(
-            "GKE joins slices of several machines only",
+            "GKE connects only slices of several machines",
             where=f"--slice of {hardware.slices} x {hardware.chips} chips",
             fix=f"give slices of {2 * hardware.chips_per_machine} chips or more, or one slice",
         )
@@ -163,7 +163,7 @@ def _texts(files: tuple[Path, ...]) -> dict[str, str]:
         texts = {file.name: file.read_text(encoding="utf-8") for file in files}
     except UnicodeDecodeError as error:
         raise ScalaxError(
-            f"a ConfigMap holds text only ({error})",
+            f"a ConfigMap can store text files only ({error})",
             where="--copy",
             fix="put other files into the image, or read them from gs://",
         ) from error
