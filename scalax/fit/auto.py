@@ -84,7 +84,7 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
         notes.append(
             f"chose on an even sample of {len(backtest.budget)} rows, then fitted every row"
         )
-    residuals = -sum(each.share * each.residuals() for each in chosen)
+    residuals = np.asarray(-sum(each.share * each.residuals() for each in chosen))
     cautions += _cautions(runs, chosen[0])
     if settings.metric == "loss":
         notes += bits_warnings(runs, residuals)
