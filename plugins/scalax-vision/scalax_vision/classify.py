@@ -25,7 +25,7 @@ def root_batch(units: float, divisor: float, least: int) -> int:
     return max(least, 2 ** round(math.log2(math.sqrt(units) / divisor)))
 
 
-class Classifier(sx.ModelFamily):
+class Classifier(sx.SizedFamily):
     """A family of modules from images [batch, height, width, channels] to logits."""
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
