@@ -15,7 +15,7 @@ import numpy as np
 from scalax.conform.interface import check_attributes
 from scalax.conform.report import CheckFailedError, Checklist, Line
 from scalax.data.base import Dataset, Example, OpenDataset, Source, Split
-from scalax.data.open import demand_features, open_dataset
+from scalax.data.open import check_example, open_dataset
 from scalax.data.pipeline import eval_batches, train_batches
 from scalax.registry import Entry
 
@@ -57,7 +57,7 @@ def _matches_spec(name: str, options: Mapping[str, Any]) -> str:
             fix="set fingerprint to a hash of the content",
         )
     features = ", ".join(f"{k} {f.dtype}{list(f.shape)}" for k, f in spec.features.items())
-    return f"{spec.train_examples:,} training and {spec.eval_examples:,} held-out; {features}"
+    return f"{spec.train_examples:,} training examples, {spec.eval_examples:,} held-out; {features}"
 
 
 def _repeatable(data: OpenDataset, again: OpenDataset) -> str:
@@ -71,7 +71,7 @@ def _repeatable(data: OpenDataset, again: OpenDataset) -> str:
         source, reopened = data.source(split), again.source(split)
         for index in _spread(len(source), _REREAD):
             example = source[index]
-            demand_features(data.spec, example, f"example {index} of {split!r}")
+            check_example(data.spec, example, f"example {index} of {split!r}")
             rereads = [("opened again", reopened[index]), ("read again", source[index])]
             for action, other in rereads:
                 if _digest(example) != _digest(other):

@@ -57,7 +57,7 @@ def test_registered_it_passes_the_check(monkeypatch: pytest.MonkeyPatch) -> None
     ("train", "held_out", "says"),
     [
         ({"at": TRAIN["at"]}, EVAL, "expected the same features in both splits"),
-        ({**TRAIN, "label": [1, 2]}, EVAL, "expected arrays of one length"),
+        ({**TRAIN, "label": [1, 2]}, EVAL, "expected arrays of equal length"),
         ({"at": np.zeros((0, 2))}, {"at": np.zeros((1, 2))}, "of 1 or more"),
         ({"at": ["a", "b"]}, {"at": ["c"]}, "expected an array of numbers"),
         ({}, {}, "got no array"),

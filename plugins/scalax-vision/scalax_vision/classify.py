@@ -25,26 +25,27 @@ def root_batch(units: float, divisor: float, least: int) -> int:
     return max(least, 2 ** round(math.log2(math.sqrt(units) / divisor)))
 
 
-class Classifier(sx.ModelFamily):
+class Classifier(sx.SizedFamily):
     """A family of modules from images [batch, height, width, channels] to logits."""
 
+    features: ClassVar[tuple[str, ...]] = ("image", "label")
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
 
     def image(self, data: sx.DataSpec) -> Image:
         """Returns height, width and channels of the images.
 
         Raises:
-            ScalaxError: The data has no labelled images.
+            ScalaxError: The feature ``image`` has another number of dimensions.
         """
-        image, label = data.features.get("image"), data.features.get("label")
-        if image is None or label is None or len(image.shape) != 3:
+        sizes = data.features["image"].shape
+        if len(sizes) != 3:
             raise sx.ScalaxError(
-                "needs data with features 'image' [height, width, channels] and 'label'; "
-                f"{data.name} has {', '.join(data.features)}",
+                f"wrong shape of feature 'image' of {data.name} (expected [height, width, "
+                f"channels], got {list(sizes)})",
                 where=f"model.family {self.name!r}",
                 fix="choose another family or dataset",
             )
-        height, width, channels = image.shape
+        height, width, channels = sizes
         return height, width, channels
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
