@@ -65,7 +65,7 @@ class RoutingStats(NamedTuple):
         batch_balance: The balance loss of the whole batch, which training minimises. Balancing each
             sequence would keep experts from specialising (Qiu et al. 2025, arXiv:2501.11873).
         balance_B: The balance loss of each sequence, a metric that adds up over batches.
-        dropped_B: The fraction of each sequence's choices that found no free slot.
+        dropped_B: Fraction of each sequence's choices that are dropped.
     """
 
     batch_balance: jax.Array
@@ -143,8 +143,7 @@ class MoeDecoder(nnx.Module):
         def block(rngs: nnx.Rngs) -> Block:
             return Block(shape, rngs, dtype=dtype)
 
-        stacked = nnx.vmap(block, transform_metadata={nnx.PARTITION_NAME: "layers"})
-        self.blocks = nnx.split_rngs(splits=s.layers)(stacked)(rngs)
+        self.blocks = sx.stacked_layers(s.layers, rngs, block)
         self.norm = sx.RMSNorm(s.width, dtype=dtype)
         self.head = (
             None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import scalax as sx
 from scalax_text.encoding import BYTES
 from scalax_text.family import TextFamily
-from scalax_text.shape import EncoderShape, encoder_shape, recipe
+from scalax_text.shape import EncoderShape, ShapeOptions, encoder_shape, recipe
 
 
 class Encoder(TextFamily):
@@ -26,18 +26,20 @@ class Encoder(TextFamily):
 
     name: ClassVar[str] = "encoder"
     title: ClassVar[str] = "bidirectional transformer over bytes, for classification"
-    reads: ClassVar[tuple[str, ...]] = ("text", "label")
+    features: ClassVar[tuple[str, ...]] = ("text", "label")
     trial: ClassVar[sx.Trial] = sx.Trial(
         (8e3, 3e4, 1e5, 1e6, 1e7),
         {"dataset": "languages", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
     )
 
-    def nearest(
-        self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec
+    def search(
+        self, params: float | None, options: ShapeOptions, data: sx.DataSpec
     ) -> EncoderShape:
         """Returns the encoder of a target size."""
         (length,) = data.features["text"].shape
-        return encoder_shape(params, vocab=BYTES, seq_len=length, classes=data.classes, fixed=fixed)
+        return encoder_shape(
+            params, vocab=BYTES, seq_len=length, classes=data.classes, fixed=options.fixed
+        )
 
     def flops_per_unit(self, shape: EncoderShape) -> float:
         """Returns training FLOPs per example."""
@@ -61,5 +63,5 @@ class Encoder(TextFamily):
         return Classifier(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of cross-entropy in nats, right and wrong labels, over the examples."""
+        """Returns cross-entropy in nats, right labels and wrong labels, summed over examples."""
         return sx.label_sums(module(batch["text"]), batch["label"], batch["mask"])

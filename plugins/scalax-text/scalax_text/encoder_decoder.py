@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import scalax as sx
 from scalax_text.family import TextFamily
-from scalax_text.shape import PairShape, pair_shape, recipe
+from scalax_text.shape import PairShape, ShapeOptions, pair_shape, recipe
 
 
 class EncoderDecoder(TextFamily):
@@ -29,21 +29,21 @@ class EncoderDecoder(TextFamily):
 
     name: ClassVar[str] = "encoder-decoder"
     title: ClassVar[str] = "transformer from a source to a target text, for translation"
-    reads: ClassVar[tuple[str, ...]] = ("source", "target")
+    features: ClassVar[tuple[str, ...]] = ("source", "target")
     trial: ClassVar[sx.Trial] = sx.Trial(
         (1.2e4, 5e4, 2e5, 1e6, 1e7),
         {"dataset": "catalogues", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
     )
 
-    def nearest(self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec) -> PairShape:
+    def search(self, params: float | None, options: ShapeOptions, data: sx.DataSpec) -> PairShape:
         """Returns the translator of a target size."""
-        (source_len,), (target_len,) = (data.features[name].shape for name in self.reads)
+        (source_len,), (target_len,) = (data.features[name].shape for name in self.features)
         return pair_shape(
             params,
             vocab=data.classes,
             source_len=source_len,
             target_len=target_len,
-            fixed=fixed,
+            fixed=options.fixed,
         )
 
     def flops_per_unit(self, shape: PairShape) -> float:
@@ -71,7 +71,7 @@ class EncoderDecoder(TextFamily):
         return Translator(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of cross-entropy in nats, right and wrong bytes, over target bytes."""
+        """Returns cross-entropy in nats, right bytes and wrong bytes, summed over target bytes."""
         from scalax_text.encoder_decoder_module import pair_sums
 
         return pair_sums(module, batch)

@@ -7,7 +7,6 @@ head width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -70,9 +69,9 @@ class Mlp(nnx.Module):
 
     def __init__(self, s: sx.TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         up, down = (s.width, s.hidden), (s.hidden, s.width)
-        deep = s.hidden**-0.5 * (2 * s.layers) ** -0.5
+        down_std = s.hidden**-0.5 * (2 * s.layers) ** -0.5
         self.up = sx.Matrix(rngs, up, ("embed", "mlp"), inputs=1, std=s.width**-0.5, dtype=dtype)
-        self.down = sx.Matrix(rngs, down, ("mlp", "embed"), inputs=1, std=deep, dtype=dtype)
+        self.down = sx.Matrix(rngs, down, ("mlp", "embed"), inputs=1, std=down_std, dtype=dtype)
 
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         """Applies the MLP."""
@@ -109,14 +108,14 @@ class EncoderStack(nnx.Module):
         self, s: sx.TransformerShape, length: int, *, rngs: nnx.Rngs, compute: sx.Compute
     ) -> None:
         self.positions = embedding(rngs, length, s.width, ("positions", "embed"))
-        self.blocks = stacked(
+        self.blocks = sx.stacked_layers(
             s.layers, rngs, lambda rngs: EncoderBlock(s, rngs, dtype=compute.dtype)
         )
         self.norm = sx.RMSNorm(s.width, dtype=compute.dtype)
         self.compute = compute
 
     def __call__(self, x_BxLxD: jax.Array, real_BxL: jax.Array) -> jax.Array:
-        """Maps embeddings to normalised activations; no other position depends on padding."""
+        """Maps embeddings to normalised activations; padding does not affect other positions."""
         positions = self.positions[...].astype(x_BxLxD.dtype)
         x_BxLxD = sx.constrain(x_BxLxD + positions, "batch", None, None)
         graph, params = nnx.split(self.blocks)
@@ -131,9 +130,3 @@ def embedding(rngs: nnx.Rngs, rows: int, width: int, names: tuple[str, str]) -> 
     """Returns a table whose rows are small random vectors."""
     values = nnx.initializers.truncated_normal(_EMBED_STD)(rngs.params(), (rows, width))
     return nnx.Param(values, out_sharding=names, eager_sharding=False)
-
-
-def stacked(layers: int, rngs: nnx.Rngs, make: Callable[[nnx.Rngs], Any]) -> Any:
-    """Returns ``layers`` blocks as one module with a leading axis ``layers`` on its parameters."""
-    make_all = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
-    return nnx.split_rngs(splits=layers)(make_all)(rngs)

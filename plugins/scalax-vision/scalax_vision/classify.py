@@ -1,4 +1,4 @@
-"""The base of the image families: the data that they read, their metrics and their score."""
+"""The base of the image families: required data, metrics and batch sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Image = tuple[int, int, int]
 """Height, width and channels."""
 
 PUBLISHED_FROM = 16
-"""Side in pixels from which `resnet` and `vit` use published recipes; smaller images use ours."""
+"""Side in pixels from which `resnet` and `vit` use published recipes; smaller images use
+recipes measured on `digits`."""
 
 
 def root_batch(units: float, divisor: float, least: int) -> int:
@@ -25,28 +26,29 @@ def root_batch(units: float, divisor: float, least: int) -> int:
     return max(least, 2 ** round(math.log2(math.sqrt(units) / divisor)))
 
 
-class Classifier(sx.ModelFamily):
+class Classifier(sx.SizedFamily):
     """A family of modules from images [batch, height, width, channels] to logits."""
 
+    features: ClassVar[tuple[str, ...]] = ("image", "label")
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
 
     def image(self, data: sx.DataSpec) -> Image:
         """Returns height, width and channels of the images.
 
         Raises:
-            ScalaxError: The data has no labelled images.
+            ScalaxError: The feature ``image`` has another number of dimensions.
         """
-        image, label = data.features.get("image"), data.features.get("label")
-        if image is None or label is None or len(image.shape) != 3:
+        sizes = data.features["image"].shape
+        if len(sizes) != 3:
             raise sx.ScalaxError(
-                "needs data with features 'image' [height, width, channels] and 'label'; "
-                f"{data.name} has {', '.join(data.features)}",
+                f"wrong shape of feature 'image' of {data.name} (expected [height, width, "
+                f"channels], got {list(sizes)})",
                 where=f"model.family {self.name!r}",
                 fix="choose another family or dataset",
             )
-        height, width, channels = image.shape
+        height, width, channels = sizes
         return height, width, channels
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of cross-entropy in nats, right and wrong answers, over examples."""
+        """Returns cross-entropy in nats, right answers and wrong answers, summed over examples."""
         return sx.label_sums(module(batch["image"]), batch["label"], batch["mask"])
