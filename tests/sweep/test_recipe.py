@@ -57,11 +57,13 @@ def test_the_second_moment_keeps_its_half_life_in_tokens(experiment: Path) -> No
 
 
 def test_warmup_may_grow_with_the_parameters(experiment: Path) -> None:
-    """One too long for small models bends a law of N* (Porian et al. 2024, arXiv:2406.19146)."""
+    """A warm-up that is too long for small models bends a law of N* (Porian et al. 2024, arXiv:2406.19146)."""
     law = "recipe.warmup_tokens={coefficient=0.2, params=1}"
     for run in fitted(experiment, law):
         assert run.spec.warmup_steps == round(0.2 * run.counts.params / 256)
-    with pytest.raises(ScalaxError, match=r"recipe\.warmup_tokens: .* are 18 steps, .* has 16"):
+    with pytest.raises(
+        ScalaxError, match=r"recipe\.warmup_tokens: .* takes 18 steps, .* has only 16"
+    ):
         fitted(experiment, "recipe.warmup_tokens={coefficient=0.5, params=1}")
 
 
