@@ -57,7 +57,7 @@ def test_the_second_moment_keeps_its_half_life_in_tokens(experiment: Path) -> No
 
 
 def test_warmup_may_grow_with_the_parameters(experiment: Path) -> None:
-    """A warm-up that is too long for small models bends a law of N* (Porian et al. 2024, arXiv:2406.19146)."""
+    """A long warm-up at small sizes bends a law of N* (Porian et al. 2024, arXiv:2406.19146)."""
     law = "recipe.warmup_tokens={coefficient=0.2, params=1}"
     for run in fitted(experiment, law):
         assert run.spec.warmup_steps == round(0.2 * run.counts.params / 256)
