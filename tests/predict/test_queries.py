@@ -143,7 +143,7 @@ def test_intervals_widen_outside_the_params_and_tokens_fitted() -> None:
     assert width(2e9, 5e11) == pytest.approx(np.log(high / low), rel=1e-9)
 
 
-def test_reach_tells_of_the_column_that_lies_furthest_out() -> None:
+def test_reach_names_the_column_that_extrapolates_most() -> None:
     fit = Fit("chinchilla", COEFFICIENTS, ranges=RANGES, cautions=["few rows"])
     assert fit.reach(6e18, 1e8, 1e10) == ["few rows"]
     assert "10 times the params" in fit.reach(6e19, 1e10, 1e9)[-1]
@@ -162,7 +162,7 @@ def test_an_allocation_repeats_the_cautions_of_its_fit() -> None:
     assert "dropped 2" not in notes
 
 
-def test_no_split_is_known_where_params_never_varied() -> None:
+def test_no_split_is_known_if_params_are_constant() -> None:
     ranges = RANGES | {"params": [1e8, 1e8]}
     fit = Fit("chinchilla", COEFFICIENTS, ranges=ranges, error=ERROR, split_error=ERROR)
     found = fit.allocate(1e19)
@@ -173,7 +173,7 @@ def test_no_split_is_known_where_params_never_varied() -> None:
     assert varied.allocate(1e19).intervals["params"] is not None
 
 
-def test_a_split_below_one_parameter_is_refused() -> None:
+def test_a_split_below_one_parameter_is_rejected() -> None:
     with pytest.raises(ScalaxError, match="less than one"):
         Fit("chinchilla", COEFFICIENTS | {"A": 1e-12}).allocate(1e19)
 
