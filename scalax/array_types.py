@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     import jax
     import numpy as np
 
-    Array = float | np.ndarray | jax.Array
+    AnyArray = np.ndarray | jax.Array
+    Array = float | AnyArray
 else:
-    Array = Any
-"""A number or an array of numpy or jax: arguments of a law, which broadcast against each other.
+    AnyArray = Array = Any
+"""`AnyArray`: a numpy or jax array, for annotations such as ``Float[AnyArray, "batch length"]``.
 
-At run time it is `Any`, because a check would import jax.
+`Array`: a number or such an array, as arguments of a law, which broadcast against each other.
+
+At run time both are `Any`, because a check of the class would import jax; jaxtyping still checks
+shapes and dtypes.
 """
 
 if not (TYPE_CHECKING or CHECKED):

@@ -239,7 +239,7 @@ MISSHAPEN = """
 @pytest.mark.parametrize(
     ("broken", "code", "says"),
     [
-        ({"law": NAN}, 2, "law 'mine' from mine.py: its loss is finite for no coefficients"),
+        ({"law": NAN}, 2, "law 'mine' from mine.py: no coefficients give a finite loss"),
         ({"law": RAISING}, 3, "law 'mine' from mine.py: failed in loss (KeyError: 'depth'"),
         ({"data": EMPTY}, 2, "dataset 'mine' from mine.py: yields nothing: split 'train'"),
         ({"data": FAILING}, 3, "plugin mine.py: failed in __getitem__ (ZeroDivisionError"),
@@ -266,7 +266,7 @@ def test_run_names_the_plugin_at_fault(
 @pytest.mark.parametrize(
     ("change", "code", "says"),
     [
-        (NAN, 2, "law 'mine' from mine.py: its loss is finite for no coefficients on the 6 rows"),
+        (NAN, 2, "law 'mine' from mine.py: no coefficients give a finite loss on the 6 rows"),
         (RAISING, 3, "law 'mine' from mine.py: failed in loss (KeyError: 'depth'"),
     ],
 )

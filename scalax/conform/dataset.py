@@ -15,7 +15,7 @@ import numpy as np
 from scalax.conform.interface import says_what_it_is
 from scalax.conform.report import Checklist, Line, NotMetError
 from scalax.data.base import Dataset, Example, OpenDataset, Source, Split
-from scalax.data.open import demand_features, open_dataset
+from scalax.data.open import check_example, open_dataset
 from scalax.data.pipeline import eval_batches, train_batches
 from scalax.registry import Entry
 
@@ -65,7 +65,7 @@ def _deterministic(data: OpenDataset, again: OpenDataset) -> str:
         one, other = data.source(split), again.source(split)
         for index in _spread(len(one), _SOME):
             example = one[index]
-            demand_features(data.spec, example, f"example {index} of {split!r}")
+            check_example(data.spec, example, f"example {index} of {split!r}")
             for where, found in (("opened again", other[index]), ("read again", one[index])):
                 if _digest(example) != _digest(found):
                     raise NotMetError(f"example {index} of {split!r} is another when {where}")

@@ -1,1 +1,1 @@
-"""Datasets, and the pipeline that turns one into batches."""
+"""Datasets and the pipeline that turns them into batches."""

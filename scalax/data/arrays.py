@@ -44,7 +44,7 @@ class ArrayRows:
 
 @dataclass(frozen=True)
 class OpenArrays:
-    """Arrays of both splits and their spec.
+    """The arrays of both splits and their spec.
 
     Attributes:
         spec: The dataset's spec.
@@ -69,7 +69,7 @@ class ArrayDataset(Dataset):
         classes: int,
         title: str,
     ) -> None:
-        self.name, self.title = "", title  # type: ignore[misc]  # registration gives the name
+        self.name, self.title = "", title  # type: ignore[misc]  # set by registration
         self._splits, self._unit, self._classes = splits, unit, classes
         self._fingerprint = _fingerprint(splits)
 
@@ -100,20 +100,20 @@ def arrays(
     classes: int | None = None,
     title: str = "arrays in memory",
 ) -> ArrayDataset:
-    """Makes a dataset from arrays, to be registered under a name.
+    """Creates a dataset from arrays, to be registered under a name.
 
     Integers become int32 and other numbers float32. The fingerprint is a hash of the content, so
     changed arrays are different data.
 
     Args:
-        train: Arrays [examples, ...] to train on, by name of the feature; or a pair of inputs and
-            labels. The inputs of a pair are named ``image`` if they are [examples, height, width,
+        train: Arrays [examples, ...] to train on, by feature name; or a pair of inputs and labels.
+            The inputs of a pair are named ``image`` if they are [examples, height, width,
             channels] and ``input`` otherwise, the labels ``label``.
         eval: Held-out arrays of the same names, shapes and dtypes.
         unit: Unit of training data; ``tokens`` if the only feature is ``tokens`` [examples,
             length + 1], ``examples`` otherwise.
         classes: Vocabulary size or number of labels; by default one more than the largest integer
-            of ``label``, ``target`` or ``tokens``, and 1 where these are no integers.
+            of ``label``, ``target`` or ``tokens``, and 1 if none of these has integers.
         title: One line for listings.
 
     Returns:
@@ -134,8 +134,8 @@ def arrays(
     )
     if first != second:
         raise ScalaxError(
-            f"expected the same features in both splits, got {_listed(first)} to train on and "
-            f"{_listed(second)} held out",
+            f"expected the same features in both splits, got {_describe(first)} to train on and "
+            f"{_describe(second)} held out",
             where="arrays",
         )
     unit = unit or ("tokens" if set(first) == {"tokens"} else "examples")
@@ -148,25 +148,25 @@ def arrays(
     return ArrayDataset(splits, unit, classes or _classes(splits), title)
 
 
-def _rows(given: Arrays, split: Split) -> ArrayRows:
-    if not isinstance(given, Mapping):
-        inputs, labels = given
+def _rows(data: Arrays, split: Split) -> ArrayRows:
+    if not isinstance(data, Mapping):
+        inputs, labels = data
         named = {"image" if np.ndim(inputs) == 4 else "input": inputs, "label": labels}
     else:
-        named = dict(given)
+        named = dict(data)
     values = {name: _plain(array, f"arrays: {name} of {split!r}") for name, array in named.items()}
     lengths = {name: len(array) for name, array in values.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ScalaxError(
-            f"expected arrays of one length, of 1 or more, got {lengths or 'no array'}",
+            f"expected arrays of equal length of 1 or more, got {lengths or 'no array'}",
             where=f"arrays: {split}",
         )
     return ArrayRows(values)
 
 
-def _plain(given: Any, where: str) -> np.ndarray:
+def _plain(values: Any, where: str) -> np.ndarray:
     """Returns the array as int32 or float32."""
-    array = np.asarray(given)
+    array = np.asarray(values)
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise ScalaxError(
             f"expected an array of numbers, one row per example, got {array.dtype} "
@@ -186,7 +186,7 @@ def _classes(splits: Mapping[Split, ArrayRows]) -> int:
     return max(largest, default=0) + 1
 
 
-def _listed(features: Mapping[str, tuple[tuple[int, ...], Any]]) -> str:
+def _describe(features: Mapping[str, tuple[tuple[int, ...], Any]]) -> str:
     return ", ".join(f"{name} {dtype}{list(dims)}" for name, (dims, dtype) in features.items())
 
 

@@ -1,4 +1,4 @@
-"""What every dataset provides: what it holds, and its examples by index."""
+"""The interface of a dataset: a spec and examples by index."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Example = dict[str, np.ndarray]
 
 @runtime_checkable
 class Source(Protocol):
-    """Examples by index, in constant time; the same index is always the same example."""
+    """Examples by index, read in constant time. An index always gives the same example."""
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Returns the number of examples."""
 
     def __getitem__(self, index: int, /) -> Example:
-        """One example: an array for each feature of the dataset's spec."""
+        """Returns one example: an array for each feature of the dataset's spec."""
 
 
 class Dataset(abc.ABC):
-    """Examples to train on and held-out ones, read by index. Subclass it to add one.
+    """Training and held-out examples, read by index. Subclass it to add a dataset.
 
-    The registry holds a maker: an object whose `open` gives the dataset for a user's ``[data]``.
+    A registered dataset is not read yet: `open` reads it with the options of a user's ``[data]``.
 
     Class attributes:
-        name: What a user writes.
-        title: One line for a listing.
-        trial: The keys of ``[data]`` that it is checked with, ``dataset`` aside.
-        interface: Version of this interface that it was written for; 1 where it says nothing.
+        name: The name that a user writes.
+        title: One line for listings.
+        trial: Keys of ``[data]``, without ``dataset``, for `scalax plugins check`.
+        interface: Version of this interface that the class was written for; 1 by default.
     """
 
     interface: ClassVar[int] = 1
@@ -44,11 +44,11 @@ class Dataset(abc.ABC):
 
     @abc.abstractmethod
     def open(self, name: str, options: Mapping[str, Any]) -> OpenDataset:
-        """Reads what is needed to know the dataset.
+        """Opens the dataset and reads enough of it to state its spec.
 
         Args:
-            name: What the user wrote, such as ``tfds:mnist``.
-            options: The keys of ``[data]`` other than ``dataset``.
+            name: The name that the user wrote, such as ``tfds:mnist``.
+            options: The keys of ``[data]``, without ``dataset``.
 
         Raises:
             ScalaxError: An option is unknown or wrong, or the data is missing or empty.
@@ -57,11 +57,11 @@ class Dataset(abc.ABC):
 
 @runtime_checkable
 class OpenDataset(Protocol):
-    """A dataset that was found and understood."""
+    """A dataset whose spec is known and whose examples can be read."""
 
     @property
     def spec(self) -> DataSpec:
-        """What it holds."""
+        """Unit, features and numbers of examples."""
 
     def source(self, split: Split) -> Source:
-        """The examples of a split."""
+        """Returns the examples of a split."""

@@ -1,4 +1,4 @@
-"""Opens a dataset by name, and holds what it gives to what it says before anything reads on."""
+"""Opens a dataset by name and checks that its examples match its spec."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from scalax.shapes.base import DataSpec
 
 
 def open_dataset(name: str, options: Mapping[str, Any]) -> OpenDataset:
-    """The dataset that a ``[data]`` section names.
+    """Opens the dataset that a ``[data]`` section names.
 
     Args:
-        name: What the user wrote, such as ``tfds:mnist``.
-        options: The keys of ``[data]`` other than ``dataset``.
+        name: The name that the user wrote, such as ``tfds:mnist``.
+        options: The keys of ``[data]``, without ``dataset``.
 
     Raises:
-        ScalaxError: No such dataset, an option is wrong, or a split is empty or does not hold
-            what the dataset's spec says.
+        ScalaxError: There is no such dataset, an option is invalid, or a split is empty or does
+            not match the dataset's spec.
     """
     entry = registry.find("dataset", name)
-    found: OpenDataset = entry.load().open(name, options)
+    dataset: OpenDataset = entry.load().open(name, options)
     where = entry.where
-    spec = found.spec
+    spec = dataset.spec
     if not isinstance(spec, DataSpec):
         raise ScalaxError(f"expected spec to be a DataSpec, got {spec!r}", where=where)
     if spec.unit not in ("tokens", "examples") or spec.units_per_example < 1 or spec.classes < 1:
@@ -36,22 +36,27 @@ def open_dataset(name: str, options: Mapping[str, Any]) -> OpenDataset:
             f"more, got {spec.unit!r}, {spec.units_per_example} and {spec.classes}",
             where=f"{where}: spec",
         )
-    said = {"train": spec.train_examples, "eval": spec.eval_examples}
+    stated = {"train": spec.train_examples, "eval": spec.eval_examples}
     for split in get_args(Split):
-        source = found.source(split)
+        source = dataset.source(split)
         if len(source) < 1:
             raise ScalaxError(f"yields nothing: split {split!r} has no example", where=where)
-        if len(source) != said[split]:
+        if len(source) != stated[split]:
             raise ScalaxError(
-                f"spec says {said[split]} examples of {split!r}, its source has {len(source)}",
+                f"spec says {stated[split]} examples of {split!r}, but the source has "
+                f"{len(source)}",
                 where=where,
             )
-        demand_features(spec, source[0], f"{where}: example 0 of {split!r}")
-    return found
+        check_example(spec, source[0], f"{where}: example 0 of {split!r}")
+    return dataset
 
 
-def demand_features(spec: DataSpec, example: Mapping[str, Any], where: str) -> None:
-    """Raises a ScalaxError where an example is not as its dataset's spec says."""
+def check_example(spec: DataSpec, example: Mapping[str, Any], where: str) -> None:
+    """Checks that an example has the features, shapes and dtypes of its dataset's spec.
+
+    Raises:
+        ScalaxError: It has others.
+    """
     if example.keys() != spec.features.keys():
         raise ScalaxError(
             f"expected features {', '.join(spec.features)}, got {', '.join(example) or 'none'}",

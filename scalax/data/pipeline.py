@@ -1,7 +1,8 @@
-"""From a source to batches: shuffled, deterministic in the seed, resumable at any step.
+"""Turns a source into batches: shuffled, deterministic in the seed, resumable at any step.
 
-A batch depends on its step alone: example s * batch + k of an endless sequence in which each
-epoch is a new permutation. Which host reads which part changes nothing in it.
+A batch depends only on the seed and its step: row k of step s is example s * batch + k of an
+endless sequence in which each epoch is a new permutation. How hosts share the rows does not change
+a batch.
 """
 
 from __future__ import annotations
@@ -19,44 +20,44 @@ import numpy as np
 from scalax.data.base import Example, Source
 
 _EVAL_SEED = 0
-Made = TypeVar("Made")
+Prepared = TypeVar("Prepared")
 
 
-class Ahead(Generic[Made]):
-    """Makes the next batches in a thread of its own, in order, while the last one is trained on.
+class Prefetcher(Generic[Prepared]):
+    """Reads and prepares the next batches in a background thread; iterates over them in order.
 
     Args:
-        batches: Where they come from; read in the thread.
-        make: Done to each in the thread, such as starting its transfer to the devices.
-        count: Number of batches; no more are read.
-        depth: Most batches made and not yet taken.
+        batches: The batches to read.
+        prepare: Applied to each batch in the thread, for example to start its transfer to devices.
+        count: Number of batches to read.
+        depth: Maximum number of batches that are prepared in advance.
 
     Raises:
-        Exception: From the iteration, whatever reading or making that batch raised.
+        Exception: While iterating, any error of reading or preparing that batch.
     """
 
     def __init__(
         self,
         batches: Iterator[Example],
-        make: Callable[[Example], Made],
+        prepare: Callable[[Example], Prepared],
         count: int,
         depth: int = 2,
     ) -> None:
         self._batches = itertools.islice(batches, count)
-        self._make, self._left = make, count
+        self._prepare, self._remaining = prepare, count
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="input")
-        self._coming: deque[Future[Made]] = deque()
+        self._pending: deque[Future[Prepared]] = deque()
         for _ in range(depth):
-            self._ask()
+            self._submit()
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Made:
-        if not self._coming:
+    def __next__(self) -> Prepared:
+        if not self._pending:
             raise StopIteration
-        batch = self._coming.popleft().result()
-        self._ask()
+        batch = self._pending.popleft().result()
+        self._submit()
         return batch
 
     def __enter__(self) -> Self:
@@ -65,15 +66,15 @@ class Ahead(Generic[Made]):
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _ask(self) -> None:
-        if self._left:
-            self._left -= 1
-            self._coming.append(self._pool.submit(lambda: self._make(next(self._batches))))
+    def _submit(self) -> None:
+        if self._remaining:
+            self._remaining -= 1
+            self._pending.append(self._pool.submit(lambda: self._prepare(next(self._batches))))
 
 
-def load_ahead() -> None:
-    """Begins to import what reads batches, in a thread, while the first step is compiled."""
-    Thread(target=importlib.import_module, args=("grain",), name="load", daemon=True).start()
+def import_reader() -> None:
+    """Starts importing grain in a background thread, to overlap with the first compilation."""
+    Thread(target=importlib.import_module, args=("grain",), name="import", daemon=True).start()
 
 
 def train_batches(
@@ -84,51 +85,51 @@ def train_batches(
     start: int,
     rows: Sequence[int] | np.ndarray | None = None,
 ) -> Iterator[Example]:
-    """Endless training batches.
+    """Yields training batches without end.
 
     Args:
         source: The training examples.
         batch: Examples in a batch over all hosts.
-        seed: Of the shuffling, below 2**32.
-        start: The step of the first batch to give.
-        rows: Which rows of each batch to read, as this host's devices need them; None for all.
+        seed: Seed of the shuffling, below 2**32.
+        start: Step of the first batch.
+        rows: Indices of the rows to read, those of this host's devices; None for all.
 
     Yields:
-        Those rows of each batch: features [rows, ...] and ``mask``, all ones.
+        These rows of each batch: features [rows, ...] and ``mask`` [rows], all ones.
     """
     import grain
 
-    # Of numbers, not of examples: what grain does around each element costs more than a window.
+    # Grain shuffles indices, not examples: its overhead per element exceeds the cost of a read.
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(None)
-    mine = [int(row) for row in (range(batch) if rows is None else rows)]
-    ones = np.ones(len(mine), np.float32)
+    own_rows = [int(row) for row in (range(batch) if rows is None else rows)]
+    ones = np.ones(len(own_rows), np.float32)
     for step in range(start, 2**62):
-        yield {**_stack([source[order[step * batch + row]] for row in mine]), "mask": ones}
+        yield {**_stack([source[order[step * batch + row]] for row in own_rows]), "mask": ones}
 
 
 def eval_batches(
     source: Source, *, batch: int, examples: int, rows: Sequence[int] | np.ndarray | None = None
 ) -> Iterator[Example]:
-    """A fixed set of held-out examples, the same for every run and seed.
+    """Yields a fixed sample of held-out examples, the same for every run and seed.
 
     Args:
         source: The held-out examples.
         batch: Examples in a batch over all hosts.
-        examples: How many to give; all of them where there are fewer.
-        rows: Which rows of each batch to read; None for all.
+        examples: Maximum number of examples.
+        rows: Indices of the rows to read; None for all.
 
     Yields:
-        As `train_batches`; the last batch is filled up with examples of mask 0.
+        Batches as from `train_batches`; the last one is padded with examples of mask 0.
     """
     import grain
 
     fixed = grain.MapDataset.source(source).seed(_EVAL_SEED).shuffle()
     count = min(examples, len(source))
-    mine = np.arange(batch) if rows is None else np.asarray(rows)
+    own_rows = np.arange(batch) if rows is None else np.asarray(rows)
     for first in range(0, count, batch):
-        wanted = first + mine
-        read = _stack([fixed[int(k)] for k in np.minimum(wanted, count - 1)])
-        yield {**read, "mask": (wanted < count).astype(np.float32)}
+        indices = first + own_rows
+        features = _stack([fixed[int(k)] for k in np.minimum(indices, count - 1)])
+        yield {**features, "mask": (indices < count).astype(np.float32)}
 
 
 def _stack(rows: list[Any]) -> Example:

@@ -1,6 +1,7 @@
-"""The embedded corpus: the source text of Python's own standard library, on every machine.
+"""A corpus that is on every machine: the source text of Python's standard library.
 
-Some 30 MB of code and English. It differs between Python versions, so each run records its hash.
+It has about 30 MB of code and English. It differs between Python versions, so each run records its
+hash.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scalax.data.tokens import TokenDataset, pack
 from scalax.errors import ScalaxError
 from scalax.schema import Settings, parse
 
-_NOT_OURS = {"site-packages", "dist-packages", "__pycache__"}
+_EXCLUDED = {"site-packages", "dist-packages", "__pycache__"}
 
 
 class _Options(Settings):
@@ -26,18 +27,18 @@ class _Options(Settings):
 
 
 class Stdlib(Dataset):
-    """Python's standard library as bytes, split by file. Option: ``seq_len``."""
+    """Python's standard library as bytes; each file is a document. Option: ``seq_len``."""
 
     name: ClassVar[str] = "stdlib"
     trial: ClassVar[Mapping[str, Any]] = {"seq_len": 128}
-    title: ClassVar[str] = "source text of Python's standard library, as bytes; always there"
+    title: ClassVar[str] = "source text of Python's standard library, as bytes; on every machine"
 
     def open(self, name: str, options: Mapping[str, Any]) -> TokenDataset:
-        """Packs it on first use; see `Dataset.open`."""
+        """Packs the files on first use; see `Dataset.open`."""
         parsed = parse(_Options, options, where="data")
         root = Path(sysconfig.get_paths()["stdlib"])
         files = sorted(
-            path for path in root.rglob("*.py") if not _NOT_OURS & set(path.relative_to(root).parts)
+            path for path in root.rglob("*.py") if not _EXCLUDED & set(path.relative_to(root).parts)
         )
         if not files:
             raise ScalaxError(

@@ -1,4 +1,4 @@
-"""The user's own text: .txt files, and the text column of .jsonl and .parquet files."""
+"""A dataset from a user's text files: .txt, .jsonl and .parquet."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class _Options(Settings):
 
 
 class Text(Dataset):
-    """Text files of the user's, as bytes.
+    """A user's text files as bytes.
 
-    Options: ``files`` (paths or globs of .txt, .jsonl or .parquet; each .txt file, line of a
-    .jsonl or row of a .parquet is a document), ``column`` (the text's key there, ``text`` by
-    default), ``seq_len``.
+    A document is a .txt file, a line of a .jsonl file or a row of a .parquet file. Options:
+    ``files`` (paths or globs), ``column`` (key or column of the text in .jsonl and .parquet files,
+    ``text`` by default) and ``seq_len``.
     """
 
     name: ClassVar[str] = "text"
@@ -52,20 +52,19 @@ class Text(Dataset):
 
 
 def _matched(pattern: str) -> list[Path]:
-    # Path.glob takes no absolute pattern.
+    # Path.glob does not accept an absolute pattern.
     names = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207
-    found = [Path(name) for name in sorted(names)]
-    found = [path for path in found if path.is_file()]
-    if not found:
+    files = [path for path in map(Path, sorted(names)) if path.is_file()]
+    if not files:
         raise ScalaxError("no file matches", where=f"data.files {pattern!r}", fix="check the path")
-    for path in found:
+    for path in files:
         if path.suffix not in _SUFFIXES:
             raise ScalaxError(
                 f"unknown kind of file {path.suffix!r}",
                 where=f"data.files: {path}",
-                fix=f"give {', '.join(_SUFFIXES)}",
+                fix=f"use one of {', '.join(_SUFFIXES)}",
             )
-    return found
+    return files
 
 
 def _read(file: Path, column: str) -> Iterator[str]:
@@ -86,14 +85,14 @@ def _read_jsonl(file: Path, column: str) -> Iterator[str]:
             if not line.strip():
                 continue
             try:
-                found = json.loads(line)[column]
+                value = json.loads(line)[column]
             except (ValueError, KeyError, TypeError) as error:
                 raise ScalaxError(
                     f"expected an object with {column!r} ({type(error).__name__}: {error})",
                     where=f"{file}: line {number}",
                     fix='name the key: column = "..." in [data]',
                 ) from None
-            yield _text(found, f"{file}: line {number}, {column}")
+            yield _text(value, f"{file}: line {number}, {column}")
 
 
 def _read_parquet(file: Path, column: str) -> Iterator[str]:

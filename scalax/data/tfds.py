@@ -1,4 +1,4 @@
-"""Text from TensorFlow Datasets, read as a random-access source; no TensorFlow to read it."""
+"""Text from TensorFlow Datasets (TFDS), read by index and without TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TfdsText(Dataset):
     """
 
     name: ClassVar[str] = "tfds"
-    title: ClassVar[str] = "tfds:NAME, the text of a TensorFlow Datasets set, as bytes"
+    title: ClassVar[str] = "tfds:NAME, the text of a set of TensorFlow Datasets, as bytes"
 
     def open(self, name: str, options: Mapping[str, Any]) -> TokenDataset:
         """Packs the split on first use; see `Dataset.open`."""
@@ -62,36 +62,37 @@ class TfdsText(Dataset):
 def open_builder(
     name: str, data_dir: str | None = None, make: Callable[..., Any] | None = None
 ) -> Any:
-    """The TFDS builder of ``tfds:NAME``, prepared as array_record files.
+    """Returns the TFDS builder of ``tfds:NAME``, prepared as array_record files.
 
     Args:
-        name: What the user wrote.
-        data_dir: Where TFDS keeps its sets, if not in its usual place.
-        make: Gives the builder for ``data_dir`` and ``file_format``, where TFDS's own of that name
-            cannot be made without TensorFlow even to read; it must state the same name and version.
+        name: The name that the user wrote.
+        data_dir: Folder of TFDS's sets; TFDS's default folder if None.
+        make: Creates the builder from ``data_dir`` and ``file_format``, for sets whose builder in
+            TFDS requires TensorFlow even to read; it must have the same name and version.
 
     Raises:
-        ScalaxError: The set is unknown, or is not prepared; names the command that prepares it.
+        ScalaxError: The set is unknown or not prepared; the message has the command that
+            prepares it.
     """
     import tensorflow_datasets as tfds
 
-    logging.getLogger("absl").setLevel(logging.ERROR)  # what is missing is our error to word
-    wanted = name.partition(":")[2]
-    if not wanted:
+    logging.getLogger("absl").setLevel(logging.ERROR)  # the error below replaces TFDS's warnings
+    set_name = name.partition(":")[2]
+    if not set_name:
         raise ScalaxError("expected tfds:NAME", where=f"data {name!r}", fix='write "tfds:mnist"')
-    place = f"data_dir='{data_dir}', " if data_dir is not None else ""
+    folder = f"data_dir='{data_dir}', " if data_dir is not None else ""
     prepare = (
         f'prepare it once where TensorFlow is installed: python -c "import tensorflow_datasets '
-        f"as tfds; tfds.builder('{wanted}', {place}file_format='array_record')"
+        f"as tfds; tfds.builder('{set_name}', {folder}file_format='array_record')"
         '.download_and_prepare()"'
     )
     try:
-        make = make or functools.partial(tfds.builder, wanted)
+        make = make or functools.partial(tfds.builder, set_name)
         builder = make(data_dir=data_dir, file_format="array_record")
     except Exception as error:
         text = str(error).strip().splitlines()[0]
         raise ScalaxError(
-            f"TFDS does not give it ({type(error).__name__}: {text})",
+            f"TFDS cannot open it ({type(error).__name__}: {text})",
             where=f"data {name!r}",
             fix=prepare,
         ) from error

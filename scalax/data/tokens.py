@@ -1,9 +1,8 @@
-"""Token files: documents packed end to end on disk, and cut into windows by index.
+"""Token files: documents concatenated on disk and read as windows by index.
 
-Documents become bytes, one token a byte, with a zero byte after each; they are written once to
-a cache, so that a corpus of any size is read from disk in constant memory. A document goes
-to the train or the held-out split by the hash of its content, so that equal documents are always
-in the same split.
+A token is a byte, and a zero byte follows each document. The files are written once to a cache, so
+that a corpus of any size is read from disk in constant memory. The hash of a document's content
+determines its split, so that equal documents are always in the same one.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class TokenDataset:
-    """A packed corpus, opened.
+    """A packed corpus.
 
     Attributes:
-        name: What the user wrote.
-        folder: Where ``train.bin`` and ``eval.bin`` lie.
+        name: The name that the user wrote.
+        folder: Folder of ``train.bin`` and ``eval.bin``.
         seq_len: Tokens in a window.
-        tokens: Tokens by split.
+        tokens: Number of tokens by split.
         fingerprint: Hash of both files.
     """
 
@@ -52,7 +51,7 @@ class TokenDataset:
 
     @property
     def spec(self) -> DataSpec:
-        """Windows of seq_len tokens and the one after, as feature ``tokens``."""
+        """The spec; the feature ``tokens`` has seq_len tokens and the one that follows them."""
         return DataSpec(
             name=self.name,
             unit="tokens",
@@ -65,15 +64,15 @@ class TokenDataset:
         )
 
     def source(self, split: Split) -> TokenWindows:
-        """The windows of a split."""
+        """Returns the windows of a split."""
         return TokenWindows(self.folder / f"{split}.bin", self.seq_len)
 
 
 class TokenWindows:
-    """Windows of a token file: window i starts at token i * seq_len and overlaps by one.
+    """Windows of a token file. Window i starts at token i * seq_len and overlaps the next by one.
 
-    They are read, not mapped: pages of a mapped file count as the process's memory, and random
-    windows would in time touch all of them.
+    The file is not memory-mapped: mapped pages count as memory of the process, and random windows
+    would eventually touch all of them.
     """
 
     def __init__(self, path: Path, seq_len: int) -> None:
@@ -93,7 +92,7 @@ class TokenWindows:
 
 
 def windows(tokens: int, seq_len: int) -> int:
-    """Whole windows in a number of tokens; each needs the token after it."""
+    """Returns the number of whole windows; each also needs the token after it."""
     return max(0, (tokens - 1) // seq_len)
 
 
@@ -103,13 +102,14 @@ def pack(
     key: dict[str, object],
     documents: Callable[[], Iterator[bytes]],
 ) -> TokenDataset:
-    """Opens the corpus that a key names, packing its documents first where none is cached.
+    """Opens a packed corpus from the cache, or packs its documents first.
 
     Args:
         name: The dataset's name, for the spec and errors.
         seq_len: Tokens in a window.
-        key: What the documents depend on (paths, sizes, times): equal keys are equal corpora.
-        documents: Gives the documents; called only where the cache has none.
+        key: Everything that the documents depend on (paths, sizes, times), as JSON values: equal
+            keys must mean equal documents.
+        documents: Yields the documents; called only if the corpus is not in the cache.
 
     Raises:
         ScalaxError: The corpus is too small for one window of each split, or cannot be written.
@@ -119,19 +119,19 @@ def pack(
     if not (folder / "meta.json").is_file():
         _write(folder, documents)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    found = TokenDataset(name, folder, seq_len, meta["tokens"], meta["fingerprint"])
-    for split, count in found.tokens.items():
+    dataset = TokenDataset(name, folder, seq_len, meta["tokens"], meta["fingerprint"])
+    for split, count in dataset.tokens.items():
         if windows(count, seq_len) < 1:
             raise ScalaxError(
                 f"{count} {split} tokens are too few for one window of {seq_len}",
                 where=f"data {name!r}",
-                fix="give more text, in several documents, or a smaller seq_len",
+                fix="provide more text in several documents, or reduce seq_len",
             )
-    return found
+    return dataset
 
 
 def _write(folder: Path, documents: Callable[[], Iterator[bytes]]) -> None:
-    """Packs into a folder beside, then renames: two processes may pack at once."""
+    """Packs into a temporary folder and renames it, so that several processes may pack at once."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".packing-"))
@@ -162,10 +162,10 @@ def _pack_into(work: Path, documents: Iterator[bytes]) -> dict[str, object]:
             files[split].write(packed)
             sums[split].update(packed)
             tokens[split] += len(packed)
-    both = hashlib.sha256(b"".join(s.digest() for s in sums.values())).hexdigest()
-    return {"tokens": tokens, "fingerprint": both[:32]}
+    fingerprint = hashlib.sha256(b"".join(s.digest() for s in sums.values())).hexdigest()
+    return {"tokens": tokens, "fingerprint": fingerprint[:32]}
 
 
 def split_of(document: bytes) -> Split:
-    """``eval`` for a twentieth of documents, by the hash of their content."""
+    """Returns the split of a document: ``eval`` for a share of `HELD_OUT_SHARE`."""
     return "eval" if is_held_out(document, HELD_OUT_SHARE) else "train"

@@ -28,3 +28,19 @@ of 1.79 was five to six times too high there:
 
 The batch size is Step Law's, of tokens alone, as Bergsma et al. 2025 (arXiv:2505.13738) also find.
 """
+
+TRANSFORMER_MUP_NAME = "scalax-transformer-mup"
+"""Name of the law under muP in notes and in ``--json``."""
+
+TRANSFORMER_MUP = HyperparameterLaw(
+    learning_rate=PowerProduct(0.008),
+    batch_tokens=TRANSFORMER.batch_tokens,
+    ranges={"params": (4e4, 4.6e5), "tokens": (3e5, 3e5)},
+    learning_rate_max=TRANSFORMER.learning_rate_max,
+)
+"""Hyperparameters of a transformer under the maximal-update parametrisation (muP).
+
+The learning rate is that of the base width; the parametrisation scales it to other widths. It was
+the best of 0.002, 0.004, ... 0.064 at widths 32, 64 and 128, with base width 64, two layers and
+300,000 bytes in batches of 1,024. The batch size is that of `TRANSFORMER`.
+"""

@@ -169,7 +169,7 @@ def checked_sums(
     return dict(sums), weight
 
 
-def demand_counts(family: ModelFamily, shape: Any, found: int) -> None:
+def check_counts(family: ModelFamily, shape: Any, found: int) -> None:
     """Raises a ScalaxError if a module has other parameters than `ModelFamily.counts` states."""
     said = family.counts(shape).params
     if said != found:

@@ -6,8 +6,9 @@ registered.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,6 +34,11 @@ class EnsembleMember:
     weights: str
     share: float
     coefficients: dict[str, float]
+
+    def __getitem__(self, name: str) -> Any:
+        """Deprecated: returns an attribute by name, as when members were dictionaries."""
+        warnings.warn(f"use member.{name}", DeprecationWarning, stacklevel=2)
+        return asdict(self)[name]
 
 
 class EnsembleLaw(Law):

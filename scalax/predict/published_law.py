@@ -6,6 +6,7 @@ one. What it does not know is None.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,6 +144,11 @@ class PublishedLaw:
                 fix="choose a law that gives one, such as --law hoffmann2022",
             )
         return self.fit
+
+    def demand_loss(self) -> Fit:
+        """Deprecated name of `require_loss`."""
+        warnings.warn("use PublishedLaw.require_loss", DeprecationWarning, stacklevel=2)
+        return self.require_loss()
 
     def _extrapolation(self, flops: float) -> list[str]:
         span = self.entry.ranges.get("flops")

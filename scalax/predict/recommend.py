@@ -5,6 +5,9 @@ sweep found; and of the laws below, the one whose runs are nearest to the alloca
 
 - ``scalax-transformer``: what `scalax run` trains a transformer with (`scalax.laws.recipes`).
 - ``steplaw2025``: Step Law, fitted to the widest published range of sizes and data.
+
+A sweep of transformers under muP gets ``scalax-transformer-mup`` instead: rates of the standard
+parametrisation do not apply to it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalax.laws.power_product import HyperparameterLaw, PowerProduct
-from scalax.laws.recipes import TRANSFORMER, TRANSFORMER_NAME
+from scalax.laws.recipes import (
+    TRANSFORMER,
+    TRANSFORMER_MUP,
+    TRANSFORMER_MUP_NAME,
+    TRANSFORMER_NAME,
+)
 from scalax.predict.answers import Allocation
 
 PUBLISHED = "steplaw2025"
@@ -28,7 +36,9 @@ NEAR = 1.05
 TUNED_NAME = "hyperparameters.json"
 """Name of the laws that a sweep found; the file that it wrote them to."""
 FAMILY = "transformer"
-"""The model family that ``scalax-transformer`` is the recipe of."""
+"""The model family whose recipe is ``scalax-transformer``."""
+FAMILY_MUP = "transformer (mup)"
+"""The same under the maximal-update parametrisation, as a sweep writes it to fit.json."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +85,16 @@ def trained_by(settings: Mapping[str, Any]) -> TrainedBy:
     laws = settings.get("hyperparameters")
     if not laws:
         return TrainedBy(family=family)
+    recipe = _recipe(family)
     about = "found by the fit's own sweep"
     products = {}
     for name, usual in (
-        ("learning_rate", TRANSFORMER.learning_rate),
-        ("batch_tokens", TRANSFORMER.batch_tokens),
+        ("learning_rate", recipe.law.learning_rate),
+        ("batch_tokens", recipe.law.batch_tokens),
     ):
         numbers = laws.get(name)
         if numbers is None:
-            about += f" ({name} by {TRANSFORMER_NAME}, as the sweep did not vary it)"
+            about += f" ({name} by {recipe.name}, as the sweep did not vary it)"
         products[name] = usual if numbers is None else PowerProduct(**numbers)
     ranges = {name: (float(low), float(high)) for name, (low, high) in laws["ranges"].items()}
     law = HyperparameterLaw(products["learning_rate"], products["batch_tokens"], ranges)
@@ -116,6 +127,8 @@ def recommend(answer: Allocation, trained: TrainedBy = UNKNOWN) -> Allocation:
         notes.append(
             f"learning rate and batch by {source.name}, {source.about}{_beyond(source, at)}"
         )
+        if trained.family == FAMILY_MUP:
+            notes.append("the learning rate is that of the base width: muP scales it to others")
     notes += _difference_to_run(trained, source, at)
     return dataclasses.replace(
         answer,
@@ -131,9 +144,18 @@ def _choose(trained: TrainedBy, at: tuple[float, float, float]) -> Hyperparamete
         return _published(trained.published)
     if trained.tuned is not None:
         return trained.tuned
-    own = HyperparameterSource(TRANSFORMER_NAME, TRANSFORMER, "the recipe of scalax run")
-    published = _published(PUBLISHED)
-    return min((own, published), key=lambda source: source.law.outside(*at))
+    recipe = _recipe(trained.family)
+    if trained.family == FAMILY_MUP:
+        return recipe
+    return min((recipe, _published(PUBLISHED)), key=lambda source: source.law.outside(*at))
+
+
+def _recipe(family: str | None) -> HyperparameterSource:
+    """Returns the law that `scalax run` trains a transformer with."""
+    if family == FAMILY_MUP:
+        about = "the recipe of scalax run under muP"
+        return HyperparameterSource(TRANSFORMER_MUP_NAME, TRANSFORMER_MUP, about)
+    return HyperparameterSource(TRANSFORMER_NAME, TRANSFORMER, "the recipe of scalax run")
 
 
 def _published(name: str) -> HyperparameterSource:
@@ -151,12 +173,12 @@ def _difference_to_run(
     """Returns a note where `scalax run` would train with other values than those recommended."""
     if trained.published is not None:
         return []
-    if trained.family not in (None, FAMILY):
+    if trained.family not in (None, FAMILY, FAMILY_MUP):
         return [
             f"the sweep trained {trained.family}, for which scalax run uses another recipe unless "
             "[recipe] or [train] sets learning rate and batch"
         ]
-    if source.name in (TRANSFORMER_NAME, TUNED_NAME):
+    if source.name in (TRANSFORMER_NAME, TRANSFORMER_MUP_NAME, TUNED_NAME):
         return []
     rate, batch = TRANSFORMER(*at)
     return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalax.laws.power_product import PowerProduct
-from scalax.laws.recipes import TRANSFORMER
+from scalax.laws.recipes import TRANSFORMER, TRANSFORMER_MUP
 from scalax.shapes.base import Recipe, examples_of
 
 
@@ -27,9 +27,8 @@ class TransformerRecipe:
         mlp_gated: The same of a gated one, whose three matrices then count as much as the plain
             one's two (Shazeer 2020, arXiv:2002.05202).
         learning_rate: In the standard parametrisation; `scalax.laws.recipes.TRANSFORMER`.
-        learning_rate_mup: Of the base width under the maximal-update parametrisation, which
-            carries it to other widths: of tokens at most. The best of 0.002, 0.004, ... 0.064 at
-            widths 32, 64 and 128 alike, base 64, two layers, 300,000 bytes in batches of 1,024.
+        learning_rate_mup: At the base width under the maximal-update parametrisation, which
+            scales it to other widths; `scalax.laws.recipes.TRANSFORMER_MUP`.
         learning_rate_most: Neither goes higher.
         batch_tokens: From the same law, rounded to a power of two of sequences.
         warmup: Of the steps of the shortest run.
@@ -50,7 +49,7 @@ class TransformerRecipe:
     mlp: float = 4.0
     mlp_gated: float = 8 / 3
     learning_rate: PowerProduct = TRANSFORMER.learning_rate
-    learning_rate_mup: PowerProduct = PowerProduct(0.008)
+    learning_rate_mup: PowerProduct = TRANSFORMER_MUP.learning_rate
     learning_rate_most: float = TRANSFORMER.learning_rate_max
     batch_tokens: PowerProduct = TRANSFORMER.batch_tokens
     warmup: float = 0.1

@@ -205,7 +205,7 @@ def _train_and_finish(
     job: ExclusiveJob,
 ) -> Outcome | None:
     """Trains on every process; fits, forecasts, compares and reports on process 0."""
-    from scalax.data.pipeline import load_ahead
+    from scalax.data.pipeline import import_reader
     from scalax.sweep.autotune import Autotuner
     from scalax.sweep.context import SweepContext
     from scalax.sweep.execute import Executor
@@ -214,7 +214,7 @@ def _train_and_finish(
     from scalax.sweep.programs import Programs
     from scalax.sweep.results import Results
 
-    load_ahead()
+    import_reader()
     experiment, plan = prepared.experiment, prepared.plan
 
     def stop_requested() -> bool:

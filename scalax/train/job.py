@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from scalax.data.base import Example, OpenDataset
-from scalax.data.pipeline import Ahead, train_batches
+from scalax.data.pipeline import Prefetcher, train_batches
 from scalax.distributed.hosts import Hosts
 from scalax.distributed.stopping import Diverged
 from scalax.train.checkpoint import Checkpoints
@@ -139,9 +139,9 @@ class Job:
         records = [resume_info(member, done) for member in self.members]
         return {"members": records} if self.is_ensemble else records[0]
 
-    def batches(self, done: int, until: int) -> Ahead[dict[str, jax.Array]]:
+    def batches(self, done: int, until: int) -> Prefetcher[dict[str, jax.Array]]:
         """Returns the batches of steps ``done`` to ``until``, prefetched to the devices."""
-        return Ahead(self._read(done), self.program.place, count=until - done)
+        return Prefetcher(self._read(done), self.program.place, count=until - done)
 
     def _read(self, done: int) -> Iterator[Example]:
         """Yields this process's rows of each batch: [rows, ...], or [members, rows, ...]."""

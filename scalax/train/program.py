@@ -19,7 +19,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scalax.array_types import Float, Int
-from scalax.models.base import ModelFamily, demand_counts
+from scalax.models.base import ModelFamily, check_counts
 from scalax.models.compute import Compute, Recompute
 from scalax.shapes.base import Recipe
 from scalax.train import spikes
@@ -101,7 +101,7 @@ class Program:
             )
             graph, abstract, _ = nnx.split(module, nnx.Param, ...)
             sizes = [leaf.size for leaf in jax.tree.leaves(abstract)]
-            demand_counts(self.family, self.shape, sum(sizes))
+            check_counts(self.family, self.shape, sum(sizes))
             optimizer = make_optimizer(self.recipe, abstract)
             shardings_of_params = jax.tree.map(
                 lambda sharding, leaf: replicate_indivisible(sharding, leaf.shape),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import scalax as sx
-from scalax import registry
 from scalax.conform.check import check_plugin
 
 RNG = np.random.default_rng(0)
@@ -48,7 +47,7 @@ def test_the_fingerprint_follows_the_content() -> None:
 
 
 def test_registered_it_passes_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr("scalax.registry.lookup._registered", {})
     sx.register("dataset", "mine", sx.arrays(TRAIN, EVAL))
     [report] = check_plugin("dataset:mine")
     assert [line for line in report.lines if not line.passed] == []
@@ -58,7 +57,7 @@ def test_registered_it_passes_the_check(monkeypatch: pytest.MonkeyPatch) -> None
     ("train", "held_out", "says"),
     [
         ({"at": TRAIN["at"]}, EVAL, "expected the same features in both splits"),
-        ({**TRAIN, "label": [1, 2]}, EVAL, "expected arrays of one length"),
+        ({**TRAIN, "label": [1, 2]}, EVAL, "expected arrays of equal length"),
         ({"at": np.zeros((0, 2))}, {"at": np.zeros((1, 2))}, "of 1 or more"),
         ({"at": ["a", "b"]}, {"at": ["c"]}, "expected an array of numbers"),
         ({}, {}, "got no array"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scalax.data.pipeline import Ahead, eval_batches, train_batches
+from scalax.data.pipeline import Prefetcher, eval_batches, train_batches
 
 
 class Numbers:
@@ -76,7 +76,7 @@ def test_ahead_gives_the_same_batches_and_reads_no_more_than_asked() -> None:
             read.append(k)
             yield {"n": np.asarray(k)}
 
-    with Ahead(numbers(), lambda batch: int(batch["n"]), count=7) as batches:
+    with Prefetcher(numbers(), lambda batch: int(batch["n"]), count=7) as batches:
         assert next(batches) == 0
         assert list(batches) == [1, 2, 3, 4, 5, 6]
     assert read == list(range(7))
@@ -87,13 +87,13 @@ def test_what_reading_raised_reaches_whoever_asks_for_that_batch() -> None:
         yield {"n": np.asarray(0)}
         raise OSError("the disk went away")
 
-    with Ahead(broken(), lambda batch: int(batch["n"]), count=5) as batches:
+    with Prefetcher(broken(), lambda batch: int(batch["n"]), count=5) as batches:
         assert next(batches) == 0
         with pytest.raises(OSError, match="the disk went away"):
             next(batches)
 
 
 def test_left_early_no_thread_stays() -> None:
-    with Ahead(train_batches(Numbers(), batch=6, seed=0, start=0), id, count=100) as batches:
+    with Prefetcher(train_batches(Numbers(), batch=6, seed=0, start=0), id, count=100) as batches:
         next(batches)
     assert not [t for t in threading.enumerate() if t.name.startswith("input")]

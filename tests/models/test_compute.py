@@ -1,4 +1,4 @@
-"""How a step is computed changes nothing in it: parts, recomputing, scanning, chunks, kernels."""
+"""The result of a step does not depend on accumulation, recomputation, scans or kernels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scalax.models import compute, cross_entropy
 from scalax.models.attention import attend
 from scalax.models.compute import Compute
 from scalax.models.cross_entropy import summed_cross_entropy
+from scalax.models.label_sums import label_sums
 from scalax.models.transformer import Transformer
 from scalax.shapes.base import Recipe
 from scalax.shapes.transformer import TransformerShape
@@ -70,6 +71,25 @@ def test_scanned_layers_are_the_unrolled_ones(whole, monkeypatch) -> None:
     np.testing.assert_allclose(losses, whole[0], rtol=1e-5)
     for ours, theirs in zip(params, whole[1], strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
+
+
+@pytest.mark.parametrize("mask_dtype", [np.float32, np.bool_])
+def test_sums_accept_numpy_batches(mask_dtype) -> None:
+    draw = np.random.default_rng(0)
+    module = FAMILY.build(SHAPE, rngs=nnx.Rngs(0), compute=Compute(jnp.float32))
+    batch = {
+        "tokens": draw.integers(0, 64, (2, 17), dtype=np.int32),
+        "mask": np.array([1, 0], mask_dtype),
+    }
+    sums, weight = FAMILY.sums(module, batch)
+    expected, _ = FAMILY.sums(module, jax.tree.map(jnp.asarray, batch))
+    assert float(weight) == 16
+    assert float(sums["loss"]) == float(expected["loss"])
+
+    logits = draw.normal(size=(4, 3)).astype(np.float32)
+    sums, weight = label_sums(logits, np.array([0, 1, 2, 0]), np.array([1, 1, 1, 0], mask_dtype))
+    assert float(weight) == 3
+    assert float(sums["accuracy"]) + float(sums["error_rate"]) == 3
 
 
 def test_cross_entropy_in_chunks_is_that_of_the_whole_sequence(monkeypatch) -> None:

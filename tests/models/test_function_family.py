@@ -53,7 +53,7 @@ def deep(size: int, data: sx.DataSpec, rngs: nnx.Rngs, options: Options) -> Net:
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr("scalax.registry.lookup._registered", {})
 
 
 def test_counts_and_flops_are_those_worked_out_by_hand() -> None:

@@ -8,8 +8,10 @@ import pytest
 import scalax as sx
 from scalax.errors import ScalaxError
 from scalax.laws.bits import bits_per_byte, nats_per_token
+from scalax.predict.ensemble_law import EnsembleMember
 from scalax.predict.fit_result import Fit
 from scalax.predict.forecast_error import ForecastError
+from scalax.predict.published_law import PublishedLaw
 from scalax.predict.two_step import TwoStep
 
 MOE = {"e": 0.9, "a": 1000.0, "b": 5000.0, "c": 0.4, "d": 10.0, "alpha": 0.4, "beta": 0.4}
@@ -174,3 +176,14 @@ def test_no_split_is_known_where_params_never_varied() -> None:
 def test_a_split_below_one_parameter_is_refused() -> None:
     with pytest.raises(ScalaxError, match="less than one"):
         Fit("chinchilla", COEFFICIENTS | {"A": 1e-12}).allocate(1e19)
+
+
+def test_deprecated_names_still_work() -> None:
+    law = sx.published("gadre2024")
+    paper = sx.published("kaplan2020")
+    assert isinstance(paper, PublishedLaw)
+    with pytest.warns(DeprecationWarning, match="require_loss"):
+        assert paper.demand_loss() is paper.require_loss()
+    member = EnsembleMember("overtraining", "flat", 1.0, law.coefficients)
+    with pytest.warns(DeprecationWarning, match=r"member\.share"):
+        assert member["share"] == 1.0

@@ -1,13 +1,18 @@
-"""Which law an allocation recommends learning rate and batch size by, and what its notes say."""
+"""The law of learning rate and batch size that an allocation recommends, and its notes."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 
 import scalax as sx
 from scalax.predict.answers import Allocation
+from scalax.predict.read_fit import read_fit
 from scalax.predict.recommend import TrainedBy, recommend, trained_by
 from scalax.shapes.transformer_recipe import USUAL
+from scalax.sweep.run import run_experiment
 
 
 def allocation(params: float, tokens: float) -> Allocation:
@@ -82,3 +87,48 @@ def test_what_the_sweep_found_goes_before_other_laws() -> None:
         settings=settings,
     )
     assert fit.allocate(6 * 1e6 * 1e7).hyperparameter_law == "hyperparameters.json"
+
+
+def test_mup_is_recommended_its_own_rate_and_never_the_standard_one() -> None:
+    mup = TrainedBy(family="transformer (mup)")
+    answer = recommend(allocation(1.6e5, 1e6), mup)
+    recipe = USUAL.hyperparameters(1.6e5, 1e6, seq_len=1, mup=True)
+    assert answer.hyperparameter_law == "scalax-transformer-mup"
+    assert answer.learning_rate == recipe.learning_rate
+    assert answer.batch_tokens == recommend(allocation(1.6e5, 1e6)).batch_tokens
+    assert any("base width" in note for note in answer.notes)
+    # Step Law, which is for the standard parametrisation, is nearer to this size.
+    far = recommend(allocation(1e10, 2e11), mup)
+    assert far.learning_rate is None
+    assert "scalax-transformer-mup, was fitted to runs with" in far.notes[0]
+    assert not any("steplaw2025" in note or "learning rate of" in note for note in far.notes)
+
+
+def test_a_rate_that_a_mup_sweep_did_not_vary_is_that_of_mup() -> None:
+    batch = {"coefficient": 2.0, "params": 0.0, "tokens": 0.5, "flops": 0.0}
+    laws = {"batch_tokens": batch, "ranges": {"params": [1e5, 1e6], "tokens": [1e6, 1e7]}}
+    settings = {"family": "transformer (mup)", "hyperparameters": laws}
+    answer = recommend(allocation(1e6, 4e6), trained_by(settings))
+    assert answer.learning_rate == USUAL.hyperparameters(1e6, 4e6, 1, mup=True).learning_rate
+    assert answer.batch_tokens == pytest.approx(2.0 * 4e6**0.5)
+    assert "learning_rate by scalax-transformer-mup" in answer.notes[0]
+
+
+def test_a_tuned_mup_sweep_writes_both_to_its_fit(experiment: Path, tmp_path: Path) -> None:
+    text = experiment.read_text().partition("[check]")[0]
+    for old, new in (
+        ("tied = true", 'tied = true\nparametrisation = "mup"'),
+        ("params = [9_000, 14_000]", "params = [9_000]"),
+        ("tokens = [4_000, 8_000]", "tokens = [4_000, 6_000, 8_000]"),
+        ("[train]", "axes.learning_rate = [0.002, 0.01, 0.05]\n\n[train]"),
+        ('"chinchilla"', '"power-tokens"'),
+    ):
+        text = text.replace(old, new)
+    file = tmp_path / "tiny.toml"
+    file.write_text(text)
+    run_experiment(file, tmp_path / "out")
+    settings = json.loads((tmp_path / "out" / "fit.json").read_text())["settings"]
+    assert settings["family"] == "transformer (mup)"
+    assert {"learning_rate", "ranges"} <= set(settings["hyperparameters"])
+    trained = read_fit(tmp_path / "out" / "fit.json").trained_by
+    assert recommend(allocation(9e3, 1e4), trained).hyperparameter_law == "hyperparameters.json"

@@ -54,6 +54,12 @@ def test_the_folder_has_all_documented_files(finished: tuple[Path, dict[str, Any
     assert set(outcome) >= {"out", "runs", "diverged", "fit", "check", "allocation"}
 
 
+def test_the_fit_records_the_family_of_its_runs(finished: tuple[Path, dict[str, Any]]) -> None:
+    settings = json.loads((finished[0] / "fit.json").read_text())["settings"]
+    assert settings["family"] == "transformer"
+    assert "hyperparameters" not in settings  # the sweep varied none
+
+
 def test_the_forecast_is_compared_with_the_check_run(
     finished: tuple[Path, dict[str, Any]],
 ) -> None:

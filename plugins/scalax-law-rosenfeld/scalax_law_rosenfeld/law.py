@@ -1,7 +1,7 @@
 """The law `rosenfeld`: an error rate that falls from chance to a floor.
 
-It adds two power terms, as Chinchilla's form does. An outer function bounds the sum by the error
-of chance, which small models and small data sets do not beat.
+It is Chinchilla's sum of power terms inside a function that bounds the loss by the error of chance,
+which small models and small data sets do not beat.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import scalax as sx
 _EXPONENTS = (0.15, 0.3, 0.45, 0.65, 0.9, 1.2, 1.6, 2.2)
 
 
-class Rosenfeld(sx.Law):
+class Rosenfeld(sx.PowerLaw):
     """L(N, D) = L0 z / sqrt(1 + z^2), z = c + A / N^alpha + B / D^beta.
 
     Rosenfeld et al. 2020 (arXiv:1909.12673), equations 4 and 5: L0 abs(e / (e - i eta)) with
@@ -36,6 +36,9 @@ class Rosenfeld(sx.Law):
     title: ClassVar[str] = "an error rate from chance to a floor, in params and tokens"
     equation: ClassVar[str] = "L = L0 z / sqrt(1 + z^2), z = c + A / N^alpha + B / D^beta"
     source: ClassVar[str] = "Rosenfeld et al. 2020, arXiv:1909.12673, equations 4 and 5"
+    form: ClassVar[sx.PowerSum] = sx.PowerSum(  # of z
+        [sx.Term("c"), sx.Term("A", {"params": "alpha"}), sx.Term("B", {"tokens": "beta"})]
+    )
     coefficients: ClassVar[tuple[sx.Coefficient, ...]] = (
         sx.Coefficient("L0", "ceiling", 1e-6, 1e3, (1.0001, 1.1, 1.5, 3.0), "loss of a guess"),
         sx.Coefficient("c", "linear", 1e-9, 1e3, meaning="irreducible loss, divided by L0"),
@@ -57,15 +60,12 @@ class Rosenfeld(sx.Law):
     }
 
     def loss(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
-        """Returns the loss; see `sx.Law.loss`."""
-        one, by_params, by_tokens = self.basis(xp, c, x)
-        z = c["c"] * one + c["A"] * by_params + c["B"] * by_tokens
-        return c["L0"] * z / xp.sqrt(1 + z * z)
+        """Returns the loss; see `sx.Law.loss`.
 
-    def basis(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> list[Any]:
-        """Returns the factors of c, A and B in z; see `sx.Law.basis`."""
-        by_params = xp.exp(-c["alpha"] * xp.log(x["params"]))
-        return [1.0, by_params, xp.exp(-c["beta"] * xp.log(x["tokens"]))]
+        It increases with z, so `sx.PowerLaw` gives the optimal split.
+        """
+        z = super().loss(xp, c, x)
+        return c["L0"] * z / xp.sqrt(1 + z * z)
 
     def target(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any], loss: Any) -> Any:
         """Returns z for a loss, or NaN where the loss is not below L0; see `sx.Law.target`."""
@@ -73,22 +73,3 @@ class Rosenfeld(sx.Law):
         ratio = loss / c["L0"]
         safe = xp.where(ratio < 1, ratio, 0.0)
         return xp.where(ratio < 1, safe / xp.sqrt(1 - safe * safe), xp.nan)
-
-    def allocate(
-        self,
-        c: Mapping[str, Any],
-        flops: Any,
-        compute: sx.ComputeRule,
-        given: Mapping[str, Any] | None = None,
-    ) -> tuple[Any, Any]:
-        """Returns the best params and tokens for a budget, in closed form.
-
-        The loss increases with z, so the split that minimises z is the best one.
-        """
-        del given
-        slope = c["alpha"] / compute.exponent
-        ratio = slope * c["A"] / (c["beta"] * c["B"])
-        scaled = flops / compute.coefficient
-        size = (ratio * scaled ** c["beta"]) ** (1 / (slope + c["beta"]))
-        params = size ** (1 / compute.exponent)
-        return params, compute.tokens(params, flops)

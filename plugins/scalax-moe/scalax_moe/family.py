@@ -46,6 +46,7 @@ class MoeTransformer(sx.ModelFamily):
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "moe-transformer"
     title: ClassVar[str] = "decoder-only transformer with sparse experts over tokens"
+    features: ClassVar[tuple[str, ...]] = ("tokens",)
     metrics: ClassVar[tuple[str, ...]] = ("loss", "balance", "dropped")
     trial: ClassVar[sx.Trial] = sx.Trial(
         (4e4, 1e5, 1e6, 1e7), {"dataset": "stdlib", "seq_len": 32}, {"experts": 4}
@@ -76,12 +77,7 @@ class MoeTransformer(sx.ModelFamily):
         return float(counts(self._shape(None, parsed, data)).params)
 
     def _shape(self, params: float | None, options: _Options, data: sx.DataSpec) -> MoeShape:
-        if "tokens" not in data.features:
-            raise sx.ScalaxError(
-                f"needs data with a feature 'tokens'; {data.name} has {', '.join(data.features)}",
-                where=f"model.family {self.name!r}",
-                fix="choose another family or dataset",
-            )
+        sx.require_features(self, data)
         return shape_for(
             params,
             vocab=data.classes,

@@ -12,7 +12,7 @@ import scalax as sx
 _EXPONENTS = tuple(0.1 * k for k in range(1, 16))
 
 
-class EffectiveParams(sx.Law):
+class EffectiveParams(sx.PowerLaw):
     """L = E + A / (N_active (N / N_active)^s)^alpha + B / D^beta.
 
     The effective count is the active params times the ratio of total to active params, raised to
@@ -21,8 +21,9 @@ class EffectiveParams(sx.Law):
     effective count; a power of the ratio is the simplest such count. Where all params are active,
     this is Chinchilla's law.
 
-    Compute is 6 N_active D. The columns are ``params`` (total), ``params_active`` and ``tokens``. A
-    query may give ``sparsity`` = 1 - N_active / N in place of ``params_active``.
+    Compute is 6 N_active D. The optimal split is found by a search. The columns are ``params``
+    (total), ``params_active`` and ``tokens``. A query may give ``sparsity`` = 1 - N_active / N in
+    place of ``params_active``.
 
     Example:
         >>> import numpy as np
@@ -40,6 +41,19 @@ class EffectiveParams(sx.Law):
         "after the effective parameter count of Clark et al. 2022, arXiv:2202.01169"
     )
     columns: ClassVar[tuple[str, ...]] = ("params", "params_active", "tokens")
+    form: ClassVar[sx.PowerSum] = sx.PowerSum(
+        [
+            sx.Term("E"),
+            sx.Term(
+                "A",
+                {
+                    "params_active": "alpha",
+                    "params/params_active": sx.Exponent(1.0, {"alpha": 1, "s": 1}),
+                },
+            ),
+            sx.Term("B", {"tokens": "beta"}),
+        ]
+    )
     assumed: ClassVar[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]]] = {
         "params_active": ("every parameter is taken to be active", lambda x: x["params"])
     }
@@ -53,7 +67,6 @@ class EffectiveParams(sx.Law):
             "s", "exponent", -1.0, 2.0, (0.0, 0.2, 0.4, 0.6, 0.8), "value of idle parameters"
         ),
     )
-
     typical: ClassVar[Mapping[str, tuple[float, float]]] = {
         "E": (1.0, 2.0),
         "A": (100.0, 1000.0),
@@ -63,17 +76,6 @@ class EffectiveParams(sx.Law):
         "s": (0.1, 0.7),
         "params_active": (1e6, 9e6),
     }
-
-    def loss(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
-        """Returns the loss; see `Law.loss`."""
-        one, by_params, by_tokens = self.basis(xp, c, x)
-        return c["E"] * one + c["A"] * by_params + c["B"] * by_tokens
-
-    def basis(self, xp: Any, c: Mapping[str, Any], x: Mapping[str, Any]) -> list[Any]:
-        """Returns the factors of E, A and B; see `Law.basis`."""
-        active = xp.log(x["params_active"])
-        effective = active + c["s"] * (xp.log(x["params"]) - active)
-        return [1.0, xp.exp(-c["alpha"] * effective), xp.exp(-c["beta"] * xp.log(x["tokens"]))]
 
     def complete(self, x: Mapping[str, Any]) -> dict[str, Any]:
         """Computes ``params_active`` from ``sparsity`` if that is given; see `Law.complete`."""

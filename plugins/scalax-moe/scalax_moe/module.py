@@ -143,8 +143,7 @@ class MoeDecoder(nnx.Module):
         def block(rngs: nnx.Rngs) -> Block:
             return Block(shape, rngs, dtype=dtype)
 
-        stacked = nnx.vmap(block, transform_metadata={nnx.PARTITION_NAME: "layers"})
-        self.blocks = nnx.split_rngs(splits=s.layers)(stacked)(rngs)
+        self.blocks = sx.stacked_layers(s.layers, rngs, block)
         self.norm = sx.RMSNorm(s.width, dtype=dtype)
         self.head = (
             None

@@ -223,7 +223,7 @@ def _arrays(users: Iterable[User], min_users: int) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {"names": np.array(names, dtype=np.str_)}
     splits: dict[sx.Split, list[User]] = {"train": [], "eval": []}
     for user in active:
-        splits["eval" if _is_held_out(user.key) else "train"].append(user)
+        splits["eval" if sx.is_held_out(user.key, _HELD_OUT_SHARE) else "train"].append(user)
     width = len(active[0].fields) if active else 0
     for split, members in splits.items():
         rows = [[numbers[item] for item in user.items if item in numbers] for user in members]
@@ -236,10 +236,6 @@ def _arrays(users: Iterable[User], min_users: int) -> dict[str, np.ndarray]:
             f"{split}_fields": np.array(fields, np.int32).reshape(len(rows), width),
         }
     return arrays
-
-
-def _is_held_out(key: bytes) -> bool:
-    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") < _HELD_OUT_SHARE * 2**64
 
 
 def _hashed(field: int, text: str) -> int:

@@ -15,8 +15,6 @@ from pydantic import Field
 import scalax as sx
 from scalax_recsys.shape import TwoTowerShape, counts, flops_per_example, shape_for
 
-_FEATURES = ("fields", "history", "target", "negatives")
-
 
 class _Options(sx.Settings):
     width: int | None = Field(None, ge=1)
@@ -36,6 +34,7 @@ class TwoTower(sx.ModelFamily):
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "two-tower"
     title: ClassVar[str] = "two towers over sharded embedding tables, for ranking"
+    features: ClassVar[tuple[str, ...]] = ("fields", "history", "target", "negatives")
     metrics: ClassVar[tuple[str, ...]] = (
         "loss",
         "recall_at_10",
@@ -68,13 +67,7 @@ class TwoTower(sx.ModelFamily):
         return float(counts(self._shape(None, parsed, data)).params)
 
     def _shape(self, params: float | None, options: _Options, data: sx.DataSpec) -> TwoTowerShape:
-        if not all(name in data.features for name in _FEATURES):
-            raise sx.ScalaxError(
-                f"needs data with features {', '.join(_FEATURES)}; {data.name} has "
-                f"{', '.join(data.features)}",
-                where=f"model.family {self.name!r}",
-                fix="choose another family or dataset",
-            )
+        sx.require_features(self, data)
         return shape_for(
             params,
             items=data.classes,

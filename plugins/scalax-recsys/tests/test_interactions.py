@@ -96,7 +96,7 @@ def test_popular_items_are_drawn_as_often_as_they_occur(tmp_path: Path) -> None:
     [
         ({"folders": ["/no/such/folder"]}, "no Python file in /no/such/folder"),
         ({"seq_len": 8}, r"data\.seq_len: unknown key"),
-        ({"history": 0}, r"data\.history: expected greater than or equal to 1"),
+        ({"history": 0}, r"data\.history: expected a number of at least 1, got 0"),
     ],
 )
 def test_wrong_options_say_so(options: dict, says: str) -> None:

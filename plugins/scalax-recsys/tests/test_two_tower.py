@@ -136,7 +136,9 @@ def test_a_size_is_met_and_what_cannot_be_met_says_so() -> None:
     with pytest.raises(sx.ScalaxError, match=r"model\.depth: unknown key"):
         FAMILY.shape(1e5, {"depth": 3}, data())
     text = sx.DataSpec("text", "tokens", 8, {"tokens": sx.Feature((9,), "int32")}, 256, 9, 9, "x")
-    with pytest.raises(sx.ScalaxError, match=r"needs data with features fields.*text has tokens"):
+    with pytest.raises(
+        sx.ScalaxError, match=r"needs data with features 'fields' and .*text has tokens"
+    ):
         FAMILY.shape(1e5, {}, text)
 
 

@@ -43,6 +43,7 @@ class Conformer(sx.ModelFamily):
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "conformer"
     title: ClassVar[str] = "convolution and attention over log-mel features, to a keyword"
+    features: ClassVar[tuple[str, ...]] = ("features", "label")
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
     trial: ClassVar[sx.Trial] = sx.Trial(
         (2e4, 1e5, 1e6, 1e7), {"dataset": "synthetic-commands", "voices": 4}, steps=60
@@ -63,15 +64,16 @@ class Conformer(sx.ModelFamily):
     def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ConformerShape:
         """Returns the Conformer of a target size; see `ModelFamily.shape`."""
         parsed = sx.parse_settings(_Options, options, where="model")
-        features, label = data.features.get("features"), data.features.get("label")
-        if features is None or label is None or len(features.shape) != 2:
+        sx.require_features(self, data)
+        sizes = data.features["features"].shape
+        if len(sizes) != 2:
             raise sx.ScalaxError(
-                "needs data with features 'features' [frames, mels] and 'label'; "
-                f"{data.name} has {', '.join(data.features)}",
+                f"wrong shape of feature 'features' of {data.name} (expected [frames, mels], got "
+                f"{list(sizes)})",
                 where=f"model.family {self.name!r}",
                 fix="choose another family or dataset",
             )
-        frames, mels = features.shape
+        frames, mels = sizes
         return shape_for(
             params,
             frames=frames,

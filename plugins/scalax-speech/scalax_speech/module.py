@@ -150,8 +150,7 @@ class Recogniser(nnx.Module):
         def block(rngs: nnx.Rngs) -> Block:
             return Block(s, rngs, dtype=dtype)
 
-        stacked = nnx.vmap(block, transform_metadata={nnx.PARTITION_NAME: "layers"})
-        self.blocks = nnx.split_rngs(splits=s.layers)(stacked)(rngs)
+        self.blocks = sx.stacked_layers(s.layers, rngs, block)
         self.head = _matrix(rngs, (s.width, s.classes), ("embed", "classes"), dtype=dtype)
         self.compute = compute
 

@@ -172,3 +172,7 @@ def test_data_without_features_is_refused() -> None:
     text = sx.DataSpec("text", "tokens", 8, {"tokens": sx.Feature((9,), "int32")}, 256, 9, 9, "x")
     with pytest.raises(sx.ScalaxError, match=r"needs data with features 'features'.*text has"):
         FAMILY.shape(1e5, {}, text)
+    numbers = {"features": sx.Feature((98,), "float32"), "label": sx.Feature((), "int32")}
+    flat = sx.DataSpec("flat", "examples", 1, numbers, 9, 9, 9, "x")
+    with pytest.raises(sx.ScalaxError, match=r"'features' of flat \(expected .*, got \[98\]\)"):
+        FAMILY.shape(1e5, {}, flat)

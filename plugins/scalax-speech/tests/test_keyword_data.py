@@ -97,9 +97,9 @@ def test_a_tone_keeps_its_pitch_in_another_rate() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"voices": 1}, r"data\.voices: expected greater than or equal to 2"),
-        ({"words": ["yes", "yes"]}, r"data\.words: expected words, each once"),
-        ({"snr": [20, 0]}, r"data\.snr: expected two numbers of dB, the lower one first"),
+        ({"voices": 1}, r"data\.voices: expected a number of at least 2, got 1"),
+        ({"words": ["yes", "yes"]}, r"data\.words: expected a list of different words"),
+        ({"snr": [20, 0]}, r"data\.snr: expected two numbers in dB, the lower one first"),
         ({"seq_len": 8}, r"data\.seq_len: unknown key"),
     ],
 )

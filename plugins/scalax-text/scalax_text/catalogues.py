@@ -6,7 +6,6 @@ packages.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,9 +83,10 @@ def split(messages: Iterable[Message]) -> dict[sx.Split, list[Message]]:
     """
     splits: dict[sx.Split, list[Message]] = {"train": [], "eval": []}
     for message in messages:
-        splits["eval" if _is_held_out(letters(message.source)) else "train"].append(message)
-    held_out = {letters(message.target) for message in splits["eval"]}
-    splits["train"] = [m for m in splits["train"] if letters(m.target) not in held_out]
+        held_out = sx.is_held_out(letters(message.source).encode(), _HELD_OUT_SHARE)
+        splits["eval" if held_out else "train"].append(message)
+    translations = {letters(message.target) for message in splits["eval"]}
+    splits["train"] = [m for m in splits["train"] if letters(m.target) not in translations]
     return splits
 
 
@@ -98,11 +98,6 @@ def letters(text: str) -> str:
         ('login', '%')
     """
     return "".join(filter(str.isalnum, text.casefold())) or text
-
-
-def _is_held_out(text: str) -> bool:
-    digest = hashlib.sha256(text.encode()).digest()
-    return int.from_bytes(digest[:8], "big") < _HELD_OUT_SHARE * 2**64
 
 
 def _in_packages(packages: Sequence[str]) -> Iterator[Path]:

@@ -26,7 +26,7 @@ class Encoder(TextFamily):
 
     name: ClassVar[str] = "encoder"
     title: ClassVar[str] = "bidirectional transformer over bytes, for classification"
-    reads: ClassVar[tuple[str, ...]] = ("text", "label")
+    features: ClassVar[tuple[str, ...]] = ("text", "label")
     trial: ClassVar[sx.Trial] = sx.Trial(
         (8e3, 3e4, 1e5, 1e6, 1e7),
         {"dataset": "languages", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},

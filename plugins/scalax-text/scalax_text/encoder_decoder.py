@@ -29,7 +29,7 @@ class EncoderDecoder(TextFamily):
 
     name: ClassVar[str] = "encoder-decoder"
     title: ClassVar[str] = "transformer from a source to a target text, for translation"
-    reads: ClassVar[tuple[str, ...]] = ("source", "target")
+    features: ClassVar[tuple[str, ...]] = ("source", "target")
     trial: ClassVar[sx.Trial] = sx.Trial(
         (1.2e4, 5e4, 2e5, 1e6, 1e7),
         {"dataset": "catalogues", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
@@ -37,7 +37,7 @@ class EncoderDecoder(TextFamily):
 
     def nearest(self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec) -> PairShape:
         """Returns the translator of a target size."""
-        (source_len,), (target_len,) = (data.features[name].shape for name in self.reads)
+        (source_len,), (target_len,) = (data.features[name].shape for name in self.features)
         return pair_shape(
             params,
             vocab=data.classes,

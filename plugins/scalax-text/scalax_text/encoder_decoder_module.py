@@ -16,7 +16,7 @@ from flax import nnx
 
 import scalax as sx
 from scalax_text.encoding import END, PAD
-from scalax_text.layers import EncoderStack, FullAttention, Mlp, embedding, stacked
+from scalax_text.layers import EncoderStack, FullAttention, Mlp, embedding
 from scalax_text.shape import PairShape
 
 
@@ -53,7 +53,7 @@ class Translator(nnx.Module):
         s = shape.dense
         self.embedding = embedding(rngs, s.vocab, s.width, ("vocab", "embed"))
         self.encoder = EncoderStack(s, shape.source_len, rngs=rngs, compute=compute)
-        self.blocks = stacked(
+        self.blocks = sx.stacked_layers(
             s.layers, rngs, lambda rngs: DecoderBlock(s, rngs, dtype=compute.dtype)
         )
         self.norm = sx.RMSNorm(s.width, dtype=compute.dtype)

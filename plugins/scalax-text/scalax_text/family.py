@@ -11,14 +11,9 @@ from scalax_text.shape import EncoderShape, PairShape, ShapeOptions
 
 
 class TextFamily(sx.ModelFamily):
-    """A family over bytes. Its shape follows from a size, or from ``width`` and ``layers``.
-
-    Class attributes:
-        reads: Features that the data must have.
-    """
+    """A family over bytes. Its shape follows from a size, or from ``width`` and ``layers``."""
 
     interface: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
     rules: ClassVar[Mapping[str, str | None]] = {
         "vocab": "tensor",
@@ -49,13 +44,7 @@ class TextFamily(sx.ModelFamily):
         return float(self.counts(self._shape(None, parsed, data)).params)
 
     def _shape(self, params: float | None, options: ShapeOptions, data: sx.DataSpec) -> Any:
-        if not set(self.reads) <= data.features.keys():
-            raise sx.ScalaxError(
-                f"needs data with features {' and '.join(map(repr, self.reads))}; {data.name} has "
-                f"{', '.join(data.features)}",
-                where=f"model.family {self.name!r}",
-                fix="choose another family or dataset",
-            )
+        sx.require_features(self, data)
         return self.nearest(params, options.fixed, data)
 
     def counts(self, shape: EncoderShape | PairShape) -> sx.Counts:

@@ -7,7 +7,6 @@ head width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -109,7 +108,7 @@ class EncoderStack(nnx.Module):
         self, s: sx.TransformerShape, length: int, *, rngs: nnx.Rngs, compute: sx.Compute
     ) -> None:
         self.positions = embedding(rngs, length, s.width, ("positions", "embed"))
-        self.blocks = stacked(
+        self.blocks = sx.stacked_layers(
             s.layers, rngs, lambda rngs: EncoderBlock(s, rngs, dtype=compute.dtype)
         )
         self.norm = sx.RMSNorm(s.width, dtype=compute.dtype)
@@ -131,9 +130,3 @@ def embedding(rngs: nnx.Rngs, rows: int, width: int, names: tuple[str, str]) -> 
     """Returns a table whose rows are small random vectors."""
     values = nnx.initializers.truncated_normal(_EMBED_STD)(rngs.params(), (rows, width))
     return nnx.Param(values, out_sharding=names, eager_sharding=False)
-
-
-def stacked(layers: int, rngs: nnx.Rngs, make: Callable[[nnx.Rngs], Any]) -> Any:
-    """Returns ``layers`` blocks as one module with a leading axis ``layers`` on its parameters."""
-    make_all = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
-    return nnx.split_rngs(splits=layers)(make_all)(rngs)

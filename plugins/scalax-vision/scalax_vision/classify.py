@@ -28,6 +28,7 @@ def root_batch(units: float, divisor: float, least: int) -> int:
 class Classifier(sx.ModelFamily):
     """A family of modules from images [batch, height, width, channels] to logits."""
 
+    features: ClassVar[tuple[str, ...]] = ("image", "label")
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "error_rate")
 
     def image(self, data: sx.DataSpec) -> Image:
@@ -36,15 +37,16 @@ class Classifier(sx.ModelFamily):
         Raises:
             ScalaxError: The data has no labelled images.
         """
-        image, label = data.features.get("image"), data.features.get("label")
-        if image is None or label is None or len(image.shape) != 3:
+        sx.require_features(self, data)
+        sizes = data.features["image"].shape
+        if len(sizes) != 3:
             raise sx.ScalaxError(
-                "needs data with features 'image' [height, width, channels] and 'label'; "
-                f"{data.name} has {', '.join(data.features)}",
+                f"wrong shape of feature 'image' of {data.name} (expected [height, width, "
+                f"channels], got {list(sizes)})",
                 where=f"model.family {self.name!r}",
                 fix="choose another family or dataset",
             )
-        height, width, channels = image.shape
+        height, width, channels = sizes
         return height, width, channels
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:

@@ -68,7 +68,7 @@ class Digits(sx.Dataset):
         label = scans.target.astype(np.int32)
         image = pixels[..., None].astype(np.float32) / _BRIGHTEST
         digests = [hashlib.sha256(scan.tobytes()).digest() for scan in pixels]
-        held_out = np.array([_is_held_out(digest) for digest in digests])
+        held_out = np.array([sx.is_held_out(scan.tobytes(), _HELD_OUT_SHARE) for scan in pixels])
         train = np.flatnonzero(~held_out)
         fingerprint = hashlib.sha256(pixels.tobytes() + label.tobytes())
         if examples is not None:
@@ -85,7 +85,3 @@ class Digits(sx.Dataset):
             classes=10,
             fingerprint=fingerprint.hexdigest()[:32],
         )
-
-
-def _is_held_out(digest: bytes) -> bool:
-    return int.from_bytes(digest[:8], "big") < _HELD_OUT_SHARE * 2**64

@@ -87,8 +87,7 @@ class Stack(nnx.Module):
         rngs: nnx.Rngs,
         compute: sx.Compute,
     ) -> None:
-        make_all = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
-        self.blocks = nnx.split_rngs(splits=count)(make_all)(rngs)
+        self.blocks = sx.stacked_layers(count, rngs, make)
         self.compute = compute
 
     def __call__(self, x: jax.Array) -> jax.Array:

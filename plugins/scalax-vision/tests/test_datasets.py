@@ -69,7 +69,7 @@ def test_fewer_digits_are_among_more_and_the_held_out_ones_the_same() -> None:
     [
         ({"size": 16}, r"^data\.size: unknown key"),
         ({"examples": 2000}, r"data\.examples: .*expected at most 1,208, got 2,000"),
-        ({"examples": 0}, r"data\.examples: expected greater than or equal to 1"),
+        ({"examples": 0}, r"data\.examples: expected a number of at least 1, got 0"),
     ],
 )
 def test_wrong_options_of_digits_say_so(options: dict, says: str) -> None:
@@ -219,7 +219,7 @@ def test_a_set_not_prepared_names_the_command_that_does_it(name: str, tmp_path: 
     [
         ("mnist", {"seq_len": 8}, r"data\.seq_len: unknown key"),
         ("cifar10", {"size": 64}, r"data\.size: unknown key"),
-        ("imagenet2012", {"size": 4}, r"data\.size: expected greater than or equal to 8"),
+        ("imagenet2012", {"size": 4}, r"data\.size: expected a number of at least 8, got 4"),
         ("mnist", {"examples": 11}, r"data\.examples: .*expected at most 10, got 11"),
     ],
 )

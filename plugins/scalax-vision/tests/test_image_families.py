@@ -118,3 +118,7 @@ def test_what_has_no_shape_says_why(family, params, options, data, says: str) ->
 def test_data_without_images_is_refused(family) -> None:
     with pytest.raises(sx.ScalaxError, match=r"needs data with features 'image'.*text has tokens"):
         family.shape(8600, {}, TEXT)
+    grey = {"image": sx.Feature((8, 8), "float32"), "label": sx.Feature((), "int32")}
+    flat = sx.DataSpec("flat", "examples", 1, grey, 10, 9, 9, "x")
+    with pytest.raises(sx.ScalaxError, match=r"'image' of flat \(expected .*, got \[8, 8\]\)"):
+        family.shape(8600, {}, flat)
