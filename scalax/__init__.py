@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from scalax.models.function_family import FunctionFamily as FunctionFamily
     from scalax.models.function_family import family as family
     from scalax.models.label_sums import label_sums as label_sums
+    from scalax.models.sized import SizedFamily as SizedFamily
     from scalax.models.stacked import stacked_layers as stacked_layers
     from scalax.models.traced import traced_flops as traced_flops
     from scalax.plan.pilot import Pilot as Pilot
@@ -116,6 +117,7 @@ _PUBLIC = {
     "Runs": "scalax.runs.table:Runs",
     "ScalaxError": "scalax.errors:ScalaxError",
     "Settings": "scalax.schema:Settings",
+    "SizedFamily": "scalax.models.sized:SizedFamily",
     "Source": "scalax.data.base:Source",
     "Split": "scalax.data.base:Split",
     "Term": "scalax.laws.power_law:Term",
@@ -191,6 +193,7 @@ __all__ = [  # written out for type checkers; a test holds it against _PUBLIC
     "Runs",
     "ScalaxError",
     "Settings",
+    "SizedFamily",
     "Source",
     "Split",
     "Term",

@@ -1,17 +1,18 @@
-"""`law="auto"`: the law, or the ensemble, that best forecast this table's own largest budgets.
+"""`law="auto"`: the law or ensemble of laws that best forecasts the table's own largest budgets.
 
-Its intervals contain the error of the form as the backtests measured it. It uses nothing but the
-table, and its notes say what it chose and why.
+The intervals include the error of the law form, which the backtests measure. Only the table is
+used. The notes of the fit explain the choice.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.errors import ScalaxError
 from scalax.fit.backtest import Backtest, run_backtest
 from scalax.fit.calibration import ALONE_SCALE, calibrate, calibrate_split, member_shares
@@ -42,16 +43,19 @@ if TYPE_CHECKING:
     from scalax.fit.settings import FitSettings
 
 _WINS = 0.9
+"""Share from which a member is chosen alone."""
 _FEWEST_ROWS = 3
 _LEAST_SHARE = 0.005
-_HOPELESS = 0.1
+"""Share below which a member is left out."""
+_LARGE_ERROR = 0.1
+"""Mean relative error of backtests above which a fit is not to be trusted."""
 
 
 def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     """Chooses laws by backtests and fits them; see `scalax.fit.estimate.fit`.
 
-    A law and weighting with a share of 0.9 is chosen alone. Otherwise the members with a share of
-    at least 0.005 form an ensemble.
+    A member (a law and a row weighting) with a share of at least 0.9 is chosen alone. Otherwise all
+    members with a share of at least 0.005 form an ensemble.
 
     Args:
         runs: A prepared table.
@@ -61,61 +65,36 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
         ScalaxError: Too few rows, or a setting that applies to a single law.
     """
     started = time.perf_counter()
-    settings.reject_settings_of_one_law()
-    if not settings.backtest:
-        raise ScalaxError(
-            "auto chooses by backtests", where="backtest", fix="leave it on, or name a law"
-        )
-    if len(runs) < _FEWEST_ROWS:
-        raise ScalaxError(
-            f"{len(runs)} usable rows", where=runs.source, fix=f"give at least {_FEWEST_ROWS} runs"
-        )
+    _require_auto(runs, settings)
     members = all_members(candidate_laws(runs, settings.metric), runs)
     along = budget_column(runs) or "flops"
     cost = Cost(settings.cost, settings.delta)
     backtest = run_backtest(runs, members, metric=settings.metric, cost=cost, along=along)
-    share = member_shares(backtest, backtest.count)
-    notes = [*runs.notes, *_hidden_by(runs, along), *_reasons(backtest, share)]
-    cautions = _hopeless(backtest)
+    shares = member_shares(backtest, backtest.count)
+    notes = [*runs.notes, *_hidden_column_note(runs, along), *_reasons(backtest, shares)]
+    cautions = _large_errors(backtest)
     if settings.bootstrap:
         notes.append("no bootstrap: the intervals of auto come from backtests, noise included")
-    if float(share.max()) >= _WINS:
-        backtest = single_member(backtest, int(share.argmax()))
-        share = np.ones(1)
+    if float(shares.max()) >= _WINS:
+        backtest = single_member(backtest, int(shares.argmax()))
+        shares = np.ones(1)
     _, error = calibrate(backtest, backtest.count, settings.level)
-    chosen = [k for k in np.argsort(-share, kind="stable").tolist() if share[k] >= _LEAST_SHARE]
-    members = [backtest.members[k] for k in chosen]
-    parts = share[chosen] / share[chosen].sum()
-    objectives = [_objective(runs, member.law, settings.metric, cost) for member in members]
-    weights = [row_weights(runs, member.weights) for member in members]
-    thetas = [backtest.thetas[backtest.count][k] for k in chosen]
-    if len(backtest.label) < len(runs):
+    chosen = _fit_chosen(runs, backtest, shares, settings.metric, cost)
+    if len(backtest.budget) < len(runs):
         notes.append(
-            f"chose on an even sample of {len(backtest.label)} rows, then fitted every row"
+            f"chose on an even sample of {len(backtest.budget)} rows, then fitted every row"
         )
-        thetas = [_on_every_row(*each) for each in zip(objectives, thetas, weights, strict=True)]
-    residuals = -sum(
-        part * objective.residuals(theta[None])[0]
-        for part, objective, theta in zip(parts, objectives, thetas, strict=True)
-    )
-    cautions += _cautions(runs, objectives[0], thetas[0], weights[0])
+    residuals = np.asarray(-sum(each.share * each.residuals() for each in chosen))
+    cautions += _cautions(runs, chosen[0])
     if settings.metric == "loss":
         notes += bits_warnings(runs, residuals)
-    listed = [
-        EnsembleMember(
-            law_reference(member.law),
-            member.weights,
-            float(part),
-            coefficients_of(member.law, theta),
-        )
-        for member, part, theta in zip(members, parts, thetas, strict=True)
-    ]
-    one = listed[0] if len(listed) == 1 else None
+    listed = [each.to_member() for each in chosen]
+    single = listed[0] if len(listed) == 1 else None
     rule = compute_rule(runs)
     return Fit(
-        law=one.law if one else NAME,
-        coefficients=one.coefficients if one else None,
-        objective=float(objectives[0].value(thetas[0][None], weights[0])[0]) if one else None,
+        law=single.law if single else NAME,
+        coefficients=single.coefficients if single else None,
+        objective=chosen[0].value() if single else None,
         rows=len(runs),
         seconds=time.perf_counter() - started,
         level=settings.level,
@@ -132,10 +111,84 @@ def fit_auto(runs: Runs, settings: FitSettings) -> Fit:
     )
 
 
+def _require_auto(runs: Runs, settings: FitSettings) -> None:
+    """Rejects settings that auto does not support, and tables with too few rows."""
+    settings.reject_settings_of_one_law()
+    if not settings.backtest:
+        raise ScalaxError(
+            "auto chooses by backtests", where="backtest", fix="leave it on, or name a law"
+        )
+    if len(runs) < _FEWEST_ROWS:
+        raise ScalaxError(
+            f"{len(runs)} usable rows (expected {_FEWEST_ROWS} or more)",
+            where=runs.source,
+            fix=f"give at least {_FEWEST_ROWS} runs",
+        )
+
+
+@dataclass(frozen=True)
+class _FittedMember:
+    """A chosen member, fitted to all rows.
+
+    Attributes:
+        variant: The law and its row weighting.
+        share: Its share in the ensemble.
+        objective: Its objective on all rows.
+        weights: Its row weights, [rows].
+        theta: The estimate, [coefficients].
+    """
+
+    variant: LawVariant
+    share: float
+    objective: Objective
+    weights: Float[np.ndarray, " rows"]
+    theta: Float[np.ndarray, " coefficients"]
+
+    def residuals(self) -> Float[np.ndarray, " rows"]:
+        """Returns predicted minus measured log loss, [rows]."""
+        return self.objective.residuals(self.theta[None])[0]
+
+    def value(self) -> float:
+        """Returns the objective at the estimate."""
+        return float(self.objective.value(self.theta[None], self.weights)[0])
+
+    def to_member(self) -> EnsembleMember:
+        """Returns the member with its coefficients by name."""
+        law = self.variant.law
+        return EnsembleMember(
+            law_reference(law),
+            self.variant.weights,
+            self.share,
+            coefficients_of(law, self.theta),
+        )
+
+
+def _fit_chosen(
+    runs: Runs, backtest: Backtest, shares: np.ndarray, metric: str, cost: Cost
+) -> list[_FittedMember]:
+    """Returns the members with a sufficient share, by falling share, fitted to all rows.
+
+    Where the backtest used every row, its last fits are the result.
+    """
+    order = np.argsort(-shares, kind="stable").tolist()
+    chosen = [k for k in order if shares[k] >= _LEAST_SHARE]
+    parts = shares[chosen] / shares[chosen].sum()
+    fitted = []
+    for k, share in zip(chosen, parts, strict=True):
+        variant = backtest.members[k]
+        objective = _objective(runs, variant.law, metric, cost)
+        weights = row_weights(runs, variant.weights)
+        theta = backtest.thetas[backtest.count][k]
+        if len(backtest.budget) < len(runs):
+            theta = _refine(objective, theta, weights)
+        fitted.append(_FittedMember(variant, float(share), objective, weights, theta))
+    return fitted
+
+
 def forecast_errors(
     runs: Runs, law: Law, settings: FitSettings, constraints: Constraints
 ) -> tuple[ForecastError, ForecastError | None, list[str]]:
-    """Returns the error models of one law's loss and N*, from backtests of the same estimator.
+    """Returns the error models of the loss and of N* for one law, from its own backtests.
 
     Args:
         runs: A prepared table.
@@ -144,7 +197,8 @@ def forecast_errors(
         constraints: The constraints of the fit.
 
     Returns:
-        The error model of the loss; that of log N*, None where the law splits no budget; notes.
+        The error model of the loss; the error model of log N*, or None where the law cannot split
+        a budget; and notes.
 
     Raises:
         ScalaxError: The table has none of params, tokens and flops, or the law cannot be fitted to
@@ -152,17 +206,21 @@ def forecast_errors(
     """
     along = budget_column(runs, law)
     if along is None:
-        raise ScalaxError("the table has none of params, tokens and flops")
+        raise ScalaxError(
+            "the table has none of params, tokens and flops",
+            where=runs.source,
+            fix="map one: --columns flops=THEIR_NAME",
+        )
     backtest = backtest_law(runs, law, settings, constraints, along)
     _, error = calibrate(backtest, backtest.count, settings.level, prior_scale=ALONE_SCALE)
     split = split_error_model(backtest, compute_rule(runs, law), settings.level)
-    return replace(error, column=along), split, _hidden_by(runs, along)
+    return replace(error, column=along), split, _hidden_column_note(runs, along)
 
 
 def backtest_law(
     runs: Runs, law: Law, settings: FitSettings, constraints: Constraints, along: str
 ) -> Backtest:
-    """Returns the backtest of one law, fitted as `scalax.fit` fits it with these settings."""
+    """Returns the backtest of one law under the settings and constraints of its fit."""
     return run_backtest(
         runs,
         [LawVariant(law, settings.weights)],
@@ -175,7 +233,7 @@ def backtest_law(
 
 
 def split_error_model(backtest: Backtest, rule: ComputeRule, level: float) -> ForecastError | None:
-    """Returns the error model of log N*; None where a member splits no budget."""
+    """Returns the error model of log N*; None where a member cannot split a budget."""
     sizes = {}
     for cutoff, thetas in backtest.thetas.items():
         log_sizes = [
@@ -193,8 +251,12 @@ def _objective(runs: Runs, law: Law, metric: str, cost: Cost) -> Objective:
     return Objective(law, columns, np.log(runs[metric]), cost)
 
 
-def _on_every_row(objective: Objective, theta: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Moves theta, fitted to a sample of the rows, to the minimum over all rows."""
+def _refine(
+    objective: Objective,
+    theta: Float[np.ndarray, " coefficients"],
+    weights: Float[np.ndarray, " rows"],
+) -> Float[np.ndarray, " coefficients"]:
+    """Minimises over all rows, from an estimate on a sample of them."""
     prior = forecast_prior(objective.law, objective.log_measured, objective.cost.delta)
     derivatives = replace(objective, prior=prior).derivatives()
     solved = minimise(derivatives, theta[None], weights[None], objective.bounds(), tolerance=1e-8)
@@ -202,8 +264,12 @@ def _on_every_row(objective: Objective, theta: np.ndarray, weights: np.ndarray) 
 
 
 def _log_sizes(
-    member: LawVariant, theta: np.ndarray, budgets: np.ndarray, rule: ComputeRule
-) -> np.ndarray | None:
+    member: LawVariant,
+    theta: Float[np.ndarray, " coefficients"],
+    budgets: Float[np.ndarray, " budgets"],
+    rule: ComputeRule,
+) -> Float[np.ndarray, " budgets"] | None:
+    """Returns log N* at each budget; None for a law of other columns."""
     if set(member.law.columns) != {"params", "tokens"}:
         return None
     with np.errstate(all="ignore"):
@@ -211,13 +277,11 @@ def _log_sizes(
     return np.log(np.broadcast_to(params, budgets.shape))
 
 
-def _cautions(
-    runs: Runs, objective: Objective, theta: np.ndarray, weights: np.ndarray
-) -> list[str]:
-    """Returns the warnings about the law of the largest share, as for a law that is named."""
-    law = objective.law
+def _cautions(runs: Runs, member: _FittedMember) -> list[str]:
+    """Returns the warnings that a fit of this member's law alone would give."""
+    law = member.variant.law
     constraints = constrain(law, {}, (), {})
-    _, warnings = identifiability(objective, theta, weights, constraints)
+    _, warnings = identifiability(member.objective, member.theta, member.weights, constraints)
     return [
         *few_rows(len(runs), constraints.free, law),
         *constant_columns(runs, law),
@@ -225,44 +289,45 @@ def _cautions(
     ]
 
 
-def _hidden_by(runs: Runs, along: str) -> list[str]:
-    """Returns a note where backtests hide the largest values of another column than flops."""
+def _hidden_column_note(runs: Runs, along: str) -> list[str]:
+    """Returns a note where backtests hide the largest values of a column other than flops."""
     if along == "flops" or "flops" in runs:
         return []
     return [f"backtests hide the largest {along}: the table has no flops"]
 
 
-def _hopeless(backtest: Backtest) -> list[str]:
-    """Returns a warning where the forecasts of hidden budgets missed by more than a tenth."""
+def _large_errors(backtest: Backtest) -> list[str]:
+    """Returns a warning where the mean error on hidden budgets is above a tenth."""
     if not backtest.cutoffs(backtest.count):
         return []
     error = score(backtest).mean_error
-    if error <= _HOPELESS:
+    if error <= _LARGE_ERROR:
         return []
     return [
-        f"the backtests missed by {error:.0%} in the mean: no law here describes these rows, so "
-        "look at their columns and units, and trust no forecast"
+        f"the mean error of the backtests is {error:.0%}: no law describes these rows, so check "
+        "their columns and units, and trust no forecast"
     ]
 
 
-def _reasons(backtest: Backtest, share: np.ndarray) -> list[str]:
-    """Returns sentences on what was chosen and why."""
-    best = int(share.argmax())
+def _reasons(backtest: Backtest, shares: Float[np.ndarray, " members"]) -> list[str]:
+    """Returns a note that explains the choice."""
+    best = int(shares.argmax())
     name = f"{backtest.members[best].law.name} ({backtest.members[best].weights} weights)"
     cutoffs = backtest.cutoffs(backtest.count)
     if not cutoffs:
         return [
-            f"{backtest.count} budgets leave nothing to hide: shares and interval were learned on "
-            "public sweeps, not on these rows"
+            f"{backtest.count} budgets are too few to hide one: the shares and the interval come "
+            "from public sweeps, not from these rows"
         ]
-    together, single = score(backtest), score(single_member(backtest, best))
-    tried = f"{len(cutoffs)} backtests, hiding budgets from {backtest.budgets[cutoffs[0]]:.3g}"
-    if share[best] >= _WINS:
+    ensemble, single = score(backtest), score(single_member(backtest, best))
+    tests = f"{len(cutoffs)} backtests of budgets from {backtest.budgets[cutoffs[0]]:.3g} up"
+    if shares[best] >= _WINS:
         return [
-            f"chose {name}: it forecast the hidden budgets best in {tried}, "
+            f"chose {name}: it forecast the hidden budgets best in {tests}, "
             f"mean error {single.mean_error:.2%}"
         ]
     return [
-        f"chose an ensemble: no form won in {tried}; its mean error was {together.mean_error:.2%}, "
-        f"that of {name}, its largest share with {share[best]:.0%}, {single.mean_error:.2%}"
+        f"chose an ensemble: no form was clearly best in {tests}. Its mean error was "
+        f"{ensemble.mean_error:.2%}; its largest member, {name} with a share of "
+        f"{shares[best]:.0%}, had {single.mean_error:.2%} alone"
     ]

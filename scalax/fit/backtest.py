@@ -1,7 +1,7 @@
 """Backtests: hides the largest budgets step by step, fits the rest, and forecasts the hidden ones.
 
-The errors of a law on budgets hidden from it show how far it may miss beyond the data. This module
-makes the forecasts; `scalax.fit.calibration` evaluates them.
+The errors on hidden budgets show how far a law may miss beyond the data. This module makes the
+forecasts; `scalax.fit.calibration` evaluates them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from scalax.runs.table import Runs
 _FEWEST_ROWS = 5
 """Least number of rows below a cutoff."""
 _MOST_CUTOFFS = 9
-"""Greatest number of cutoffs, the one that hides nothing included."""
+"""Greatest number of cutoffs, including the one that hides nothing."""
 _MOST_ROWS = 2000
-"""Greatest number of rows fitted; of a larger table an even sample is used."""
+"""Greatest number of rows fitted; a larger table is replaced by an even sample of its rows."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Backtest:
 
     Attributes:
         members: The laws fitted, and their row weights.
-        label: The budget of each row, [rows].
-        budgets: Compute of each budget, the median of its rows, [budgets].
-        reach: Largest compute in each budget, [budgets].
-        flops: The column along which budgets are hidden, [rows].
+        budget: Number of each row's budget, from 0 for the smallest, [rows].
+        budgets: Median of ``scale`` in each budget, [budgets].
+        reach: Largest ``scale`` in each budget, [budgets].
+        scale: The column whose largest values are hidden, FLOPs where the table has them, [rows].
         log_measured: Logarithm of the measured metric, [rows].
-        forecasts: ``{cutoff: [members, rows]}``: log forecasts of the fits to budgets below the
-            cutoff; the last cutoff hides nothing.
-        thetas: ``{cutoff: [coefficients] of each member}``.
+        forecasts: Log forecasts [members, rows] by cutoff. Those at cutoff k come from fits to the
+            budgets below k; the last cutoff hides nothing.
+        thetas: Theta [coefficients] of each member, by cutoff.
     """
 
     members: list[LawVariant]
-    label: Int[np.ndarray, " rows"]
+    budget: Int[np.ndarray, " rows"]
     budgets: Float[np.ndarray, " budgets"]
     reach: Float[np.ndarray, " budgets"]
-    flops: Float[np.ndarray, " rows"]
+    scale: Float[np.ndarray, " rows"]
     log_measured: Float[np.ndarray, " rows"]
     forecasts: dict[int, Float[np.ndarray, "members rows"]]
     thetas: dict[int, list[Float[np.ndarray, " _"]]]
@@ -57,7 +57,7 @@ class Backtest:
         return len(self.budgets)
 
     def cutoffs(self, before: int) -> list[int]:
-        """Returns the cutoffs below ``before``, rising: each leaves a budget to forecast."""
+        """Returns the cutoffs below ``before``, in rising order."""
         return [cutoff for cutoff in self.forecasts if cutoff < before]
 
 
@@ -71,10 +71,10 @@ def run_backtest(
     use_priors: bool = True,
     along: str = "flops",
 ) -> Backtest:
-    """Fits every member to the table without its largest budgets, hiding one more each time.
+    """Fits every member to the budgets below each cutoff.
 
-    Each fit keeps at least two budgets and five rows, and at most the last eight cutoffs are
-    tried. A table of more than two thousand rows is replaced by an even sample.
+    At least two budgets and five rows remain below a cutoff, and at most eight cutoffs hide
+    anything. A table of more than two thousand rows is replaced by an even sample.
 
     Args:
         runs: A cleaned table.
@@ -83,7 +83,10 @@ def run_backtest(
         cost: Cost of a log residual.
         constraints: Constraints on the coefficients, where all members have one law.
         use_priors: Whether to apply the priors of `scalax.fit.ensemble`.
-        along: The column whose largest values are hidden: flops where the table has it.
+        along: The column whose largest values are hidden.
+
+    Returns:
+        The forecasts of all members with finite ones.
 
     Raises:
         ScalaxError: No member can be fitted.
@@ -96,29 +99,33 @@ def run_backtest(
     columns.setdefault("flops", runs["flops"] if "flops" in runs else runs[along])
     log_measured = np.log(runs[metric])
     scale = columns[along]
-    label = budget_of(scale)
-    count = int(label.max()) + 1
-    cutoffs = [k for k in range(2, count) if np.sum(label < k) >= _FEWEST_ROWS]
+    budget = budget_of(scale)
+    count = int(budget.max()) + 1
+    cutoffs = [k for k in range(2, count) if np.sum(budget < k) >= _FEWEST_ROWS]
     thetas: dict[int, list[np.ndarray | None]] = {}
     for cutoff in [*cutoffs[-_MOST_CUTOFFS + 1 :], count]:
-        seen = label < cutoff
+        below = budget < cutoff
         thetas[cutoff] = fit_members(
             members,
-            {name: values[seen] for name, values in columns.items()},
-            log_measured[seen],
+            {name: values[below] for name, values in columns.items()},
+            log_measured[below],
             cost=cost,
             constraints=constraints,
             use_priors=use_priors,
         )
     usable, forecasts = _finite(members, thetas, columns)
     if not usable:
-        raise ScalaxError("no law is finite on these rows", where=runs.source)
+        raise ScalaxError(
+            "no law has a finite loss on these rows",
+            where=runs.source,
+            fix="correct zero or extreme values, or name another law with --law",
+        )
     return Backtest(
         members=[members[k] for k in usable],
-        label=label,
-        budgets=np.asarray([np.median(scale[label == j]) for j in range(count)]),
-        reach=np.asarray([np.max(scale[label == j]) for j in range(count)]),
-        flops=scale,
+        budget=budget,
+        budgets=np.asarray([np.median(scale[budget == j]) for j in range(count)]),
+        reach=np.asarray([np.max(scale[budget == j]) for j in range(count)]),
+        scale=scale,
         log_measured=log_measured,
         forecasts=forecasts,
         thetas={
@@ -133,7 +140,7 @@ def _finite(
     thetas: dict[int, list[np.ndarray | None]],
     columns: dict[str, np.ndarray],
 ) -> tuple[list[int], dict[int, np.ndarray]]:
-    """Returns the members with finite forecasts only, and their forecasts by cutoff."""
+    """Returns the indices of the members whose forecasts are all finite, and these forecasts."""
     rows = len(columns["flops"])
     forecasts = {
         cutoff: np.stack(

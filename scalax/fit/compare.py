@@ -1,7 +1,6 @@
-"""`compare`: the law and weighting whose forecasts of a table's largest budgets are best.
+"""`scalax.compare`: ranks laws and row weightings by their forecasts of the largest budgets.
 
-It scores the estimator that `scalax.fit` returns for each law: the same rows, objective, settings
-and error model.
+Each law is fitted as `scalax.fit` fits it: with the same rows, objective, settings and error model.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any, ParamSpec, Protocol, cast, runtime_checkable
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.errors import ScalaxError
 from scalax.fit.backtest import Backtest, run_backtest
 from scalax.fit.calibration import ALONE_SCALE, PRIOR_SCALE, calibrate
@@ -34,17 +34,18 @@ from scalax.schema import parse
 P = ParamSpec("P")
 
 FORMS = ("chinchilla", "joint", "kaplan")
-"""The laws of params and tokens that are compared, and combined by ``auto``, by default."""
+"""The laws of params and tokens that `compare` and ``auto`` try by default."""
 ONE_VARIABLE_FORMS = {
     "params": ("power-params",),
     "tokens": ("power-tokens",),
     "flops": ("power-flops", "broken-power"),
 }
-"""The same for a table that has only one of params, tokens and flops."""
+"""The laws to try on a table that has only one of params, tokens and flops."""
 LEVEL = 0.9
+"""Nominal coverage of the intervals that are scored."""
 MISS = 20.0
-"""What a distance outside the interval counts against its width: 2 / (1 - level), as in Gneiting
-and Raftery 2007 (doi:10.1198/016214506000001437), equation 43."""
+"""Penalty in the interval score for a miss, relative to the interval's width: 2 / (1 - level), as
+in Gneiting and Raftery 2007 (doi:10.1198/016214506000001437), equation 43."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ class Score:
         law: Name of the law form.
         weights: ``flat``, ``compute`` or ``flops``.
         mean_error: Mean of abs(forecast / measured - 1) over cutoffs and hidden rows.
-        median_error: Median of it.
+        median_error: Median of the same errors.
         coverage: Fraction of measurements inside the 90 % interval.
-        interval_score: Mean of the width plus 20 times the distance outside, over the loss.
-        cutoffs: The budgets hidden, in FLOPs: each cutoff hides all budgets from one of these up.
-        coefficients: The estimate on all rows, as `scalax.fit` gives it; None for an ensemble.
+        interval_score: Mean over cutoffs and hidden rows of (width + 20 x distance outside the
+            interval) / measured loss; lower is better.
+        cutoffs: The cutoffs, in FLOPs: each hides all budgets from this one up.
+        coefficients: The estimate on all rows, as from `scalax.fit`; None for an ensemble.
     """
 
     law: str
@@ -90,7 +92,7 @@ class _CompareFunction(Protocol[P]):
 
 
 def _typed(settings: Callable[P, ObjectiveSettings]) -> Callable[..., _CompareFunction[P]]:
-    """Gives a function the keywords of the settings, for type checkers and for ``help()``."""
+    """Adds the settings to a function's signature, for type checkers and for ``help()``."""
 
     def decorate(function: Callable[..., list[Score]]) -> _CompareFunction[P]:
         fields = cast(type[ObjectiveSettings], settings)
@@ -101,7 +103,7 @@ def _typed(settings: Callable[P, ObjectiveSettings]) -> Callable[..., _CompareFu
 
 @_typed(ObjectiveSettings)
 def compare(runs: Table, laws: Sequence[LawLike] | None = None, **settings: Any) -> list[Score]:
-    """Hides the largest budgets one after the other, and ranks laws by their forecasts of them.
+    """Ranks laws by backtests: hides the largest budgets and scores the forecasts of them.
 
     Args:
         runs: A table, in any form that `scalax.fit` takes.
@@ -139,9 +141,10 @@ def compare(runs: Table, laws: Sequence[LawLike] | None = None, **settings: Any)
     )
     if not backtest.cutoffs(backtest.count):
         raise ScalaxError(
-            f"{backtest.count} budgets and {len(table)} rows leave nothing to hide",
+            f"{backtest.count} budgets with {len(table)} rows are too few to hide one (expected 3 "
+            "budgets or more, and 5 rows below the largest)",
             where=table.source,
-            fix="give runs at three budgets or more",
+            fix="add runs at other budgets, or fit one law: scalax fit TABLE --law chinchilla",
         )
     scores = [
         replace(
@@ -173,12 +176,12 @@ def all_members(laws: Sequence[LawLike], runs: Runs) -> list[LawVariant]:
     forms = {form.name: form for form in map(resolve_law, laws)}
     for form in forms.values():
         for column in form.columns:
-            runs[column]  # raises where it is missing
+            runs[column]  # raises if the column is missing
     return [LawVariant(form, weights) for form in forms.values() for weights in WEIGHTS]
 
 
-def coefficients_of(law: Law, theta: np.ndarray) -> dict[str, float]:
-    """Returns coefficients by name from theta, [coefficients]."""
+def coefficients_of(law: Law, theta: Float[np.ndarray, " coefficients"]) -> dict[str, float]:
+    """Returns the coefficients by name, in their own units, from theta [coefficients]."""
     return {
         c.name: float(np.exp(value) if c.log else value)
         for c, value in zip(law.coefficients, theta, strict=True)
@@ -186,7 +189,7 @@ def coefficients_of(law: Law, theta: np.ndarray) -> dict[str, float]:
 
 
 def single_member(backtest: Backtest, member: int) -> Backtest:
-    """Returns the backtest of one member."""
+    """Returns the part of a backtest that belongs to one member, given by its index."""
     return replace(
         backtest,
         members=[backtest.members[member]],
@@ -196,30 +199,31 @@ def single_member(backtest: Backtest, member: int) -> Backtest:
 
 
 def score(backtest: Backtest, *, prior_scale: float = PRIOR_SCALE) -> Score:
-    """Returns the score of a backtest's members together.
+    """Returns the score of the ensemble of a backtest's members.
+
+    The shares and the width of the interval at a cutoff depend only on earlier cutoffs.
 
     Args:
-        backtest: Forecasts of every member. Shares and the scale of the interval at a cutoff come
-            from earlier cutoffs alone.
-        prior_scale: The scale that the errors are shrunk towards; see `calibrate`.
+        backtest: Forecasts of every member.
+        prior_scale: Factor on the error model without backtests; see `calibrate`.
     """
     errors, inside, scores = [], [], []
     cutoffs = backtest.cutoffs(backtest.count)
     for cutoff in cutoffs:
-        judged, error = calibrate(backtest, cutoff, LEVEL, prior_scale=prior_scale)
-        rows = backtest.label >= cutoff
+        ensemble, error = calibrate(backtest, cutoff, LEVEL, prior_scale=prior_scale)
+        rows = backtest.budget >= cutoff
         measured = np.exp(backtest.log_measured[rows])
-        forecast = np.exp(judged.log_loss[rows])
-        low, high = error.interval(forecast, backtest.flops[rows], judged.spread[rows])
+        forecast = np.exp(ensemble.log_loss[rows])
+        low, high = error.interval(forecast, backtest.scale[rows], ensemble.spread[rows])
         outside = np.maximum(low - measured, 0) + np.maximum(measured - high, 0)
         errors.append(np.abs(forecast / measured - 1))
         inside.append(outside == 0)
         scores.append((high - low + MISS * outside) / measured)
     every = np.concatenate(errors)
-    one = backtest.members[0] if len(backtest.members) == 1 else None
+    single = backtest.members[0] if len(backtest.members) == 1 else None
     return Score(
-        law=law_reference(one.law) if one else "ensemble",
-        weights=one.weights if one else "all",
+        law=law_reference(single.law) if single else "ensemble",
+        weights=single.weights if single else "all",
         mean_error=float(every.mean()),
         median_error=float(np.median(every)),
         coverage=float(np.concatenate(inside).mean()),
@@ -229,7 +233,7 @@ def score(backtest: Backtest, *, prior_scale: float = PRIOR_SCALE) -> Score:
 
 
 def _estimate(runs: Runs, member: LawVariant, metric: str, cost: Cost) -> dict[str, float] | None:
-    """Returns the coefficients on all rows, exactly as `scalax.fit` estimates them."""
+    """Returns the estimate on all rows by the solver of `scalax.fit`; None if it is not finite."""
     columns = {name: np.asarray(runs[name], float) for name in member.law.columns}
     objective = Objective(member.law, columns, np.log(runs[metric]), cost)
     weights = row_weights(runs, member.weights)

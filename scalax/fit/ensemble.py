@@ -1,8 +1,7 @@
-"""Fits for forecasting: several laws and row weights, regularised by weak priors.
+"""Fits for forecasting: several laws and row weightings, regularised by weak priors.
 
-A fit that only describes its rows may have any exponents that the rows allow; a forecast beyond the
-rows needs plausible ones. This module fits and evaluates arrays; `scalax.fit.calibration` weighs
-the results.
+The rows alone may allow implausible exponents, which ruin a forecast beyond the rows; the priors
+exclude such exponents. `scalax.fit.calibration` combines the fits into an ensemble.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.fit.constraints import Constraints, constrain
 from scalax.fit.cost import Cost
 from scalax.fit.newton import minimise
@@ -21,14 +21,15 @@ from scalax.fit.starts import grid_starts
 from scalax.laws.base import Coefficient, Law
 
 _STARTS = 4
-"""Starts of each fit."""
+"""Number of starts of each fit."""
 _STEPS = 60
 """Greatest number of Newton steps."""
 _TOLERANCE = 1e-8
 """Relative tolerance of the objective."""
 
-# Mean and standard deviation of an exponent: as weak as possible while they still prevent an absurd
-# extrapolation. Chosen on public sweeps without their two largest budgets, and on synthetic ones.
+# Prior mean and standard deviation of an exponent: as weak as possible while they still prevent an
+# absurd extrapolation. Chosen on public sweeps without their two largest budgets, and on synthetic
+# sweeps.
 _EXPONENTS = {
     ("chinchilla", "alpha"): (0.36, 0.12),
     ("chinchilla", "beta"): (0.36, 0.12),
@@ -39,9 +40,9 @@ _EXPONENTS = {
     ("kaplan", "alpha_D"): (0.10, 0.06),
 }
 _FLOOR = (0.65, 0.2)
-"""The floor as a share of the least loss measured, and the deviation of its logarithm."""
+"""Prior mean of the floor relative to the least measured loss, and deviation of its logarithm."""
 _STRENGTH = 5.0
-"""Factor on the prior's weight, since the errors of rows are correlated."""
+"""Factor on the prior's weight, because the errors of rows are correlated."""
 _NOISE = 0.005
 """Relative noise of a measured loss that the prior's weight assumes."""
 
@@ -59,12 +60,12 @@ class LawVariant:
     weights: str
 
 
-def forecast_prior(law: Law, log_measured: np.ndarray, delta: float) -> Prior:
-    """Returns the prior on theta for a fit that will extrapolate.
+def forecast_prior(law: Law, log_measured: Float[np.ndarray, " rows"], delta: float) -> Prior:
+    """Returns the prior on theta for a fit that will extrapolate; it weighs as much as a few rows.
 
-    The prior weighs as much as a few rows. A Huber cost far outside delta is ``delta * abs(r)``: a
-    Laplace likelihood times delta times the noise, which is taken to be 0.5 %. The prior counts
-    five times that, since the errors of rows are correlated.
+    Beyond delta the Huber cost is ``delta * abs(r)``, which is minus the log of a Laplace
+    likelihood times delta times its scale. With a scale of 0.5 %, minus the log prior is multiplied
+    by 0.005 delta to match, and by five because the errors of rows are correlated.
 
     Args:
         law: The law form.
@@ -87,7 +88,7 @@ def _pair(law: Law, coefficient: Coefficient, least: float) -> tuple[float, floa
 def fit_members(
     members: list[LawVariant],
     columns: Mapping[str, np.ndarray],
-    log_measured: np.ndarray,
+    log_measured: Float[np.ndarray, " rows"],
     *,
     cost: Cost,
     constraints: Constraints | None = None,
@@ -97,17 +98,17 @@ def fit_members(
 
     Args:
         members: The laws to fit, and their row weights.
-        columns: Columns by name, [rows] each; ``flops`` among them for the weights.
+        columns: Columns by name, [rows] each: those of the laws, and ``flops`` for the weights.
         log_measured: Logarithm of the measured metric, [rows].
         cost: Cost of a log residual.
         constraints: Constraints on the coefficients, where all members have one law.
-        use_priors: Whether the priors apply. Without them the objective is that of
+        use_priors: Whether to add the priors. Without them the objective is the same as in
             `scalax.fit.estimate.fit`.
 
     Returns:
-        Theta [coefficients] of each member; None for a law with non-finite values on the rows.
+        Theta [coefficients] of each member; None where no start has a finite objective.
     """
-    found: dict[int, np.ndarray | None] = {}
+    thetas: dict[int, np.ndarray | None] = {}
     for law in {id(m.law): m.law for m in members}.values():
         variants = [k for k, m in enumerate(members) if m.law is law]
         objective = Objective(
@@ -123,7 +124,7 @@ def fit_members(
         starts = [grid_starts(objective, each, _STARTS, free) for each in weights]
         owner = np.repeat(np.arange(len(variants)), [len(s) for s in starts])
         if not len(owner):
-            found.update(dict.fromkeys(variants))
+            thetas.update(dict.fromkeys(variants))
             continue
         solved = minimise(
             free.derivatives(objective.derivatives()),
@@ -136,12 +137,20 @@ def fit_members(
         for position, k in enumerate(variants):
             at = np.flatnonzero((owner == position) & np.isfinite(solved.value))
             best = at[np.argmin(solved.value[at])] if at.size else None
-            found[k] = None if best is None else free.expand(solved.theta[best][None])[0]
-    return [found[k] for k in range(len(members))]
+            thetas[k] = None if best is None else free.expand(solved.theta[best][None])[0]
+    return [thetas[k] for k in range(len(members))]
 
 
-def log_forecast(law: Law, theta: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns the log loss of a fitted law at each row, [rows]."""
+def log_forecast(
+    law: Law, theta: Float[np.ndarray, " coefficients"], columns: Mapping[str, np.ndarray]
+) -> Float[np.ndarray, " rows"]:
+    """Returns the log loss of a fitted law at each row, [rows].
+
+    Args:
+        law: The law form.
+        theta: The estimate, [coefficients].
+        columns: The law's columns by name, [rows] each.
+    """
     c = {
         spec.name: np.exp(value) if spec.log else value
         for spec, value in zip(law.coefficients, theta, strict=True)

@@ -1,7 +1,7 @@
-"""`scalax.fit`: from a runs table to a law with coefficients, intervals and range.
+"""`scalax.fit`: fits a law to a runs table.
 
-It prepares the rows, then calls the estimator that the law names: one law, ``auto`` or
-``posterior``.
+It prepares the rows, then calls the estimator: of a single law (in this module), of ``auto``
+(`scalax.fit.auto`) or of ``posterior`` (`scalax.fit.posterior_fit`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Protocol, cast, runtime_checkable
 import numpy as np
 
 from scalax import registry
+from scalax.array_types import Float
 from scalax.errors import ScalaxError
 from scalax.fit.constraints import Constraints, constrain
 from scalax.fit.cost import Cost
@@ -47,7 +48,7 @@ class _FitFunction(Protocol[P]):
 
 
 def _typed(settings: Callable[P, EstimatorSettings]) -> Callable[..., _FitFunction[P]]:
-    """Gives a function the keywords of the settings, for type checkers and for ``help()``."""
+    """Adds the settings to a function's signature, for type checkers and for ``help()``."""
 
     def decorate(function: Callable[..., Fit]) -> _FitFunction[P]:
         fields = cast(type[EstimatorSettings], settings)
@@ -64,18 +65,20 @@ def fit(runs: Table, law: LawLike = "auto", **settings: Any) -> Fit:
         runs: The path of a table or of a sweep's folder, a data frame of pandas, polars or another
             library that narwhals supports, a dict of columns, or a `Runs`. It needs the metric and
             the columns that the law reads.
-        law: The name of a law form, a `Law` or a subclass of it. ``"auto"`` combines the laws that
-            forecast this table's own largest budgets best, with intervals from those forecasts.
-            ``"posterior"`` updates a prior over published laws, for few rows, as after
-            `scalax plan`.
+        law: The name of a law form, a formula, a `Law` or a subclass of it. ``"auto"`` combines the
+            laws that best forecast the table's own largest budgets, with intervals from these
+            forecasts. ``"posterior"`` updates a prior over published laws; use it for few rows,
+            such as the runs of ``scalax plan``.
         **settings: The fields of `scalax.fit.settings.FitSettings`, which are also the options of
             ``scalax fit`` and the keys of an experiment's ``[fit]`` section.
 
     Returns:
-        The law with its coefficients; ``notes`` contains the warnings.
+        The law with its coefficients, intervals and the range of the data; ``notes`` contains the
+        warnings.
 
     Raises:
-        ScalaxError: The table or a setting is unusable; names the row, column or setting.
+        ScalaxError: The table or a setting is unusable. The message names the row, column or
+            setting.
 
     Example:
         >>> n, d = np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
@@ -93,13 +96,17 @@ def fit(runs: Table, law: LawLike = "auto", **settings: Any) -> Fit:
 def rows_of(
     runs: Table, settings: FitSettings, law: Law | None = None, *, every_setting: bool = False
 ) -> Runs:
-    """Prepares the rows that a fit with these settings uses; see `prepare_runs`.
+    """Prepares the rows that a fit with these settings uses.
 
     Args:
         runs: The table.
         settings: The settings of the fit.
-        law: The law form, where it is not registered under the name in the settings.
-        every_setting: Whether to keep all settings tried at one point, not only the best one.
+        law: The law form; by default the one that the settings name.
+        every_setting: Whether to keep all runs at one point (size and amount of data) instead of
+            only the best.
+
+    Raises:
+        ScalaxError: The table is unusable; see `prepare_runs`.
     """
     form = law or (None if settings.law in SEVERAL_LAWS else resolve_law(settings.law))
     return prepare_runs(
@@ -114,12 +121,15 @@ def rows_of(
 
 
 def fit_table(runs: Runs, settings: FitSettings, law: Law | None = None) -> Fit:
-    """Fits every row of a table that `prepare_runs` has prepared.
+    """Fits all rows of a table that `rows_of` returned.
 
     Args:
         runs: The rows.
         settings: The settings of the fit.
-        law: The law form, where it is not registered under the name in the settings.
+        law: The law form; by default the one that the settings name.
+
+    Raises:
+        ScalaxError: Too few rows, a setting that the law does not allow, or no finite loss.
     """
     if settings.law == "auto":
         from scalax.fit.auto import fit_auto
@@ -133,6 +143,7 @@ def fit_table(runs: Runs, settings: FitSettings, law: Law | None = None) -> Fit:
 
 
 def _fit_law(runs: Runs, law: Law, settings: FitSettings) -> Fit:
+    """Fits a single law."""
     started = time.perf_counter()
     constraints = constrain(law, settings.fixed, settings.ties, settings.bounds)
     _require_rows(len(runs), law, constraints.free, runs)
@@ -186,11 +197,11 @@ def _fit_law(runs: Runs, law: Law, settings: FitSettings) -> Fit:
 def _bootstrap(
     runs: Runs,
     objective: Objective,
-    theta: np.ndarray,
-    weights: np.ndarray,
+    theta: Float[np.ndarray, " coefficients"],
+    weights: Float[np.ndarray, " rows"],
     constraints: Constraints,
     settings: FitSettings,
-) -> tuple[np.ndarray, dict[str, list[float]] | None, list[str]]:
+) -> tuple[Float[np.ndarray, "resamples coefficients"], dict[str, list[float]] | None, list[str]]:
     """Returns resampled coefficients [resamples, coefficients], their intervals, and notes."""
     names = [c.name for c in objective.law.coefficients]
     none = np.zeros((0, len(names)))
@@ -211,7 +222,7 @@ def _bootstrap(
 def _backtest_errors(
     runs: Runs, law: Law, constraints: Constraints, settings: FitSettings
 ) -> tuple[ForecastError | None, ForecastError | None, list[str]]:
-    """Returns the error models of the loss and of log N*, None where there is none, and notes."""
+    """Returns the error models of the loss and of log N*, where backtests give them, and notes."""
     if not settings.backtest:
         return None, None, []
     from scalax.fit.auto import forecast_errors
@@ -223,11 +234,11 @@ def _backtest_errors(
 
 
 def require_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
-    """Checks that a law has a finite loss at rows that are about to be trained for.
+    """Checks, before runs are trained, that a law can have a finite loss on all of them.
 
     Args:
-        law: The form.
-        columns: Its columns, each [rows].
+        law: The law form.
+        columns: The law's columns by name, [rows] each.
 
     Raises:
         ScalaxError: No coefficients give a finite loss.
@@ -235,21 +246,22 @@ def require_finite(law: Law, columns: Mapping[str, np.ndarray]) -> None:
     rows = len(next(iter(columns.values())))
     objective = Objective(law, columns, np.zeros(rows))
     if not len(grid_starts(objective, np.ones(rows), 1, constrain(law, {}, (), {}))):
-        raise _not_finite(law, f"the {rows} runs planned")
+        raise _not_finite(law, f"the {rows} planned runs")
 
 
 def _not_finite(law: Law, rows: str) -> ScalaxError:
     return ScalaxError(
         f"no coefficients give a finite loss on {rows}",
         where=registry.describe("law", law.name),
-        fix="scalax plugins check reports what is wrong with a law, or choose another",
+        fix="find the fault with scalax plugins check, or name another law with --law",
     )
 
 
 def _require_rows(rows: int, law: Law, free: int, runs: Runs) -> None:
     if rows < free - 2:
         raise ScalaxError(
-            f"{rows} usable rows for the {free} coefficients of {law.name}",
+            f"{rows} usable rows for the {free} coefficients of {law.name} (expected {free - 2} or "
+            "more)",
             where=runs.source,
-            fix=f"give at least {free - 2} runs, better {2 * free}",
+            fix=f"add runs, better up to {2 * free}, or fix a coefficient: --fix NAME=VALUE",
         )

@@ -1,8 +1,8 @@
-"""Power laws of the best learning rate and batch, from runs that vary them at several sizes.
+"""Fits power laws of the best learning rate and batch size to a sweep that varies them.
 
-At each point (params, tokens) a parabola in the logarithms of the varied settings gives the
-optimum. A power law is fitted to the optima by least squares of logarithms, with intervals from
-Student's t. It reads only a runs table.
+At each point (params, tokens), the optimum is the minimum of a parabola in the logarithms of the
+varied settings. Least squares of logarithms then fits a power law to the optima; the intervals are
+from Student's t distribution.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scalax.runs.table import Runs
 
 TUNED = ("learning_rate", "batch_tokens")
 _NEAR = 0.01
-"""Log loss above a point's best at which a run has half the weight."""
+"""Log loss above that of a point's best run at which a run has half the weight."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Optimum:
     Attributes:
         params: Model parameters.
         tokens: Training tokens.
-        learning_rate: The best learning rate; None where it was not varied.
+        learning_rate: The best peak learning rate; None where it was not varied.
         batch_tokens: The best batch size, in tokens; None where it was not varied.
-        loss: The minimum of the parabola.
+        loss: The loss at the minimum of the parabola.
         rows: Number of runs at the point.
     """
 
@@ -52,9 +52,9 @@ class TunedLaw:
 
     Attributes:
         law: The power law.
-        intervals: Intervals of its coefficient and exponents; empty where there are no more points
+        intervals: Intervals of its coefficient and exponents; empty if there are no more points
             than numbers to fit.
-        scatter: Standard deviation of the log optima about the law; None in the same case.
+        scatter: Standard deviation of the log optima about the law; None if ``intervals`` is empty.
     """
 
     law: PowerProduct
@@ -62,22 +62,22 @@ class TunedLaw:
     scatter: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the record as JSON values, with the numbers of the law at the top level."""
+        """Returns the law as JSON values, its coefficient and exponents at the top level."""
         numbers = {k: v for k, v in asdict(self.law).items() if k == "coefficient" or v}
         return {**numbers, "intervals": self.intervals, "scatter": self.scatter}
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """The laws of the best learning rate and batch of a sweep.
+    """The laws of the best learning rate and batch size of a sweep.
 
     Attributes:
         learning_rate: The law of the learning rate; None where it was not varied.
-        batch_tokens: The law of the batch; None where it was not varied.
+        batch_tokens: The law of the batch size; None where it was not varied.
         optima: The points that the laws are fitted to.
         ranges: Least and greatest params and tokens of these points.
         level: Nominal coverage of the intervals.
-        notes: The points that have no optimum inside the range tried.
+        notes: The points without an optimum in the range of the sweep, with the reason.
     """
 
     learning_rate: TunedLaw | None
@@ -88,7 +88,7 @@ class Tuning:
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the record as JSON values, for `scalax.laws.hyperparameters.read_law`."""
+        """Returns the laws as JSON values; `scalax.laws.hyperparameters.read_law` reads them."""
         laws = {name: getattr(self, name) for name in TUNED}
         return {
             **{name: law.to_json() if law else None for name, law in laws.items()},
@@ -99,12 +99,12 @@ class Tuning:
         }
 
     def save(self, path: str | Path) -> None:
-        """Writes the record as a JSON file."""
+        """Writes the laws as a JSON file."""
         write_json(Path(path), self.to_json())
 
 
 def varied(runs: Runs) -> list[str]:
-    """Returns which of learning rate and batch have three values or more at some point."""
+    """Returns which of `TUNED` have at least three values at some point."""
     points = [runs.where(rows) for rows in _points(runs).values()]
     return [
         name
@@ -121,20 +121,25 @@ def tune(
     batch_of: Sequence[str] = ("tokens",),
     level: float = 0.9,
 ) -> Tuning:
-    """Fits the laws of the best learning rate and batch.
+    """Fits the laws of the best learning rate and batch size.
 
     Args:
-        runs: A prepared table with ``learning_rate``, ``batch_tokens`` or both, each at three
-            values or more at several points. Points are those of ``target_params`` and
-            ``target_tokens`` where the table has them, else of ``params`` and ``tokens``.
+        runs: A prepared table with at least three values of ``learning_rate``, ``batch_tokens`` or
+            both at each of several points. A point is a pair of ``target_params`` and
+            ``target_tokens``, or of ``params`` and ``tokens`` where the table lacks these.
         metric: The column to minimise.
-        rate_of: The variables of the law of the learning rate; constant ones are left out.
-        batch_of: The variables of the law of the batch: tokens alone by default, as found by Step
+        rate_of: The variables in the law of the learning rate. Variables that are constant over the
+            optima are omitted.
+        batch_of: The variables in the law of the batch size: by default only tokens, following Step
             Law (arXiv:2503.04715) and Bergsma et al. 2025 (arXiv:2505.13738).
         level: Nominal coverage of the intervals.
 
+    Returns:
+        The laws, and the optima behind them.
+
     Raises:
-        ScalaxError: Neither was varied, or no point has an optimum inside the range tried.
+        ScalaxError: Neither setting has three values at a point, no point has an optimum in the
+            range of the sweep, or the optima do not determine the exponents.
 
     Example:
         >>> n, d, rate = (g.ravel() for g in np.meshgrid(
@@ -163,31 +168,31 @@ def tune(
         optima.append(Optimum(params, tokens, **best, loss=loss, rows=int(rows.sum())))
     if not optima:
         raise ScalaxError(
-            f"no point has an optimum inside the range tried; {notes[0]}",
+            f"no point has an optimum inside the range of the sweep; {notes[0]}",
             where=runs.source,
-            fix="widen the range of what is varied",
+            fix=f"add smaller and larger values of {' and '.join(names)}",
         )
     laws: dict[str, TunedLaw] = {}
-    for name, of in (("learning_rate", rate_of), ("batch_tokens", batch_of)):
+    for name, variables in (("learning_rate", rate_of), ("batch_tokens", batch_of)):
         if name in names:
-            laws[name] = _law(optima, name, of, level)
-    spans = {
-        of: (min(getattr(o, of) for o in optima), max(getattr(o, of) for o in optima))
-        for of in ("params", "tokens")
+            laws[name] = _fit_law(optima, name, variables, level)
+    ranges = {
+        v: (min(getattr(o, v) for o in optima), max(getattr(o, v) for o in optima))
+        for v in ("params", "tokens")
     }
-    return Tuning(laws.get("learning_rate"), laws.get("batch_tokens"), optima, spans, level, notes)
+    return Tuning(laws.get("learning_rate"), laws.get("batch_tokens"), optima, ranges, level, notes)
 
 
 def of_the_best(runs: Runs, others: Sequence[str], metric: str = "loss") -> Runs:
-    """Keeps the runs that use each point's best values of the other settings of a sweep.
+    """Keeps the runs that have the same other settings as the best run of their point.
 
     Args:
         runs: A prepared table.
-        others: Columns of the other settings.
+        others: Columns of the settings that no law is fitted for, such as ``beta2``.
         metric: The column to minimise.
 
     Returns:
-        These rows, with a note where others were set aside.
+        These runs, with a note if any were set aside.
     """
     keep = np.zeros(len(runs), bool)
     for rows in _points(runs).values():
@@ -196,12 +201,14 @@ def of_the_best(runs: Runs, others: Sequence[str], metric: str = "loss") -> Runs
         keep |= rows & np.all([column == column[best] for column in settings], axis=0)
     if keep.all():
         return runs
-    note = f"tuned with the best {', '.join(others)} of each point: {(~keep).sum()} runs set aside"
+    note = (
+        f"used the runs with each point's best {', '.join(others)}; {(~keep).sum()} runs set aside"
+    )
     return runs.where(keep).noted(note)
 
 
 def _points(runs: Runs) -> dict[tuple[float, float], np.ndarray]:
-    """Returns a mask of the rows of each planned size and amount of data."""
+    """Returns the points (params, tokens), as planned where known, each with a mask of its rows."""
     planned = "target_params" in runs and "target_tokens" in runs
     params, tokens = (runs[f"target_{n}" if planned else n] for n in ("params", "tokens"))
     pairs = sorted(set(zip(params.tolist(), tokens.tolist(), strict=True)))
@@ -209,7 +216,11 @@ def _points(runs: Runs) -> dict[tuple[float, float], np.ndarray]:
 
 
 def _optimum(runs: Runs, names: Sequence[str], metric: str) -> tuple[dict[str, float], float] | str:
-    """Returns the minimum of a parabola in logarithms and its loss, or why there is none."""
+    """Fits a parabola in the logarithms of settings to the runs of one point.
+
+    Returns:
+        The best settings by name and the loss there, or the reason why there is no optimum.
+    """
     x = np.log(np.stack([runs[name] for name in names], axis=1))
     loss = np.log(runs[metric])
     names = [name for name, values in zip(names, x.T, strict=True) if len(np.unique(values)) > 2]
@@ -221,52 +232,54 @@ def _optimum(runs: Runs, names: Sequence[str], metric: str) -> tuple[dict[str, f
     left, right = np.triu_indices(len(names))
     design = np.concatenate([np.ones((len(u), 1)), u, u[:, left] * u[:, right]], axis=1)
     root = (1 + ((loss - loss.min()) / _NEAR) ** 2) ** -0.5
-    found, _, rank, _ = np.linalg.lstsq(design * root[:, None], loss * root, rcond=None)
+    solution, _, rank, _ = np.linalg.lstsq(design * root[:, None], loss * root, rcond=None)
     if rank < design.shape[1]:
-        return f"{len(loss)} runs, where a parabola in {' and '.join(names)} needs a grid"
-    slope, bends = found[1 : 1 + len(names)], found[1 + len(names) :]
-    bend = np.zeros((len(names), len(names)))
-    bend[left, right] += bends
-    bend = bend + bend.T
-    if np.linalg.eigvalsh(bend).min() <= 0:
+        return f"{len(loss)} runs do not determine a parabola in {' and '.join(names)}: run a grid"
+    slope, curvatures = solution[1 : 1 + len(names)], solution[1 + len(names) :]
+    hessian = np.zeros((len(names), len(names)))
+    hessian[left, right] += curvatures
+    hessian = hessian + hessian.T
+    if np.linalg.eigvalsh(hessian).min() <= 0:
         return "the losses have no minimum"
-    best = -np.linalg.solve(bend, slope)
-    for name, at, tried in zip(names, best, u.T, strict=True):
-        if not tried.min() <= at <= tried.max():
-            side = "below" if at < tried.min() else "above"
+    best = -np.linalg.solve(hessian, slope)
+    for name, value, tried in zip(names, best, u.T, strict=True):
+        if not tried.min() <= value <= tried.max():
+            side = "below" if value < tried.min() else "above"
             return f"the best {name} is {side} those tried"
-    at = {name: math.exp(value) for name, value in zip(names, best + centre, strict=True)}
-    return at, math.exp(found[0] + slope @ best / 2)
+    settings = {name: math.exp(value) for name, value in zip(names, best + centre, strict=True)}
+    return settings, math.exp(solution[0] + slope @ best / 2)
 
 
-def _law(optima: Sequence[Optimum], name: str, of: Sequence[str], level: float) -> TunedLaw:
-    """Fits a power law of the variables that vary over the optima, or a constant."""
+def _fit_law(
+    optima: Sequence[Optimum], name: str, variables: Sequence[str], level: float
+) -> TunedLaw:
+    """Fits a power law of the variables that differ among the optima; a constant if none does."""
     points = [optimum for optimum in optima if getattr(optimum, name) is not None]
-    columns = {v: np.log([getattr(p, v) for p in points]) for v in of}
+    columns = {v: np.log([getattr(p, v) for p in points]) for v in variables}
     columns = {v: column for v, column in columns.items() if len(np.unique(column)) > 1}
     design = np.stack([np.ones(len(points)), *columns.values()], axis=1)
     y = np.log([getattr(p, name) for p in points])
-    found, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
+    solution, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
     if rank < design.shape[1]:
         raise ScalaxError(
             f"{len(points)} optima cannot determine the exponents of {' and '.join(columns)}",
             where=f"the law of {name}",
-            fix="add sizes or token counts, or widen the range of what is varied",
+            fix=f"run more sizes and token counts, with smaller and larger values of {name}",
         )
-    numbers = dict(zip(["coefficient", *columns], found.tolist(), strict=True))
+    numbers = dict(zip(["coefficient", *columns], solution.tolist(), strict=True))
     law = PowerProduct(**numbers | {"coefficient": math.exp(numbers["coefficient"])})
-    spare = len(points) - design.shape[1]
-    if spare < 1:
+    freedom = len(points) - design.shape[1]
+    if freedom < 1:
         return TunedLaw(law, {}, None)
     from scipy.stats import t
 
-    scatter = float(np.sqrt(np.sum((y - design @ found) ** 2) / spare))
+    scatter = float(np.sqrt(np.sum((y - design @ solution) ** 2) / freedom))
     errors = scatter * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
-    reach = float(t.ppf((1 + level) / 2, spare)) * errors
-    spans = {
+    widths = float(t.ppf((1 + level) / 2, freedom)) * errors
+    intervals = {
         key: (value - width, value + width)
-        for (key, value), width in zip(numbers.items(), reach.tolist(), strict=True)
+        for (key, value), width in zip(numbers.items(), widths.tolist(), strict=True)
     }
-    low, high = spans["coefficient"]
-    spans["coefficient"] = (math.exp(low), math.exp(high))
-    return TunedLaw(law, spans, scatter)
+    low, high = intervals["coefficient"]
+    intervals["coefficient"] = (math.exp(low), math.exp(high))
+    return TunedLaw(law, intervals, scatter)

@@ -1,17 +1,19 @@
 """Updates the prior over published laws with runs, by Bayes' rule.
 
-Where the runs say little, the prior decides: how fast the loss falls and how N* grows. The model
-of `scalax.fit.form_error` weighs the rows, and a mixture identifies bad ones. The computation uses
-quadrature: no Monte Carlo chains, no jax. `scalax.fit.posterior_fit` applies it to a table.
+Few runs determine how fast the loss falls and how N* grows only poorly; there the prior decides.
+`scalax.fit.form_error` has the covariance of the rows' errors, and a mixture identifies bad rows.
+The integrals are computed by quadrature, without Monte Carlo chains and without jax.
+`scalax.fit.posterior_fit` applies this module to a table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from scalax.array_types import Float, Int
 from scalax.fit.form_error import (
     FORMS,
     NOISES,
@@ -31,24 +33,27 @@ from scalax.fit.prior import (
     published_prior,
 )
 
+_ALL = list(range(6))
+"""All coordinates."""
 _ROUNDS = 5
-"""Rounds of fitting and of estimating which rows to trust."""
+"""Rounds of fitting the law and then estimating which rows to trust."""
 _STARTS = (-1.0, 0.5, 2.0)
-"""Log odds of the share from which each solve starts: little, some, or all can be removed."""
+"""Log odds of the removable share of the loss from which each solve starts: small to large."""
 _NODES = np.array([-2.2, -1.4, -0.7, 0.0, 0.7, 1.4, 2.2])
-"""Values of the share about its best, in deviations: forecasts depend on it least linearly."""
+"""Offsets of the share's log odds from its mode, in standard deviations. The share has nodes of
+its own because forecasts are least linear in it."""
 _NEGLIGIBLE = 1e-3
 """Weight below which a pair of form error and noise is dropped."""
 _UNKNOWN_LEVEL = 3.0
 """Prior deviation of the log loss at the anchor: losses have many units."""
 _BAD = 0.1
-"""Prior probability that a row doesn't measure the law (bad tuning, spikes)."""
+"""Prior probability that a row does not follow the law (bad tuning, loss spikes)."""
 _ABOVE, _BELOW = 0.03, 0.02
-"""Mean log residual of such rows above and below the law; exponential distributions."""
+"""Mean absolute log residual of such rows above and below the law, exponentially distributed."""
 _UPWARD = 0.85
 """Probability that such a row is above the law."""
 _LEAST_TRUST = 0.003
-"""Least probability that a row measures the law."""
+"""Least probability that a row follows the law."""
 
 
 @dataclass(frozen=True)
@@ -57,28 +62,28 @@ class Posterior:
 
     Attributes:
         anchor: Logarithm of the largest compute among the runs.
-        theta: Centres, coordinates of `scalax.fit.prior`, [nodes, 6].
-        weights: [nodes], summing to 1.
-        roots: ``L`` with ``L L'`` the covariance of each, [nodes, 6, 6].
-        forms: Form error of each, [nodes].
-        noises: Noise of each, [nodes].
-        trust: Probability that a row measures the law, [rows].
+        theta: Means of the Gaussians, in the coordinates of `scalax.fit.prior`, [nodes, 6].
+        weights: Weights of the Gaussians, [nodes], summing to 1.
+        roots: Square roots L of the covariances L L', [nodes, 6, 6].
+        forms: Form error of each Gaussian, [nodes].
+        noises: Relative noise of a measured loss for each Gaussian, [nodes].
+        trust: Probability that a row follows the law, [rows].
     """
 
     anchor: float
-    theta: np.ndarray
-    weights: np.ndarray
-    roots: np.ndarray
-    forms: np.ndarray
-    noises: np.ndarray
-    trust: np.ndarray
+    theta: Float[np.ndarray, "nodes 6"]
+    weights: Float[np.ndarray, " nodes"]
+    roots: Float[np.ndarray, "nodes 6 6"]
+    forms: Float[np.ndarray, " nodes"]
+    noises: Float[np.ndarray, " nodes"]
+    trust: Float[np.ndarray, " rows"]
 
-    def draws(self, count: int, seed: int = 0) -> np.ndarray:
-        """Coordinates [count, 6], even over the nodes' weights and mirrored about each centre."""
+    def draws(self, count: int, seed: int = 0) -> Float[np.ndarray, "count 6"]:
+        """Returns draws [count, 6]: spread evenly over the weights, in pairs about each mean."""
         half = -(-count // 2)
         ends = np.cumsum(self.weights)
-        places = (np.arange(half) + 0.5) / half
-        node = np.minimum(np.searchsorted(ends, places), len(ends) - 1)
+        quantiles = (np.arange(half) + 0.5) / half
+        node = np.minimum(np.searchsorted(ends, quantiles), len(ends) - 1)
         z = np.random.default_rng(seed).standard_normal((half, 6))
         away = np.einsum("kij,kj->ki", self.roots[node], z)
         theta = np.concatenate([self.theta[node] + away, self.theta[node] - away])[:count]
@@ -98,114 +103,167 @@ class Posterior:
 
 @dataclass(frozen=True)
 class _Problem:
-    """Least squares of whitened residuals beside the prior.
+    """A least-squares problem: whitened residuals of the runs plus a Gaussian prior.
 
     Attributes:
-        size: Log FLOPs a token, [rows].
-        tokens: Log tokens, [rows].
-        measured: Log loss, [rows].
-        believed: Before the runs.
+        size: Logarithm of FLOPs per token, [rows].
+        tokens: Logarithm of tokens, [rows].
+        measured: Logarithm of the measured loss, [rows].
+        prior: The prior on the coordinates.
     """
 
-    size: np.ndarray
-    tokens: np.ndarray
-    measured: np.ndarray
-    believed: GaussianPrior
+    size: Float[np.ndarray, " rows"]
+    tokens: Float[np.ndarray, " rows"]
+    measured: Float[np.ndarray, " rows"]
+    prior: GaussianPrior
 
-    def residuals(self, theta: np.ndarray) -> np.ndarray:
-        """[batch, rows]."""
-        return self.measured - log_loss(theta, self.size, self.tokens, self.believed.anchor)
+    def residuals(self, theta: Float[np.ndarray, "batch 6"]) -> Float[np.ndarray, "batch rows"]:
+        """Returns the log residuals, measured minus predicted, [batch, rows]."""
+        return self.measured - log_loss(theta, self.size, self.tokens, self.prior.anchor)
 
     def solve(
-        self, theta: np.ndarray, whiten: np.ndarray, free: list[int], most_steps: int = 30
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Minimises minus the log posterior from each start by Levenberg and Marquardt.
+        self,
+        theta: Float[np.ndarray, "batch 6"],
+        whiten: Float[np.ndarray, "batch rows rows"],
+        free: list[int],
+        most_steps: int = 30,
+    ) -> tuple[
+        Float[np.ndarray, "batch 6"],
+        Float[np.ndarray, " batch"],
+        Float[np.ndarray, "batch free free"],
+    ]:
+        """Minimises minus the log posterior from each start by the Levenberg-Marquardt method.
 
         Args:
             theta: Starts, [batch, 6].
             whiten: Turns residuals into unit noise, [batch, rows, rows].
-            free: The coordinates to move.
-            most_steps: Iterations at most.
+            free: Indices of the coordinates to vary.
+            most_steps: Maximum number of iterations.
 
         Returns:
             theta, the value [batch], and the Gauss-Newton Hessian [batch, free, free].
         """
-        precision = np.linalg.inv(self.believed.covariance)
+        precision = np.linalg.inv(self.prior.covariance)
         part = precision[np.ix_(free, free)]
 
         def value(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             r = np.einsum("bij,bj->bi", whiten, self.residuals(at))
-            away = at - self.believed.mean
-            held = np.einsum("bi,ij,bj->b", away, precision, away)
-            total = 0.5 * (np.sum(r**2, axis=-1) + held)
+            away = at - self.prior.mean
+            penalty = np.einsum("bi,ij,bj->b", away, precision, away)
+            total = 0.5 * (np.sum(r**2, axis=-1) + penalty)
             return r, np.where(np.isfinite(total), total, np.inf)
 
         r, best = value(theta)
         damping = np.full(len(theta), 1e-3)
         hessian = np.zeros((len(theta), len(free), len(free)))
         for step in range(most_steps):
-            derivatives = jacobian(theta, self.size, self.tokens, self.believed.anchor)
+            derivatives = jacobian(theta, self.size, self.tokens, self.prior.anchor)
             slopes = whiten @ derivatives[..., free]
-            pulled = ((theta - self.believed.mean) @ precision)[:, free]
+            pulled = ((theta - self.prior.mean) @ precision)[:, free]
             downhill = np.einsum("brk,br->bk", slopes, r) - pulled
             hessian = slopes.transpose(0, 2, 1) @ slopes + part
             diagonal = np.einsum("bkk->bk", hessian)
             damped = hessian + (damping[:, None] * diagonal)[:, :, None] * np.eye(len(free))
             move = np.clip(np.linalg.solve(damped, downhill[..., None])[..., 0], -1, 1)
-            tried = theta.copy()
-            tried[:, free] += move
-            tried[:, SPLIT] = np.clip(tried[:, SPLIT], 0.03, 0.97)
-            new_r, new = value(tried)
-            won = new < best
-            fall = np.max(np.where(won, best - new, 0.0))
-            theta = np.where(won[:, None], tried, theta)
-            r, best = np.where(won[:, None], new_r, r), np.where(won, new, best)
-            damping = np.where(won, damping / 8, damping * 8)
+            trial = theta.copy()
+            trial[:, free] += move
+            trial[:, SPLIT] = np.clip(trial[:, SPLIT], 0.03, 0.97)
+            new_r, new = value(trial)
+            better = new < best
+            fall = np.max(np.where(better, best - new, 0.0))
+            theta = np.where(better[:, None], trial, theta)
+            r, best = np.where(better[:, None], new_r, r), np.where(better, new, best)
+            damping = np.where(better, damping / 8, damping * 8)
             if fall < 1e-4 and step > 4:
                 break
         return theta, best, hessian
 
 
 def update(
-    flops: np.ndarray,
-    tokens: np.ndarray,
-    loss: np.ndarray,
-    trunks: np.ndarray | None = None,
+    flops: Float[np.ndarray, " rows"],
+    tokens: Float[np.ndarray, " rows"],
+    loss: Float[np.ndarray, " rows"],
+    trunks: Int[np.ndarray, " rows"] | None = None,
     before: Callable[[float], GaussianPrior] = published_prior,
 ) -> Posterior:
-    """Returns the posterior after runs.
+    """Updates a prior with runs.
 
     Args:
-        flops: Compute of each, [rows].
-        tokens: Tokens of each, [rows].
-        loss: Measured loss of each, [rows].
-        trunks: A number for each trunk and each run alone, [rows]; by default all are alone.
-        before: The belief before the runs, at an anchor; its level is left to them.
+        flops: Training compute of each run in FLOPs, [rows].
+        tokens: Training tokens of each run, [rows].
+        loss: Measured loss of each run, [rows].
+        trunks: Numbers that are equal for runs of one trunk, [rows]; by default no run shares one.
+        before: The prior as a function of the anchor. Its level is replaced by a broad one.
+
+    Returns:
+        The posterior at the anchor of the largest run.
     """
     anchor = float(np.log(flops.max()))
-    believed = _of_unknown_level(before(anchor), float(np.log(loss[np.argmax(flops)])))
-    size, log_tokens = np.log(flops / tokens), np.log(tokens)
-    problem = _Problem(size, log_tokens, np.log(loss), believed)
-    rows, pairs = len(loss), len(FORMS) * len(NOISES)
-    correlation = noise_correlation(np.arange(rows) if trunks is None else trunks)
-    theta = np.repeat(believed.mean[None], pairs * len(_STARTS), axis=0)
+    prior = _with_unknown_level(before(anchor), float(np.log(loss[np.argmax(flops)])))
+    problem = _Problem(np.log(flops / tokens), np.log(tokens), np.log(loss), prior)
+    correlation = noise_correlation(np.arange(len(loss)) if trunks is None else trunks)
+    modes, trust = _find_modes(problem, correlation)
+    return _integrate_share(problem, modes, trust)
+
+
+@dataclass(frozen=True)
+class _Modes:
+    """The most probable coordinates for each pair of form error and noise.
+
+    Attributes:
+        theta: Coordinates, [pairs, 6].
+        hessian: Hessian of minus the log posterior, [pairs, 6, 6].
+        whiten: Turns residuals into unit noise, [pairs, rows, rows].
+        log_volume: Logarithm of the determinant of the noise's Cholesky root, [pairs].
+        forms: Form error, [pairs].
+        noises: Noise, [pairs].
+    """
+
+    theta: Float[np.ndarray, "pairs 6"]
+    hessian: Float[np.ndarray, "pairs 6 6"]
+    whiten: Float[np.ndarray, "pairs rows rows"]
+    log_volume: Float[np.ndarray, " pairs"]
+    forms: Float[np.ndarray, " pairs"]
+    noises: Float[np.ndarray, " pairs"]
+
+    def take(self, mask: np.ndarray) -> _Modes:
+        """Returns the pairs that a mask selects."""
+        return _Modes(*(getattr(self, f.name)[mask] for f in fields(self)))
+
+
+def _find_modes(
+    problem: _Problem, correlation: Float[np.ndarray, "rows rows"]
+) -> tuple[_Modes, Float[np.ndarray, " rows"]]:
+    """Alternates between fitting each pair of form error and noise and judging the rows.
+
+    Returns:
+        The modes of all pairs of non-negligible weight, and the trust in each row.
+    """
+    size, prior = problem.size, problem.prior
+    pairs = len(FORMS) * len(NOISES)
+    theta = np.repeat(prior.mean[None], pairs * len(_STARTS), axis=0)
     theta[:, SHARE] = np.tile(_STARTS, pairs)
     forms, noises = np.repeat(FORMS, len(NOISES)), np.tile(NOISES, len(FORMS))
-    centre, trust = believed.mean, np.ones(rows)
-    everything = list(range(6))
+    centre, trust = prior.mean, np.ones(len(size))
     for step in range(_ROUNDS):
-        best_size = (anchor - centre[RATIO]) / 2 + centre[SPLIT] * (size + log_tokens - anchor)
+        log_flops = size + problem.tokens
+        best_size = (prior.anchor - centre[RATIO]) / 2 + centre[SPLIT] * (log_flops - prior.anchor)
         positions = RunPositions(
-            anchor - size - log_tokens, size - best_size, size, np.exp(centre[BEND, None])[0]
+            prior.anchor - size - problem.tokens,
+            size - best_size,
+            size,
+            np.exp(centre[BEND, None])[0],
         )
-        model_error = error_covariance(positions, forms[:, None, None])
-        spoilt = 1 / trust - 1
-        covariance = model_error + noises[:, None, None] ** 2 * (correlation + np.diag(spoilt))
+        form_covariance = error_covariance(positions, forms[:, None, None])
+        inflation = 1 / trust - 1
+        covariance = form_covariance + noises[:, None, None] ** 2 * (
+            correlation + np.diag(inflation)
+        )
         root = np.linalg.cholesky(covariance)
         whiten = np.linalg.inv(root)
         log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
         starts = len(theta) // pairs
-        theta, value, hessian = problem.solve(theta, np.repeat(whiten, starts, axis=0), everything)
+        theta, value, hessian = problem.solve(theta, np.repeat(whiten, starts, axis=0), _ALL)
         best = np.argmin(value.reshape(pairs, starts), axis=1) + starts * np.arange(pairs)
         theta, value, hessian = theta[best], value[best], hessian[best]
         log_weight = -value - log_volume - 0.5 * np.linalg.slogdet(hessian)[1]
@@ -214,50 +272,67 @@ def update(
         centre = weights @ theta
         if step < _ROUNDS - 1:
             k = int(np.argmax(log_weight))
-            trust = _trust(problem.residuals(theta[k : k + 1])[0], whiten[k], noises[k], spoilt)
-    kept = weights > _NEGLIGIBLE
-    theta, hessian, whiten = theta[kept], hessian[kept], whiten[kept]
-    log_volume, forms, noises = log_volume[kept], forms[kept], noises[kept]
+            residuals = problem.residuals(theta[k : k + 1])[0]
+            trust = _row_trust(residuals, whiten[k], noises[k], inflation)
+    modes = _Modes(theta, hessian, whiten, log_volume, forms, noises)
+    return modes.take(weights > _NEGLIGIBLE), trust
 
-    deviation = np.sqrt(np.linalg.inv(hessian)[:, SHARE, SHARE])
+
+def _integrate_share(
+    problem: _Problem, modes: _Modes, trust: Float[np.ndarray, " rows"]
+) -> Posterior:
+    """Replaces each mode by Gaussians at several values of the share."""
+    deviation = np.sqrt(np.linalg.inv(modes.hessian)[:, SHARE, SHARE])
     count = len(_NODES)
-    nodes = np.repeat(theta, count, axis=0)
+    nodes = np.repeat(modes.theta, count, axis=0)
     nodes[:, SHARE] += np.outer(deviation, _NODES).ravel()
-    others = [k for k in everything if k != SHARE]
-    nodes, value, hessian = problem.solve(nodes, np.repeat(whiten, count, axis=0), others)
+    others = [k for k in _ALL if k != SHARE]
+    nodes, value, hessian = problem.solve(nodes, np.repeat(modes.whiten, count, axis=0), others)
     log_weight = (
         -value
         - 0.5 * np.linalg.slogdet(hessian)[1]
-        + np.repeat(np.log(deviation) - log_volume, count)
+        + np.repeat(np.log(deviation) - modes.log_volume, count)
     )
     weights = np.exp(log_weight - log_weight.max())
     roots = np.zeros((len(nodes), 6, 6))
     roots[np.ix_(range(len(nodes)), others, others)] = np.linalg.cholesky(np.linalg.inv(hessian))
     return Posterior(
-        anchor,
+        problem.prior.anchor,
         nodes,
         weights / weights.sum(),
         roots,
-        np.repeat(forms, count),
-        np.repeat(noises, count),
+        np.repeat(modes.forms, count),
+        np.repeat(modes.noises, count),
         trust,
     )
 
 
-def _of_unknown_level(belief: GaussianPrior, level: float) -> GaussianPrior:
-    """The belief with the level left to the rows: losses have many units."""
-    mean, covariance = belief.mean.copy(), belief.covariance.copy()
+def _with_unknown_level(prior: GaussianPrior, level: float) -> GaussianPrior:
+    """Returns a prior that is broad in the level, about this one: losses have many units."""
+    mean, covariance = prior.mean.copy(), prior.covariance.copy()
     mean[LEVEL] = level
     covariance[LEVEL, LEVEL] = _UNKNOWN_LEVEL**2
-    return GaussianPrior(belief.anchor, mean, covariance)
+    return GaussianPrior(prior.anchor, mean, covariance)
 
 
-def _trust(r: np.ndarray, whiten: np.ndarray, deviation: float, spoilt: np.ndarray) -> np.ndarray:
-    """The probability that each row measures the law, given what all the others say of it."""
+def _row_trust(
+    r: Float[np.ndarray, " rows"],
+    whiten: Float[np.ndarray, "rows rows"],
+    deviation: float,
+    inflation: Float[np.ndarray, " rows"],
+) -> Float[np.ndarray, " rows"]:
+    """Returns the probability that each row follows the law, given all other rows.
+
+    Args:
+        r: Log residuals, [rows].
+        whiten: Turns residuals into unit noise, [rows, rows].
+        deviation: Standard deviation of the noise.
+        inflation: Variance already added to each row for distrust, relative to the noise, [rows].
+    """
     inverse = whiten.T @ whiten
     pull = np.diagonal(inverse)
     left_out = (inverse @ r) / pull
-    variance = np.maximum(1 / pull - deviation**2 * spoilt, deviation**2)
+    variance = np.maximum(1 / pull - deviation**2 * inflation, deviation**2)
     good = (1 - _BAD) * np.exp(-0.5 * left_out**2 / variance) / np.sqrt(2 * np.pi * variance)
     bad = _BAD * np.where(
         left_out > 0,

@@ -1,7 +1,7 @@
 """`law="posterior"`: fits a table by updating the prior over published laws.
 
-It is for few runs of an unknown kind, as after `scalax plan`. The result is an ensemble of joint
-laws, drawn from the posterior; their spread is the uncertainty.
+Use it for few runs, such as those of `scalax plan`. The result is an ensemble of joint laws drawn
+from the posterior; their spread is the uncertainty.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalax.array_types import Int
 from scalax.errors import ScalaxError
 from scalax.fit.form_error import SPLIT_FORM, trunk_numbers
 from scalax.fit.posterior import Posterior, update
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 _FEWEST_ROWS = 3
 """Least number of rows."""
 _MOST_ROWS = 150
-"""Greatest number of rows used; of a larger table an even sample."""
+"""Greatest number of rows used; a larger table is replaced by an even sample of its rows."""
 _MEMBERS = 64
-"""Members of the ensemble."""
+"""Number of draws that form the ensemble."""
 
 
-def trunks_of(runs: Runs) -> np.ndarray:
-    """Returns a number for each trunk, and another for each run without one, [rows]."""
+def trunks_of(runs: Runs) -> Int[np.ndarray, " rows"]:
+    """Returns the trunk number of each row, [rows]; rows without a trunk have distinct numbers."""
     names = runs.columns.get("trunk")
     if names is None:
         return np.arange(len(runs))
@@ -47,19 +48,21 @@ def trunks_of(runs: Runs) -> np.ndarray:
 def posterior_of(
     runs: Runs, metric: str = "loss", before: Callable[[float], GaussianPrior] = published_prior
 ) -> tuple[Posterior, Runs]:
-    """Returns the posterior after a cleaned table, and the rows used: at most 150.
+    """Returns the posterior given a cleaned table, and the rows used: at most 150.
 
     Args:
         runs: The table.
         metric: The column to fit.
-        before: The prior at an anchor; the rows decide its level.
+        before: The prior as a function of the anchor; its level is replaced by a broad one.
 
     Raises:
         ScalaxError: Fewer than three rows.
     """
     if len(runs) < _FEWEST_ROWS:
         raise ScalaxError(
-            f"{len(runs)} usable rows", where=runs.source, fix=f"give at least {_FEWEST_ROWS} runs"
+            f"{len(runs)} usable rows (expected {_FEWEST_ROWS} or more)",
+            where=runs.source,
+            fix=f"give at least {_FEWEST_ROWS} runs",
         )
     if len(runs) > _MOST_ROWS:
         order = np.argsort(runs["flops"], kind="stable")
@@ -78,25 +81,25 @@ def fit_posterior(runs: Runs, settings: FitSettings) -> Fit:
 
     started = time.perf_counter()
     settings.reject_settings_of_one_law()
-    found, used = posterior_of(runs, settings.metric)
+    posterior, used = posterior_of(runs, settings.metric)
     rule = compute_rule(used)
-    theta = found.draws(_MEMBERS, settings.seed)
-    listed = coefficients(theta, found.anchor, rule)
+    theta = posterior.draws(_MEMBERS, settings.seed)
+    listed = coefficients(theta, posterior.anchor, rule)
     quantile = student_quantile(settings.level, 30.0)
-    form = math.sqrt(float(found.weights @ found.forms**2) / 3)
-    deviation = float(found.weights @ found.noises)
-    reach = math.exp(found.anchor)
+    form = math.sqrt(float(posterior.weights @ posterior.forms**2) / 3)
+    deviation = float(posterior.weights @ posterior.noises)
+    reach = math.exp(posterior.anchor)
     size, log_tokens = np.log(used["flops"] / used["tokens"]), np.log(used["tokens"])
-    fitted = found.weights @ log_loss(found.theta, size, log_tokens, found.anchor)
+    fitted = posterior.weights @ log_loss(posterior.theta, size, log_tokens, posterior.anchor)
     residuals = np.log(used[settings.metric]) - fitted
     notes = [
         *used.notes,
-        "the prior is that of published language-model laws; where the rows are few it decides",
+        "the prior comes from published language-model laws; it dominates where rows are few",
     ]
-    doubted = np.flatnonzero(found.trust < 0.5)
-    if len(doubted):
-        lines = ", ".join(str(int(used.lines[k])) for k in doubted[:10])
-        notes.append(f"{len(doubted)} rows count for little, as they fit no smooth law: {lines}")
+    distrusted = np.flatnonzero(posterior.trust < 0.5)
+    if len(distrusted):
+        lines = ", ".join(str(int(used.lines[k])) for k in distrusted[:10])
+        notes.append(f"{len(distrusted)} rows have little weight, as no smooth law fits: {lines}")
     if settings.metric == "loss":
         notes += bits_warnings(used, residuals)
     return Fit(

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from scalax.models.base import ModelFamily, require_features
 from scalax.models.compute import Compute
-from scalax.schema import Settings, parse
+from scalax.models.sized import SizedFamily
+from scalax.schema import Settings
 from scalax.shapes.base import Counts, DataSpec, Recipe, Trial
 from scalax.shapes.transformer import TransformerShape, counts, train_flops
 from scalax.shapes.transformer_recipe import USUAL, TransformerRecipe
@@ -34,7 +34,7 @@ class _Options(Settings):
     def fixed(self, recipe: TransformerRecipe) -> Fixed:
         head_dim = self.head_dim
         if self.parametrisation == "mup" and head_dim is None and self.heads is None:
-            head_dim = recipe.head_dim(self.base_width)  # the same at every width
+            head_dim = recipe.head_dim(self.base_width)  # the same at all widths
         return Fixed(self.width, self.layers, self.heads, head_dim, self.hidden)
 
     def recipe(self, usual: TransformerRecipe) -> TransformerRecipe:
@@ -45,25 +45,37 @@ class _Options(Settings):
         return usual
 
 
-class Transformer(ModelFamily):
-    """Pre-norm RMSNorm, rotary positions, gated or plain MLP, grouped-query attention.
+class Transformer(SizedFamily):
+    """Decoders with RMSNorm before each layer, rotary positions and grouped-query attention.
 
-    Options of ``[model]``: ``mlp`` = "gated" or "plain", ``tied`` (the head shares the embedding),
-    ``kv_groups`` (query heads to a key-value head); and ``width`` (= heads x head_dim), ``layers``,
-    ``heads``, ``head_dim`` and ``hidden`` (width of the MLP), each fixed where it is given, the
-    others searched to meet the size, near ``ratio`` (width / layers) and ``mlp_ratio``
-    (hidden / width).
+    Options of ``[model]``:
 
-    ``parametrisation`` = "mup" is the maximal-update one of Tensor Programs V (arXiv:2203.03466,
-    table 8): the learning rate is that of ``base_width``, where both parametrisations are one.
-    Of a model m times as wide, under Adam, hidden matrices learn at 1 / m of it; embedding, norms
-    and head at all of it; logits are divided by m, the head's initial variance is that of the
-    base; scores are scaled by 1 / d, heads are as wide at any width unless set otherwise. Weight
-    decay is not divided by m: rate x decay is the same at all widths, as in the authors' MuAdamW.
-    It is of width alone: with depth, the residual branches start as in the standard one.
+    - ``mlp``: "gated" (default) or "plain".
+    - ``tied``: whether the head shares the embedding.
+    - ``kv_groups``: query heads per key-value head.
+    - ``width`` (= heads x head_dim), ``layers``, ``heads``, ``head_dim``, ``hidden`` (width of the
+      MLP): dimensions to fix. The search chooses the others to meet the size.
+    - ``ratio`` (width / layers), ``mlp_ratio`` (hidden / width): proportions that the search
+      prefers, in place of the recipe's.
+    - ``parametrisation``: "standard" or "mup"; ``base_width``: see below.
+
+    "mup" is the maximal-update parametrisation of Tensor Programs V (arXiv:2203.03466, table 8). It
+    equals the standard one at ``base_width``, and the learning rate of that width applies at all
+    widths. In a model m times as wide, under Adam:
+
+    - Hidden matrices learn at 1 / m of the rate; embedding, norms and head at the full rate.
+    - Logits are divided by m, and the head's initial variance is that of the base width.
+    - Attention scores are scaled by 1 / head_dim, and all widths have the same head_dim unless the
+      options fix it.
+    - Weight decay is not divided by m: rate x decay is the same at all widths, as in the authors'
+      MuAdamW.
+
+    The parametrisation does not depend on depth: residual branches start as in the standard one.
     """
 
     usual: ClassVar[TransformerRecipe] = USUAL
+    options: ClassVar[type[Settings]] = _Options
+    size_options: ClassVar[tuple[str, ...]] = ("width", "layers")
 
     name: ClassVar[str] = "transformer"
     title: ClassVar[str] = "decoder-only transformer over tokens"
@@ -82,19 +94,8 @@ class Transformer(ModelFamily):
         "norm": None,
     }
 
-    def shape(self, params: float, options: Mapping[str, Any], data: DataSpec) -> TransformerShape:
-        """The transformer of a target size; see `ModelFamily.shape`."""
-        return self._shape(params, parse(_Options, options, where="model"), data)
-
-    def size(self, options: Mapping[str, Any], data: DataSpec) -> float | None:
-        """The size that ``width`` and ``layers`` come to; None without both of them."""
-        parsed = parse(_Options, options, where="model")
-        if parsed.width is None or parsed.layers is None:
-            return None
-        return float(self.counts(self._shape(None, parsed, data)).params)
-
-    def _shape(self, params: float | None, options: _Options, data: DataSpec) -> TransformerShape:
-        require_features(self, data)
+    def search(self, params: float | None, options: _Options, data: DataSpec) -> TransformerShape:
+        """Returns the transformer of a target size; see `SizedFamily.search`."""
         recipe = options.recipe(self.usual)
         shape = shape_for(
             params,
@@ -112,35 +113,35 @@ class Transformer(ModelFamily):
         return replace(shape, base_width=base, base_head_dim=recipe.head_dim(base))
 
     def counts(self, shape: TransformerShape) -> Counts:
-        """Exact parameter counts."""
+        """Returns exact parameter counts."""
         return counts(shape)
 
     def flops_per_unit(self, shape: TransformerShape) -> float:
-        """Training FLOPs per token, attention counted causal."""
+        """Returns training FLOPs per token, with causal attention."""
         return train_flops(shape)
 
     def flops_computed(self, shape: TransformerShape) -> float:
-        """With the scores that the causal mask hides, which a product by blocks cannot spare."""
+        """Returns training FLOPs per token, including the scores that the causal mask hides."""
         return train_flops(shape, "full")
 
     def recipe(self, shape: TransformerShape, units: float, data: DataSpec) -> Recipe:
-        """Hyperparameters as `scalax.shapes.transformer_recipe` says, with its sources."""
+        """Returns the hyperparameters of `scalax.shapes.transformer_recipe`."""
         params = self.counts(shape).params
         mup = self.transfers_rate(shape)
         return self.usual.hyperparameters(params, units, data.units_per_example, mup=mup)
 
     def transfers_rate(self, shape: TransformerShape) -> bool:
-        """Whether in the maximal-update parametrisation."""
+        """Returns whether the shape has the maximal-update parametrisation."""
         return shape.base_width is not None
 
     def build(self, shape: TransformerShape, *, rngs: Any, compute: Compute) -> Any:
-        """The module; see `scalax.models.decoder.Decoder`."""
+        """Builds the module; see `scalax.models.decoder.Decoder`."""
         from scalax.models.decoder import Decoder
 
         return Decoder(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed next-token cross-entropy in nats, over the tokens predicted."""
+        """Returns the summed next-token cross-entropy in nats and the number of tokens."""
         from scalax.models.decoder import next_token_sums
 
         return next_token_sums(module, batch)

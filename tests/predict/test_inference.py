@@ -141,7 +141,7 @@ def test_a_fit_with_errors_of_rollouts_gives_its_intervals_or_says_why_not() -> 
     [
         ({}, "exactly one"),
         ({"flops": 1e22, "target_loss": 2.0}, "exactly one"),
-        ({"target_loss": 1.5}, "nowhere"),
+        ({"target_loss": 1.5}, "at no size"),
         ({"target_loss": -1.0}, "expected a positive number"),
         ({"flops": float("nan")}, "expected a positive number"),
     ],

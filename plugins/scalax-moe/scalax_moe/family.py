@@ -34,7 +34,7 @@ class _Options(sx.Settings):
         return sx.FixedShape(self.width, self.layers, self.heads, self.head_dim, self.hidden)
 
 
-class MoeTransformer(sx.ModelFamily):
+class MoeTransformer(sx.SizedFamily):
     """scalax's transformer with every MLP replaced by a router and experts.
 
     Options of ``[model]``: ``experts`` (8), ``top_k`` (2), ``capacity`` (2), ``balance`` (0.01, the
@@ -46,6 +46,8 @@ class MoeTransformer(sx.ModelFamily):
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "moe-transformer"
     title: ClassVar[str] = "decoder-only transformer with sparse experts over tokens"
+    options: ClassVar[type[sx.Settings]] = _Options
+    size_options: ClassVar[tuple[str, ...]] = ("width", "layers")
     features: ClassVar[tuple[str, ...]] = ("tokens",)
     metrics: ClassVar[tuple[str, ...]] = ("loss", "balance", "dropped")
     trial: ClassVar[sx.Trial] = sx.Trial(
@@ -65,19 +67,8 @@ class MoeTransformer(sx.ModelFamily):
         "expert_batch": ("data", "fsdp"),
     }
 
-    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> MoeShape:
-        """Returns the mixture of a target size; see `ModelFamily.shape`."""
-        return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
-
-    def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """Returns the params that ``width`` and ``layers`` determine; None without both."""
-        parsed = sx.parse_settings(_Options, options, where="model")
-        if parsed.width is None or parsed.layers is None:
-            return None
-        return float(counts(self._shape(None, parsed, data)).params)
-
-    def _shape(self, params: float | None, options: _Options, data: sx.DataSpec) -> MoeShape:
-        sx.require_features(self, data)
+    def search(self, params: float | None, options: _Options, data: sx.DataSpec) -> MoeShape:
+        """Returns the mixture of a target size; see `sx.SizedFamily.search`."""
         return shape_for(
             params,
             vocab=data.classes,

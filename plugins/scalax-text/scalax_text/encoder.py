@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import scalax as sx
 from scalax_text.encoding import BYTES
 from scalax_text.family import TextFamily
-from scalax_text.shape import EncoderShape, encoder_shape, recipe
+from scalax_text.shape import EncoderShape, ShapeOptions, encoder_shape, recipe
 
 
 class Encoder(TextFamily):
@@ -32,12 +32,14 @@ class Encoder(TextFamily):
         {"dataset": "languages", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
     )
 
-    def nearest(
-        self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec
+    def search(
+        self, params: float | None, options: ShapeOptions, data: sx.DataSpec
     ) -> EncoderShape:
         """Returns the encoder of a target size."""
         (length,) = data.features["text"].shape
-        return encoder_shape(params, vocab=BYTES, seq_len=length, classes=data.classes, fixed=fixed)
+        return encoder_shape(
+            params, vocab=BYTES, seq_len=length, classes=data.classes, fixed=options.fixed
+        )
 
     def flops_per_unit(self, shape: EncoderShape) -> float:
         """Returns training FLOPs per example."""

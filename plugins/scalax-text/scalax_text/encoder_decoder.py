@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import scalax as sx
 from scalax_text.family import TextFamily
-from scalax_text.shape import PairShape, pair_shape, recipe
+from scalax_text.shape import PairShape, ShapeOptions, pair_shape, recipe
 
 
 class EncoderDecoder(TextFamily):
@@ -35,7 +35,7 @@ class EncoderDecoder(TextFamily):
         {"dataset": "catalogues", "packages": ["humanize"], "min_messages": 20, "seq_len": 24},
     )
 
-    def nearest(self, params: float | None, fixed: sx.FixedShape, data: sx.DataSpec) -> PairShape:
+    def search(self, params: float | None, options: ShapeOptions, data: sx.DataSpec) -> PairShape:
         """Returns the translator of a target size."""
         (source_len,), (target_len,) = (data.features[name].shape for name in self.features)
         return pair_shape(
@@ -43,7 +43,7 @@ class EncoderDecoder(TextFamily):
             vocab=data.classes,
             source_len=source_len,
             target_len=target_len,
-            fixed=fixed,
+            fixed=options.fixed,
         )
 
     def flops_per_unit(self, shape: PairShape) -> float:

@@ -25,7 +25,7 @@ def root_batch(units: float, divisor: float, least: int) -> int:
     return max(least, 2 ** round(math.log2(math.sqrt(units) / divisor)))
 
 
-class Classifier(sx.ModelFamily):
+class Classifier(sx.SizedFamily):
     """A family of modules from images [batch, height, width, channels] to logits."""
 
     features: ClassVar[tuple[str, ...]] = ("image", "label")
@@ -35,9 +35,8 @@ class Classifier(sx.ModelFamily):
         """Returns height, width and channels of the images.
 
         Raises:
-            ScalaxError: The data has no labelled images.
+            ScalaxError: The feature ``image`` has another number of dimensions.
         """
-        sx.require_features(self, data)
         sizes = data.features["image"].shape
         if len(sizes) != 3:
             raise sx.ScalaxError(

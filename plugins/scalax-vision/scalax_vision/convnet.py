@@ -29,12 +29,14 @@ class ConvNet(Classifier):
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "convnet"
     title: ClassVar[str] = "two convolutions and two linear layers over images"
+    options: ClassVar[type[sx.Settings]] = _Options
     trial: ClassVar[sx.Trial] = sx.Trial((3e3, 1e4, 1e5, 1e6, 1e7), {"dataset": "digits"})
     rules: ClassVar[Mapping[str, str | None]] = RULES
 
-    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ConvShape:
-        """Returns the net of a target size; see `ModelFamily.shape`."""
-        sx.parse_settings(_Options, options, where="model")
+    def search(self, params: float | None, options: _Options, data: sx.DataSpec) -> ConvShape:
+        """Returns the net of a target size; see `sx.SizedFamily.search`."""
+        del options
+        assert params is not None  # no options determine the size
         return shape_for(params, image=self.image(data), classes=data.classes)
 
     def counts(self, shape: ConvShape) -> sx.Counts:

@@ -43,21 +43,13 @@ class ResNet(Classifier):
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "resnet"
     title: ClassVar[str] = "residual nets with group norm over images"
+    options: ClassVar[type[sx.Settings]] = _Options
+    size_options: ClassVar[tuple[str, ...]] = ("width", "blocks")
     trial: ClassVar[sx.Trial] = sx.Trial((3e3, 1e4, 1e5, 1e6, 1e7), {"dataset": "digits"})
     rules: ClassVar[Mapping[str, str | None]] = {**RULES, "layers": None, "norm": None}
 
-    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ResNetShape:
-        """Returns the net of a target size; see `ModelFamily.shape`."""
-        return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
-
-    def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """Returns the params that ``width`` and ``blocks`` determine; None without both."""
-        parsed = sx.parse_settings(_Options, options, where="model")
-        if parsed.width is None or parsed.blocks is None:
-            return None
-        return float(counts(self._shape(None, parsed, data)).params)
-
-    def _shape(self, params: float | None, options: _Options, data: sx.DataSpec) -> ResNetShape:
+    def search(self, params: float | None, options: _Options, data: sx.DataSpec) -> ResNetShape:
+        """Returns the net of a target size; see `sx.SizedFamily.search`."""
         return shape_for(
             params,
             image=self.image(data),

@@ -52,6 +52,8 @@ class ViT(Classifier):
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "vit"
     title: ClassVar[str] = "Vision Transformers over patches of images"
+    options: ClassVar[type[sx.Settings]] = _Options
+    size_options: ClassVar[tuple[str, ...]] = ("width", "layers")
     trial: ClassVar[sx.Trial] = sx.Trial((3e3, 1e4, 1e5, 1e6, 1e7), {"dataset": "digits"})
     rules: ClassVar[Mapping[str, str | None]] = {
         "image": None,
@@ -66,18 +68,8 @@ class ViT(Classifier):
         "norm": None,
     }
 
-    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> ViTShape:
-        """Returns the Vision Transformer of a target size; see `ModelFamily.shape`."""
-        return self._shape(params, sx.parse_settings(_Options, options, where="model"), data)
-
-    def size(self, options: Mapping[str, Any], data: sx.DataSpec) -> float | None:
-        """Returns the params that ``width`` and ``layers`` determine; None without both."""
-        parsed = sx.parse_settings(_Options, options, where="model")
-        if parsed.width is None or parsed.layers is None:
-            return None
-        return float(counts(self._shape(None, parsed, data)).params)
-
-    def _shape(self, params: float | None, options: _Options, data: sx.DataSpec) -> ViTShape:
+    def search(self, params: float | None, options: _Options, data: sx.DataSpec) -> ViTShape:
+        """Returns the Vision Transformer of a target size; see `sx.SizedFamily.search`."""
         return shape_for(
             params,
             image=self.image(data),
