@@ -111,7 +111,7 @@ def allocate_with_inference(
         compute=fit.compute.name,
         law=fit.law,
         notes=[
-            f"compute includes {served:g} tokens served, at 2 FLOPs a parameter for each",
+            f"compute includes {served:g} tokens served, at 2 FLOPs per parameter",
             *notes,
             *fit.reach(training),
             *assumptions(fit.form, problem.given),

@@ -1,4 +1,4 @@
-"""Forecasts and splits of laws that read more, or less, than params and tokens."""
+"""Forecasts and splits by laws whose columns are not just params and tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOE = {"e": 0.9, "a": 1000.0, "b": 5000.0, "c": 0.4, "d": 10.0, "alpha": 0.4, "b
 MOE |= {"lam": -0.2, "delta": 0.1, "gamma": 0.15}
 
 
-def test_a_law_of_one_variable_asks_for_no_other() -> None:
+def test_a_law_of_one_variable_needs_no_other() -> None:
     fit = Fit("power-tokens", {"E": 1.0, "A": 100.0, "alpha": 0.2})
     found = fit.predict(tokens=1e10)
     assert found.loss == pytest.approx(1 + 100 * 1e10**-0.2)
@@ -27,12 +27,12 @@ def test_a_law_of_one_variable_asks_for_no_other() -> None:
         fit.predict(params=1e9)
 
 
-def test_a_law_of_compute_takes_flops_or_what_they_follow_from() -> None:
+def test_a_law_of_compute_takes_flops_or_params_and_tokens() -> None:
     fit = Fit("power-flops", {"E": 1.0, "A": 100.0, "alpha": 0.1})
     assert fit.predict(params=1e9, tokens=1e10).loss == fit.predict(flops=6e19).loss
 
 
-def test_repeats_cost_and_are_told_when_assumed_away() -> None:
+def test_repeated_tokens_raise_the_loss_and_a_note_says_when_they_are_ignored() -> None:
     law = sx.published("muennighoff2023")
     free, bound = law.allocate(1e22), law.allocate(1e22, unique_tokens=1e10)
     assert bound.loss > free.loss
@@ -42,7 +42,7 @@ def test_repeats_cost_and_are_told_when_assumed_away() -> None:
     assert bound.params < free.params
 
 
-def test_sparsity_and_active_parameters_say_the_same() -> None:
+def test_sparsity_and_active_parameters_are_equivalent() -> None:
     fit = Fit("moe", MOE)
     one = fit.predict(params=1e10, tokens=1e11, sparsity=0.9)
     other = fit.predict(params=1e10, tokens=1e11, params_active=1e9)
@@ -52,7 +52,7 @@ def test_sparsity_and_active_parameters_say_the_same() -> None:
     assert 6 * 0.1 * split.params * split.tokens == pytest.approx(1e22, rel=1e-9)
 
 
-def test_low_precision_wants_more_parameters() -> None:
+def test_low_precision_needs_more_parameters() -> None:
     c = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
     c |= {"gamma_w": 2.7, "gamma_a": 2.2, "gamma_kv": 1.0}
     fit = Fit("precision", c)
@@ -67,7 +67,7 @@ def test_low_precision_wants_more_parameters() -> None:
         ({"unique_tokens": float("nan")}, "expected a positive number"),
     ],
 )
-def test_columns_that_will_not_do_are_told(options: dict[str, float], words: str) -> None:
+def test_wrong_columns_are_rejected(options: dict[str, float], words: str) -> None:
     with pytest.raises(ScalaxError, match=words):
         sx.published("muennighoff2023").allocate(1e22, **options)
 
@@ -83,7 +83,7 @@ def test_many_points_keep_their_order() -> None:
     assert found[0].loss > found[1].loss
 
 
-def test_two_steps_are_one_law_after_the_other() -> None:
+def test_two_steps_apply_one_law_after_the_other() -> None:
     # Gadre et al. 2024: C4 and the average top-1 error, with the coefficients they print for C4
     # (table 6; epsilon 0.850, k 2.08, gamma 0.756).
     first = sx.published("gadre2024")
@@ -95,7 +95,7 @@ def test_two_steps_are_one_law_after_the_other() -> None:
     assert found[0].low is None
 
 
-def test_an_interval_of_the_loss_becomes_one_of_the_metric() -> None:
+def test_the_interval_of_the_loss_maps_to_one_of_the_metric() -> None:
     c = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
     rows = np.asarray(list(c.values())) * np.exp(
         0.01 * np.random.default_rng(0).normal(size=(100, 5))
