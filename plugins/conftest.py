@@ -1,4 +1,4 @@
-"""Two devices for the packages' tests of division; set before anything imports jax."""
+"""Gives the packages' sharding tests two CPU devices; must run before jax is imported."""
 
 import os
 

@@ -1,1 +1,1 @@
-"""Budgets that people have, chip-days and dollars, as FLOPs, and the answers to them."""
+"""Allocations for budgets in chip-days and dollars, and compute-optimal frontiers."""

@@ -1,11 +1,11 @@
-"""The best split over a range of budgets: the compute-optimal frontier as a table."""
+"""Computes the compute-optimal frontier: the best split at each of several budgets."""
 
 from __future__ import annotations
 
 import math
 from typing import Literal
 
-from scalax.budget.hardware import Run, allocate_on
+from scalax.budget.hardware import TrainingHardware, allocate_on
 from scalax.errors import ScalaxError
 from scalax.predict.answers import Allocation
 from scalax.predict.protocol import ScalingLaw
@@ -18,7 +18,7 @@ def frontier(
     budgets: list[float],
     unit: Unit = "flops",
     *,
-    run: Run | None = None,
+    hardware: TrainingHardware | None = None,
     max_tokens: float | None = None,
     given: dict[str, float] | None = None,
 ) -> list[Allocation]:
@@ -26,30 +26,39 @@ def frontier(
 
     Args:
         law: The law.
-        budgets: Budgets, in FLOPs, or in days or dollars of the run's chips.
-        unit: Unit of the budgets.
-        run: The chips; needed for days and dollars.
-        max_tokens: Tokens available.
-        given: The law's other columns.
+        budgets: Budgets, in the unit.
+        unit: FLOPs, or days or dollars of the hardware.
+        hardware: The chips; required for days and dollars.
+        max_tokens: Tokens available; None for no limit.
+        given: The law's columns other than params and tokens.
+
+    Returns:
+        One allocation for each budget, in the order given.
 
     Raises:
-        ScalaxError: As `allocate_limited` and `scalax.budget.hardware.allocate_on`.
+        ScalaxError: The unit is days or dollars and no hardware is given, or as `Fit.allocate` and
+            `scalax.budget.hardware.allocate_on`.
     """
-    if run is None:
+    if hardware is None:
         if unit != "flops":
             raise ScalaxError(f"a budget in {unit} needs chips", where=f"--{unit}", fix="--chips")
         return law.frontier(budgets, max_tokens=max_tokens, **(given or {}))
     return [
-        allocate_on(law, run, **{unit: each}, max_tokens=max_tokens, given=given)
-        for each in budgets
+        allocate_on(law, hardware, **{unit: budget}, max_tokens=max_tokens, given=given)
+        for budget in budgets
     ]
 
 
 def spread(text: str, points: int, where: str) -> list[float]:
-    """Parses budgets: a comma-separated list, or LOW:HIGH in equal ratios.
+    """Parses budgets: a comma-separated list, or LOW:HIGH for a geometric sequence.
+
+    Args:
+        text: The option's value.
+        points: Number of budgets in a LOW:HIGH range.
+        where: The option's name, for error messages.
 
     Raises:
-        ScalaxError: A number is wrong or not positive, or the range is empty.
+        ScalaxError: A value is not a positive number, or the range is empty.
 
     Example:
         >>> spread("1e20:1e22", 3, "--flops")

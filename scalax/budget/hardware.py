@@ -1,7 +1,7 @@
-"""Chip-days and dollars as a budget: the split they pay for, simulated on those very chips.
+"""Allocates a budget in chip-days or dollars, with a training step simulated on those chips.
 
-The best size depends on the FLOPs, the FLOPs on the speed at which that size trains, and the
-speed on the size: the three are solved for together.
+The best size depends on the FLOPs available, the FLOPs depend on training speed, and training speed
+depends on the size. `allocate_on` solves for all three together.
 """
 
 from __future__ import annotations
@@ -25,23 +25,25 @@ from scalax.predict.data_limited import allocate_limited
 from scalax.predict.protocol import ScalingLaw
 
 LOST = 0.05
-"""Share of wall time lost to failures and restarts, where none is given."""
-_SECONDS = 86400.0
-_ROUNDS = 40
-_CLOSE = 1e-4
+"""Default share of wall time lost to failures and restarts."""
+_DAY = 86400.0
+"""Seconds in a day."""
+_MAX_ITERATIONS = 40
+_TOLERANCE = 1e-4
+"""Relative tolerance of the solution, in training time or budget."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """What trains the model.
+class TrainingHardware:
+    """The hardware that trains a model, and how the model uses it.
 
     Attributes:
         chips: A slice, such as ``v5e-256``.
-        family: Which family gives the shape of a size.
+        family: Model family that turns a size into an architecture.
         seq_len: Tokens in a sequence.
-        precision: Of the matrix products.
+        precision: Precision of matrix products.
         lost: Share of wall time lost to failures and restarts.
-        chips_file: A user's own chips and prices.
+        chips_file: TOML file of the user's own chips and prices.
     """
 
     chips: str
@@ -61,46 +63,52 @@ class Run:
 
     @functools.cached_property
     def slice(self) -> Slice:
-        """The chips, looked up."""
-        found = parse_slice(self.chips, read_chips(self.chips_file))
-        found.chip.peak_flops(self.precision)
-        return found
+        """The slice that ``chips`` names; raises where it doesn't support the precision."""
+        chips = parse_slice(self.chips, read_chips(self.chips_file))
+        chips.chip.peak_flops(self.precision)
+        return chips
 
     def step(self, params: float, batch_tokens: float | None) -> Step:
-        """The fastest step at a size, at about a batch where one is advised and can be run."""
+        """Returns the fastest step that trains a model of this size.
+
+        Args:
+            params: Model parameters.
+            batch_tokens: Recommended batch size, in tokens. The step uses the nearest power of two
+                of sequences, if that batch divides over the chips and fits in memory.
+        """
         arch = model_of_size(self.family, params, self.seq_len).architecture
         if batch_tokens is not None:
             sequences = 2 ** max(0, round(math.log2(batch_tokens / self.seq_len)))
             try:
-                found = best_step(arch, self.slice, batch=sequences, precision=self.precision)
-            except ScalaxError:  # the chips do not divide such a batch: take the nearest they do
-                found = None
-            if found is not None and found.fits:
-                return found
+                step = best_step(arch, self.slice, batch=sequences, precision=self.precision)
+            except ScalaxError:  # the batch does not divide over the chips: search for another
+                step = None
+            if step is not None and step.fits:
+                return step
         return best_step(arch, self.slice, precision=self.precision)
 
-    def price_of_a_day(self) -> float | None:
-        """Dollars for all chips for a day, at list price; None where none is known."""
+    def usd_per_day(self) -> float | None:
+        """Returns the list price of all chips for a day, in dollars; None where unknown."""
         hour = self.slice.usd_per_hour
         return None if hour is None else 24 * hour
 
 
 @dataclass(frozen=True)
 class HardwareAllocation(Allocation):
-    """A split with what it takes on given chips.
+    """An allocation with its training time and price on given chips.
 
     Attributes:
-        chips: The slice.
+        chips: Name of the slice.
         mesh: Devices along each axis.
-        days: Wall time, losses included.
-        usd: At list price; None where none is known.
-        utilisation: Of the simulated step: model FLOPs over the dense peak.
+        days: Wall time, including the time lost.
+        usd: List price, in dollars; None where unknown.
+        utilisation: Model FLOPs utilisation of the simulated step, relative to the dense peak.
         lost: Share of wall time lost to failures and restarts.
-        num_chips: Chips in all.
-        tokens_per_second_per_chip: While it trains.
-        step_tokens: Tokens of the simulated step.
-        recompute: What its backward pass computes again.
-        fits: Whether memory holds it.
+        num_chips: Number of chips.
+        tokens_per_second_per_chip: Throughput while training.
+        step_tokens: Batch of the simulated step, in tokens.
+        recompute: Activations that the backward pass recomputes.
+        fits: Whether the model fits in memory.
     """
 
     chips: str = ""
@@ -117,8 +125,8 @@ class HardwareAllocation(Allocation):
 
 
 def allocate_on(
-    found: ScalingLaw,
-    run: Run,
+    law: ScalingLaw,
+    hardware: TrainingHardware,
     *,
     flops: float | None = None,
     days: float | None = None,
@@ -126,93 +134,98 @@ def allocate_on(
     max_tokens: float | None = None,
     given: dict[str, float] | None = None,
 ) -> HardwareAllocation:
-    """The best split that chips, or money for them, can pay for.
+    """Splits a budget of compute, time or money between size and data.
+
+    Give exactly one of ``flops``, ``days`` and ``usd``.
 
     Args:
-        found: The law.
-        run: The chips, and how they are used.
-        flops: A budget in FLOPs by the law's own compute rule; or
-        days: wall time in days; or
-        usd: dollars at list price.
-        max_tokens: Tokens that there are.
-        given: The law's other columns.
+        law: The law.
+        hardware: The chips.
+        flops: Budget in FLOPs, as the law counts them.
+        days: Budget of wall time, in days.
+        usd: Budget in dollars at list price.
+        max_tokens: Tokens available; None for no limit.
+        given: The law's columns other than params and tokens.
 
     Raises:
-        ScalaxError: None or several budgets are given, one is not positive, the chips have no
-            price, or the budget pays for less than the smallest model.
+        ScalaxError: Not exactly one budget is given, it is not positive, the price of the chips is
+            unknown, or the budget is too small for the smallest model.
     """
     budgets = {"--flops": flops, "--days": days, "--usd": usd}
     named = [name for name, value in budgets.items() if value is not None]
     if len(named) != 1:
         raise ScalaxError(
             f"expected one of --flops, --days and --usd, got {' and '.join(named) or 'none'}",
-            where=f"--chips {run.chips}",
+            where=f"--chips {hardware.chips}",
             fix="write --days 30",
         )
 
     def split(budget: float) -> Allocation:
-        return allocate_limited(found, budget, max_tokens, **(given or {}))
+        return allocate_limited(law, budget, max_tokens, **(given or {}))
 
     if flops is not None:
         answer = split(flops)
-        return _told(answer, run, run.step(answer.params, answer.batch_tokens))
+        return _on_hardware(answer, hardware, hardware.step(answer.params, answer.batch_tokens))
     if usd is not None:
-        price = run.price_of_a_day()
+        price = hardware.usd_per_day()
         if price is None:
             raise ScalaxError(
-                f"no list price is known of {run.slice.chip.title}",
+                f"the list price of {hardware.slice.chip.title} is unknown",
                 where="--usd",
-                fix="give usd_per_hour in your own --chips-file, or --days",
+                fix="give --days, or usd_per_hour in your own --chips-file",
             )
         days = float(positive("usd", usd)) / price
     assert days is not None
-    seconds = float(positive("days", days)) * _SECONDS * (1 - run.lost)
-    return _told(*_solve(split, run, seconds))
+    seconds = float(positive("days", days)) * _DAY * (1 - hardware.lost)
+    answer, step = _solve(split, hardware, seconds)
+    return _on_hardware(answer, hardware, step)
 
 
 def _solve(
-    split: Callable[[float], Allocation], run: Run, seconds: float
-) -> tuple[Allocation, Run, Step]:
-    """The largest budget whose best split trains in the time there is.
+    split: Callable[[float], Allocation], hardware: TrainingHardware, seconds: float
+) -> tuple[Allocation, Step]:
+    """Returns the split of the largest budget that trains in the time available, and its step.
 
-    Each round scales the budget by the time left over. A size's shape and mesh come in steps, so
-    that no budget may take that time to the second: then the one just below stands.
+    Each iteration scales the budget by the time available over the time needed. Shapes and meshes
+    are discrete: if no budget needs exactly that time, the largest that needs less is used.
     """
-    chips = run.slice
-    budget = 0.4 * chips.chip.peak_flops(run.precision) * chips.chips * seconds
+    chips = hardware.slice
+    budget = 0.4 * chips.chip.peak_flops(hardware.precision) * chips.chips * seconds
     low, high = 0.0, math.inf
     best = None
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ITERATIONS):
         answer = split(budget)
-        step = run.step(answer.params, answer.batch_tokens)
-        took = answer.tokens / step.tokens * step.seconds
-        if took <= seconds:
-            low, best = budget, (answer, run, step)
-            if took > seconds * (1 - _CLOSE):
+        step = hardware.step(answer.params, answer.batch_tokens)
+        needed = answer.tokens / step.tokens * step.seconds
+        if needed <= seconds:
+            low, best = budget, (answer, step)
+            if needed > seconds * (1 - _TOLERANCE):
                 break
         else:
             high = budget
-        if high < low * (1 + _CLOSE):
+        if high < low * (1 + _TOLERANCE):
             break
-        guess = budget * seconds / took * (1 - _CLOSE / 2)
+        guess = budget * seconds / needed * (1 - _TOLERANCE / 2)
         budget = guess if low < guess < high else math.sqrt(low * high)
     if best is None:
         raise ScalaxError(
-            f"{seconds / _SECONDS:.3g} days of {run.chips} train no model of this family",
+            f"{seconds / _DAY:.3g} days of {hardware.chips} are too short to train a model",
             where="--days",
             fix="give more time, or fewer chips",
         )
     return best
 
 
-def _told(answer: Allocation, run: Run, step: Step) -> HardwareAllocation:
-    days = answer.tokens / step.tokens * step.seconds / (1 - run.lost) / _SECONDS
-    price = run.price_of_a_day()
-    notes = [f"{run.lost:.0%} of wall time is taken as lost to failures and restarts"]
+def _on_hardware(answer: Allocation, hardware: TrainingHardware, step: Step) -> HardwareAllocation:
+    """Returns the allocation with the time and price of training it by this step."""
+    days = answer.tokens / step.tokens * step.seconds / (1 - hardware.lost) / _DAY
+    price = hardware.usd_per_day()
+    notes = [f"assumes that {hardware.lost:.0%} of wall time is lost to failures and restarts"]
     if not step.fits:
         notes.append(
-            f"no mesh of {run.chips} holds this model: it needs {step.bytes.total / 2**30:.1f} GiB "
-            f"a device of {step.slice.memory_limit / 2**30:.1f}"
+            f"this model does not fit in {hardware.chips} with any mesh: it needs "
+            f"{step.bytes.total / 2**30:.1f} GiB a device, and "
+            f"{step.slice.memory_limit / 2**30:.1f} GiB are available"
         )
     values: dict[str, Any] = {f.name: getattr(answer, f.name) for f in dataclasses.fields(answer)}
     values["notes"] = [*answer.notes, *notes]
@@ -223,7 +236,7 @@ def _told(answer: Allocation, run: Run, step: Step) -> HardwareAllocation:
         days=days,
         usd=None if price is None else price * days,
         utilisation=step.utilisation,
-        lost=run.lost,
+        lost=hardware.lost,
         num_chips=step.slice.chips,
         tokens_per_second_per_chip=step.tokens_per_second_per_chip,
         step_tokens=step.tokens,
@@ -233,7 +246,7 @@ def _told(answer: Allocation, run: Run, step: Step) -> HardwareAllocation:
 
 
 def hardware_lines(answer: HardwareAllocation) -> list[str]:
-    """What the hardware adds to an allocation, a line a quantity."""
+    """Returns the hardware's part of an allocation as text, one line for each quantity."""
     mesh = ",".join(f"{axis}={size}" for axis, size in answer.mesh.items())
     price = "unknown" if answer.usd is None else f"${answer.usd:,.0f} at list price"
     return [

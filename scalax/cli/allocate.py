@@ -1,4 +1,4 @@
-"""`scalax allocate`: how a compute budget is best split."""
+"""`scalax allocate`: splits a compute budget between parameters and data."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from typing import TYPE_CHECKING
 import click
 
 from scalax.cli.app import json_option, plugin_option, print_json, warn
-from scalax.cli.choose_fit import chosen, fit_options, given_option, loss_law
+from scalax.cli.choose_fit import chosen_law, fit_options, given_option
 from scalax.cli.choose_hardware import hardware_options
 
 if TYPE_CHECKING:
-    from scalax.budget.hardware import Run
+    from scalax.budget.hardware import TrainingHardware
 
 
 @click.command(
     epilog="""\b
 Examples:
   scalax allocate --law hoffmann2022 --flops 5.76e23
-  scalax allocate --law hoffmann2022 --inference-tokens 2e12 --target-loss 1.95
-  scalax allocate --law muennighoff2023 --flops 1e22 --given unique_tokens=1e10
+  scalax allocate --law hoffmann2022 --target-loss 2 --inference-tokens 2e12
+  scalax allocate --law muennighoff2023 --flops 1e21 --given unique_tokens=1e9
   scalax allocate --law hoffmann2022 --chips v5e-256 --days 30
   scalax allocate --law hoffmann2022 --chips v5e-256 --usd 250000 --lost 0.1"""
 )
 @fit_options
-@click.option("--flops", type=float, metavar="C", help="The budget, in FLOPs.")
+@click.option("--flops", type=float, metavar="C", help="Compute budget, in FLOPs.")
 @click.option(
     "--inference-tokens",
     type=float,
     metavar="T",
-    help="Tokens served over the model's life, at 2 FLOPs a parameter. --flops is then the budget "
-    "of training and inference together; or give --target-loss to minimise compute.",
+    help="Tokens that the model will serve, at 2 FLOPs a parameter. --flops then covers training "
+    "and inference.",
 )
 @click.option(
-    "--target-loss", type=float, metavar="L", help="Reach this loss with the least compute."
+    "--target-loss", type=float, metavar="L", help="Minimise the compute that reaches this loss."
 )
 @click.option(
     "--max-tokens", type=float, metavar="T", help="Tokens available; the split uses no more."
 )
-@click.option("--days", type=float, help="The budget, in days of --chips.")
-@click.option("--usd", type=float, help="The budget, in dollars for --chips at list price.")
+@click.option("--days", type=float, metavar="DAYS", help="Budget in days of --chips.")
+@click.option(
+    "--usd", type=float, metavar="USD", help="Budget in dollars for --chips, at list price."
+)
 @hardware_options
 @given_option
 @json_option
@@ -54,50 +56,48 @@ def allocate(
     max_tokens: float | None,
     days: float | None,
     usd: float | None,
-    run: Run | None,
+    hardware: TrainingHardware | None,
     given: dict[str, float],
     as_json: bool,
 ) -> None:
     """Split a compute budget between parameters and data.
 
-    The split minimises the loss. The budget is --flops, or the compute of --chips in --days or for
-    --usd. Utilisation then comes from the simulated training step of the best model, and the answer
-    includes wall time and price.
+    The split minimises the loss. The budget is --flops, or what --chips compute in --days or for
+    --usd. With --chips, a training step of the best model is simulated, and the answer includes
+    utilisation, wall time and price.
     """
     from scalax.predict.data_limited import allocate_limited
     from scalax.report.allocation_text import allocation_lines
 
-    found, more = chosen(fit_file, law), []
-    if run is None and (days is not None or usd is not None):
+    chosen, extra = chosen_law(fit_file, law), []
+    if hardware is None and (days is not None or usd is not None):
         raise click.UsageError("--days and --usd need --chips, such as --chips v5e-256")
     if inference_tokens is not None or target_loss is not None:
-        if run is not None or max_tokens is not None:
+        if hardware is not None or max_tokens is not None:
             raise click.UsageError(
-                "--chips and --max-tokens do not go with --inference-tokens or --target-loss"
+                "--inference-tokens and --target-loss exclude --chips and --max-tokens"
             )
         from scalax.predict.inference import allocate_with_inference
 
         answer = allocate_with_inference(
-            loss_law(found),
+            chosen.require_loss(),
             inference_tokens or 0.0,
             flops=flops,
             target_loss=target_loss,
             given=given,
         )
-        if found.has_split_rule:
-            rule = (
-                f"the split is the least loss by {found.law}'s law of it, not the paper's own rule"
-            )
+        if chosen.has_split_rule:
+            rule = f"the split minimises the loss law of {chosen.law}, not the paper's own rule"
             answer = dataclasses.replace(answer, notes=[rule, *answer.notes])
-    elif run is not None:
+    elif hardware is not None:
         from scalax.budget.hardware import allocate_on, hardware_lines
 
         answer = allocate_on(
-            found, run, flops=flops, days=days, usd=usd, max_tokens=max_tokens, given=given
+            chosen, hardware, flops=flops, days=days, usd=usd, max_tokens=max_tokens, given=given
         )
-        more = hardware_lines(answer)
+        extra = hardware_lines(answer)
     elif flops is not None:
-        answer = allocate_limited(found, flops, max_tokens, **given)
+        answer = allocate_limited(chosen, flops, max_tokens, **given)
     else:
         raise click.UsageError(
             "Missing option '--flops' (or '--target-loss'), or '--chips' with '--days' or '--usd'."
@@ -105,6 +105,6 @@ def allocate(
     if as_json:
         print_json(answer.to_json())
         return
-    for line in [*allocation_lines(answer), *more]:
+    for line in [*allocation_lines(answer), *extra]:
         click.echo(line)
     warn(answer.notes)

@@ -1,4 +1,4 @@
-"""The pair of options that name a law with coefficients: ``--fit FILE`` or ``--law PUBLISHED``."""
+"""Options that choose a law with coefficients: ``--fit FILE`` or ``--law PUBLISHED``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from scalax.errors import ScalaxError
-from scalax.predict.protocol import LossLaw, ScalingLaw
+from scalax.predict.protocol import ScalingLaw
 from scalax.predict.published_law import published_fit
 from scalax.predict.read_fit import read_fit
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--fit`` and ``--law``; pass both on to `chosen`."""
+    """Adds ``--fit`` and ``--law``; `chosen_law` reads the law that they name."""
     command = click.option(
         "--law", metavar="PUBLISHED", help="A published law, such as hoffmann2022."
     )(command)
@@ -23,11 +23,11 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def chosen(fit_file: str | None, law: str | None) -> ScalingLaw:
-    """The one law that the options name.
+def chosen_law(fit_file: str | None, law: str | None) -> ScalingLaw:
+    """Returns the law that the options name.
 
     Raises:
-        ScalaxError: None or both are given, or it cannot be read.
+        ScalaxError: Neither or both are given, no such law exists, or the file cannot be read.
     """
     if fit_file is not None and law is not None:
         raise ScalaxError("expected one of --fit and --law, got both", fix="leave one out")
@@ -42,21 +42,12 @@ def chosen(fit_file: str | None, law: str | None) -> ScalingLaw:
 
 
 def law_or_file(law: str) -> ScalingLaw:
-    """What one ``--law NAME|FIT.json`` names: a file where it ends in .json, else a published law.
+    """Returns the law that ``--law NAME|FIT.json`` names: a fit if it ends in .json.
 
     Raises:
-        ScalaxError: No such law, or the file is no fit.
+        ScalaxError: No such law exists, or the file is not a fit.
     """
     return read_fit(law) if law.endswith(".json") else published_fit(law)
-
-
-def loss_law(found: ScalingLaw) -> LossLaw:
-    """The law of the loss in what was chosen.
-
-    Raises:
-        ScalaxError: It is a published law without one.
-    """
-    return found.require_loss()
 
 
 def given_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,16 +57,16 @@ def given_option(command: Callable[..., Any]) -> Callable[..., Any]:
         default="",
         metavar="NAME=VALUE,...",
         callback=lambda ctx, param, value: _numbers(value),
-        help="Other columns that the law reads, such as unique_tokens=1e11 or sparsity=0.9.",
+        help="The law's other columns, such as unique_tokens=1e11 or sparsity=0.9.",
     )(command)
 
 
 def _numbers(text: str) -> dict[str, float]:
-    found = {}
+    numbers = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = (part.strip() for part in pair.partition("="))
         try:
-            found[name] = float(value)
+            numbers[name] = float(value)
         except ValueError:
             raise ScalaxError(
                 f"expected NAME=VALUE, got {pair!r}",
@@ -84,6 +75,8 @@ def _numbers(text: str) -> dict[str, float]:
             ) from None
         if name in ("params", "tokens", "flops") or not name:
             raise ScalaxError(
-                f"expected another column than {name!r}", where="--given", fix=f"write --{name}"
+                f"expected a column other than params, tokens and flops, got {name!r}",
+                where="--given",
+                fix=f"write --{name}" if name else "write --given unique_tokens=1e11",
             )
-    return found
+    return numbers

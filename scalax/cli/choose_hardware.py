@@ -1,4 +1,4 @@
-"""The options that say on which hardware a model is trained, given to a command as one record."""
+"""Options that describe the training hardware, passed to a command as one object."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 from scalax.hardware.names import PRECISIONS
 
 if TYPE_CHECKING:
-    from scalax.budget.hardware import Run
+    from scalax.budget.hardware import TrainingHardware
 
 chips_file_option = click.option(
     "--chips-file",
     metavar="FILE.toml",
-    help="Your own chips and prices, over scalax's; also read from SCALAX_CHIPS.",
+    help="Your chips and prices; they override scalax's. Also read from SCALAX_CHIPS.",
 )
 precision_option = click.option(
     "--precision",
@@ -28,7 +28,7 @@ precision_option = click.option(
 
 
 def hardware_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--chips`` and what goes with it; the command gets a ``run``, or None without chips."""
+    """Adds ``--chips`` and its settings, passed as ``hardware``; None without ``--chips``."""
 
     @functools.wraps(command)
     def wrapped(
@@ -41,23 +41,40 @@ def hardware_options(command: Callable[..., Any]) -> Callable[..., Any]:
         chips_file: str | None,
         **settings: Any,
     ) -> Any:
-        run = None
+        hardware = None
         if chips is not None:
-            run = _run(chips, family, seq_len, precision, lost, chips_file)
+            hardware = _hardware(chips, family, seq_len, precision, lost, chips_file)
         elif lost is not None:
             raise click.UsageError("--lost needs --chips, such as --chips v5e-256")
-        return command(*args, run=run, **settings)
+        return command(*args, hardware=hardware, **settings)
 
     options = [
-        click.option("--chips", metavar="SLICE", help="Such as v5e-256, 2xv6e-256 or h100-64."),
-        click.option("--family", default="transformer", show_default=True, help="Model family."),
-        click.option("--seq-len", type=click.IntRange(1), default=2048, show_default=True),
+        click.option(
+            "--chips",
+            metavar="SLICE",
+            help="Chips that train, such as v5e-256, 2xv6e-256 or h100-64.",
+        ),
+        click.option(
+            "--family",
+            default="transformer",
+            show_default=True,
+            metavar="NAME",
+            help="Model family trained on --chips.",
+        ),
+        click.option(
+            "--seq-len",
+            type=click.IntRange(1),
+            default=2048,
+            show_default=True,
+            metavar="TOKENS",
+            help="Tokens in a sequence.",
+        ),
         precision_option,
         click.option(
             "--lost",
             type=float,
             metavar="SHARE",
-            help="Share of wall time lost to failures and restarts; 0.05 by default.",
+            help="Share of wall time lost to failures and restarts.  [default: 0.05]",
         ),
         chips_file_option,
     ]
@@ -66,14 +83,15 @@ def hardware_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _run(
+def _hardware(
     chips: str,
     family: str,
     seq_len: int,
     precision: str,
     lost: float | None,
     chips_file: str | None,
-) -> Run:
-    from scalax.budget.hardware import LOST, Run
+) -> TrainingHardware:
+    from scalax.budget.hardware import LOST, TrainingHardware
 
-    return Run(chips, family, seq_len, precision, LOST if lost is None else lost, chips_file)
+    share = LOST if lost is None else lost
+    return TrainingHardware(chips, family, seq_len, precision, share, chips_file)

@@ -1,4 +1,4 @@
-"""`scalax plan`: which pilot runs to train under a budget."""
+"""`scalax plan`: chooses the pilot runs to train under a budget."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from scalax.cli.app import json_option, plugin_option, print_json, table, warn
     epilog="""\b
 Examples:
   scalax plan --law prior --budget 1e18 --target 1e21 --out plan.toml
-  scalax plan --law prior --budget 1e18 --target 1e21 --runs out/plan --out next.toml"""
+  scalax plan --law prior --budget 1e18 --target 1e21 --runs out/plan"""
 )
 @click.option(
     "--law",
     required=True,
     metavar="NAME|FIT.json|prior",
-    help="What is known before: a published law, a fit.json, or prior, a broad distribution over "
-    "the published laws.",
+    help="What is known before the runs: a published law, a fit.json, or prior, a broad "
+    "distribution over the published laws.",
 )
 @click.option(
-    "--budget", type=float, required=True, metavar="FLOPS", help="FLOPs of all runs together."
+    "--budget", type=float, required=True, metavar="FLOPS", help="Total FLOPs of the runs."
 )
 @click.option(
-    "--target", type=float, required=True, metavar="FLOPS", help="Compute of the forecast."
+    "--target", type=float, required=True, metavar="FLOPS", help="FLOPs at which to forecast."
 )
-@click.option("--max-flops", type=float, metavar="FLOPS", help="Greatest FLOPs of one run.")
+@click.option("--max-flops", type=float, metavar="FLOPS", help="Most FLOPs of a single run.")
 @click.option(
-    "--sizes", metavar="N,N,...", help="The only sizes to consider, in parameters, as 1e6,4e6."
+    "--sizes", metavar="N,N,...", help="Consider only these sizes, in parameters, such as 1e6,4e6."
 )
-@click.option("--runs", metavar="RUNS.csv", help="Runs already trained; plans the next ones.")
+@click.option("--runs", metavar="RUNS", help="Runs already trained: a table or a sweep's folder.")
 @click.option(
     "--like",
     metavar="EXPERIMENT.toml",
-    help="Use its data, model and training; by default the quickstart's.",
+    help="Use the data, model and training of this experiment; by default the quickstart's.",
 )
 @click.option("--out", metavar="PLAN.toml", help="Write the experiment here, for scalax run.")
 @json_option
@@ -50,19 +50,27 @@ def plan(
     out: str | None,
     as_json: bool,
 ) -> None:
-    """Choose pilot runs for the sharpest forecast at a budget.
+    """Choose the pilot runs that sharpen a forecast most.
 
-    Runs of one size branch from one trunk, whose cost counts once.
+    The runs cost --budget together, and the forecast is at --target. Runs of the same size branch
+    from one trunk, whose cost counts once.
     """
     from scalax.plan.pilot import plan_pilot
 
-    asked = None if sizes is None else _sizes(sizes)
-    found = plan_pilot(law, budget, target, max_flops=max_flops, sizes=asked, runs=runs, like=like)
+    pilot = plan_pilot(
+        law,
+        budget,
+        target,
+        max_flops=max_flops,
+        sizes=None if sizes is None else _sizes(sizes),
+        runs=runs,
+        like=like,
+    )
     if out:
-        found.save(out)
-    warn(found.notes)
+        pilot.save(out)
+    warn(pilot.notes)
     if as_json:
-        print_json(found.to_json(out))
+        print_json(pilot.to_json(out))
         return
     table(
         ["params", "tokens", "FLOPs", "adds", "trunk"],
@@ -74,13 +82,13 @@ def plan(
                 f"{run.flops_spent:.3g}",
                 run.trunk_name or "",
             ]
-            for run in found.plan.fitted
+            for run in pilot.plan.fitted
         ),
     )
-    click.echo(f"{len(found.plan.fitted)} runs, {found.flops:.4g} FLOPs of {budget:.4g}")
+    click.echo(f"{len(pilot.plan.fitted)} runs, {pilot.flops:.4g} FLOPs of {budget:.4g}")
     click.echo(
-        f"expected at {target:.4g} FLOPs after them (90 %): loss {found.loss[0]:.4g} to "
-        f"{found.loss[1]:.4g}, N* {found.params[0]:.3g} to {found.params[1]:.3g}"
+        f"expected at {target:.4g} FLOPs after these runs (90 %): loss {pilot.loss[0]:.4g} to "
+        f"{pilot.loss[1]:.4g}, N* {pilot.params[0]:.3g} to {pilot.params[1]:.3g}"
     )
     click.echo(f"next: scalax run {out}" if out else "write it with --out plan.toml")
 

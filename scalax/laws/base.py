@@ -24,7 +24,9 @@ from scalax.laws.coefficient import Coefficient as Coefficient
 
 @dataclass(frozen=True)
 class ComputeRule:
-    """Training compute as a function of size: flops = coefficient * params**exponent * tokens.
+    """Training compute as a function of size.
+
+    ``flops = coefficient * params**exponent * tokens``
 
     The default is the approximation 6ND (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). The
     exact count of a model family over a range of sizes has its own coefficient and exponent.

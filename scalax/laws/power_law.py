@@ -65,7 +65,7 @@ class Exponent:
 
 @dataclass(frozen=True)
 class Term:
-    """``amount / (base**exponent * ...)``: one term of a sum.
+    """One term of a sum: an amount divided by a product of powers, ``amount / base**exponent``.
 
     Attributes:
         amount: Name of the linear coefficient.

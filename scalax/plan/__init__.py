@@ -1,1 +1,1 @@
-"""Which pilot runs to train, so that the forecast at a larger budget is sharpest."""
+"""Chooses pilot runs that sharpen the forecast at a larger budget most."""

@@ -1,7 +1,7 @@
-"""The runs that could be trained: sizes that have a shape, token counts, and what each costs.
+"""Lists the runs that a plan can choose from, with their costs.
 
-Costs are the family's own counts, a trunk paid once: the same that `scalax.sweep.expand` makes of
-the experiment. It judges nothing.
+Costs are the family's FLOP counts, with a shared trunk counted once, as in `scalax.sweep.expand`.
+This module doesn't rank the runs.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from scalax.errors import ScalaxError
 from scalax.models.base import ModelFamily
 from scalax.shapes.base import DataSpec
 
-_STEP = 2.0  # from one size, or token count, to the next
+_STEP = 2.0
+"""Ratio between successive sizes, and between successive token counts."""
 _SMALLER, _LARGER = 7, 3
-"""Sizes tried below and above the best at the largest affordable run, in steps."""
+"""Number of sizes below and above the best size of the largest affordable run."""
 _FARTHEST = 12.0
-"""Runs of a millionth of the largest one's compute tell nothing: e-folds."""
+"""Range of the compute of candidates below the largest, in e-folds; smaller runs inform little."""
 _OFF_RATIO = 6.0
-"""How far log tokens a parameter may lie off the best: beyond it no law was ever tried."""
+"""Largest deviation of log tokens per parameter from the best: published sweeps go no further."""
 _LEAST_STEPS = 100
+"""Fewest training steps of a run."""
 _TRUNK_SPAN = 64.0
-"""A trunk's longest branch over its shortest: they share one batch and learning rate."""
+"""Largest ratio of tokens between branches of a trunk, which share batch and learning rate."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Runs to choose among, by size and then by tokens.
+    """Runs to choose from, ordered by size and then by tokens.
 
     Attributes:
-        params: Target size of each, [runs].
+        params: Target sizes, [runs].
         tokens: Target tokens, [runs].
-        per_token: Training FLOPs a token, [runs].
-        decay: The part of a branch's tokens that is its own; 1 where runs share no trunk.
+        per_token: Training FLOPs per token, [runs].
+        decay: Share of a branch's tokens that is not in the trunk; 1 where runs share no trunk.
     """
 
     params: np.ndarray
@@ -50,32 +52,32 @@ class Candidates:
 
     @property
     def flops(self) -> np.ndarray:
-        """What each costs alone, [runs]."""
+        """FLOPs of each run when trained alone, [runs]."""
         return self.per_token * self.tokens
 
     def cost(self, chosen: Sequence[int]) -> float:
-        """What runs cost together: the longest of a trunk whole, of the others their decay."""
-        picked = np.asarray(chosen, int)
+        """Returns the total FLOPs of runs; of one size, only the longest counts in full."""
+        rows = np.asarray(chosen, int)
         total = 0.0
-        for params in np.unique(self.params[picked]):
-            each = np.sort(self.flops[picked][self.params[picked] == params])
-            total += float(each[-1] + self.decay * each[:-1].sum())
+        for params in np.unique(self.params[rows]):
+            flops = np.sort(self.flops[rows][self.params[rows] == params])
+            total += float(flops[-1] + self.decay * flops[:-1].sum())
         return total
 
     def added(self, chosen: Sequence[int]) -> np.ndarray:
-        """What each run would add to the cost, [runs]; infinite where its trunk cannot reach it."""
-        picked = np.asarray(chosen, int)
+        """Returns the FLOPs that each run would add, [runs]; inf where it fits in no trunk."""
+        rows = np.asarray(chosen, int)
         longest, shortest = np.zeros(len(self)), np.full(len(self), np.inf)
-        for k in picked.tolist():
+        for k in rows.tolist():
             same = self.params == self.params[k]
             longest[same] = np.maximum(longest[same], self.tokens[k])
             shortest[same] = np.minimum(shortest[same], self.tokens[k])
         beyond = self.tokens - (1 - self.decay) * longest
         tokens = np.where(self.tokens > longest, beyond, self.decay * self.tokens)
-        apart = (self.tokens > _TRUNK_SPAN * shortest) | (_TRUNK_SPAN * self.tokens < longest)
-        found = np.where(apart, np.inf, self.per_token * tokens)
-        found[picked] = np.inf
-        return found
+        too_far = (self.tokens > _TRUNK_SPAN * shortest) | (_TRUNK_SPAN * self.tokens < longest)
+        added = np.where(too_far, np.inf, self.per_token * tokens)
+        added[rows] = np.inf
+        return added
 
 
 def candidates(
@@ -88,33 +90,33 @@ def candidates(
     sizes: Iterable[float] | None = None,
     decay: float,
 ) -> Candidates:
-    """The runs to choose among.
+    """Returns the runs to choose from.
 
     Args:
-        family: Gives shapes and their FLOPs.
-        options: Its own keys of ``[model]``.
-        data: What it will read.
-        most_flops: Of one run.
-        best_size: FLOPs a token that a run of so many FLOPs is thought to use best.
-        sizes: The only sizes to consider, in params; by default a ladder about the best.
+        family: Model family, which gives shapes and their FLOPs.
+        options: The family's keys of ``[model]``.
+        data: Data that the model reads.
+        most_flops: Most FLOPs of a single run.
+        best_size: Estimated best size of a run of ``most_flops``, in FLOPs per token.
+        sizes: Sizes to consider, in params; by default a geometric sequence around the best.
         decay: As in `Candidates`.
 
     Raises:
-        ScalaxError: A size asked for has no shape, or nothing is affordable.
+        ScalaxError: One of ``sizes`` has no shape, or no run is affordable.
     """
     given = sizes is not None
     ladder = _STEP ** np.arange(-_SMALLER, _LARGER + 1.0)
-    tried = list(sizes) if sizes is not None else [_round(best_size / 6 * s) for s in ladder]
+    targets = list(sizes) if sizes is not None else [_round(best_size / 6 * s) for s in ladder]
     rows: list[tuple[float, float, float]] = []
     seen: set[Any] = set()
     least = math.inf
-    for params in sorted(set(tried)):
+    for params in sorted(set(targets)):
         try:
             shape = family.shape(params, options, data)
         except ScalaxError:
             if given:
                 raise
-            continue  # too small for its vocabulary, or too large for any shape known
+            continue  # too small for the vocabulary, or larger than any shape
         if shape in seen:
             continue
         seen.add(shape)
@@ -131,19 +133,19 @@ def candidates(
         raise ScalaxError(
             f"no run of {_LEAST_STEPS} steps or more costs {most_flops:.3g} FLOPs or less",
             where="--budget",
-            fix="give more, or other --sizes",
+            fix="give a larger --budget, or smaller --sizes",
         )
     params_, tokens_, per_token_ = np.asarray(rows).T
     return Candidates(params_, tokens_, per_token_, decay)
 
 
 def _token_counts(most: float) -> list[float]:
-    """From the most that is affordable down, in steps."""
+    """Returns token counts from the most affordable down, in steps of `_STEP`."""
     count = int(_FARTHEST / math.log(_STEP))
     return [_round(most / _STEP**k, up=False) for k in range(count)]
 
 
 def _round(value: float, up: bool = True) -> float:
-    """To three digits, so that a person can read the file."""
+    """Rounds to three digits, to keep the experiment file readable."""
     digit = 10.0 ** (math.floor(math.log10(value)) - 2)
     return float(f"{(round if up else math.floor)(value / digit) * digit:.6g}")

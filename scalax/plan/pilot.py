@@ -1,6 +1,6 @@
-"""`plan`: from a budget and a target to the pilot runs, the experiment file and what to expect.
+"""Plans pilot runs: their sizes and tokens, the experiment file, and the expected intervals.
 
-It trains nothing, and imports no jax.
+Trains nothing and does not import jax.
 """
 
 from __future__ import annotations
@@ -44,26 +44,29 @@ from scalax.sweep.expand import expand
 from scalax.sweep.plan import Plan
 
 PRIOR = "prior"
-LEVEL = 0.9
+"""The law that stands for the prior over published laws."""
 _QUANTILE = 1.6449
+"""Half width of a 90 % interval, in standard deviations."""
 _NOISE = 0.002
-"""Relative deviation of a loss where no runs tell it: that of repeated small language models."""
+"""Default relative deviation of a loss: that of repeated runs of small language models."""
 _FAR = 1e4
+"""Ratio of the target to the largest run above which a note warns of extrapolation."""
 _DRAWS = 256
 _SHRINK = 0.97
+"""Factor on tokens in each attempt to fit whole steps into the budget."""
 
 
 @dataclass(frozen=True)
 class Pilot:
-    """Pilot runs, and what they will tell.
+    """Planned pilot runs, and the forecast expected after them.
 
     Attributes:
         plan: The runs, as `scalax run` will train them.
         target: Compute of the forecast, in FLOPs.
-        loss: ``[low, high]`` expected of the loss at the target after the runs, at 90 %.
-        params: The same for N*.
-        text: The experiment file.
-        notes: What the reader should know.
+        loss: Expected 90 % interval of the loss at the target, ``[low, high]``.
+        params: Expected 90 % interval of N* at the target, ``[low, high]``.
+        text: Text of the experiment file.
+        notes: Warnings and assumptions.
     """
 
     plan: Plan
@@ -75,7 +78,7 @@ class Pilot:
 
     @property
     def flops(self) -> float:
-        """What the runs cost together, in FLOPs."""
+        """Total cost of the runs, in FLOPs."""
         return sum(run.flops_spent for run in self.plan.fitted)
 
     def save(self, path: str | Path) -> None:
@@ -83,10 +86,10 @@ class Pilot:
         write_text(Path(path), self.text)
 
     def to_json(self, experiment: str | None = None) -> dict[str, Any]:
-        """As `scalax plan --json` prints it.
+        """Returns the plan as `scalax plan --json` prints it.
 
         Args:
-            experiment: The file's path; its text where none was written.
+            experiment: Path of the experiment file; None gives its text instead.
         """
         return {
             "runs": [
@@ -114,27 +117,28 @@ def plan_pilot(
     runs: Table | None = None,
     like: str | Path | None = None,
 ) -> Pilot:
-    """Chooses the pilot runs under a budget that make the forecast at a target sharpest.
+    """Chooses the pilot runs under a budget that sharpen the forecast at a target most.
 
     Args:
-        law: What is believed before: ``"prior"``, a published law's name, a fit or its file.
-        budget: FLOPs that the runs may cost together, a trunk paid once.
+        law: What is known before the runs: ``"prior"``, the name of a published law, or a fit or
+            its file.
+        budget: Total FLOPs of the runs; a shared trunk counts once.
         target: Compute of the forecast, in FLOPs.
-        max_flops: Of one run; by default the budget.
-        sizes: The only sizes to consider, in params.
-        runs: The runs already trained, as a table in any form that `scalax.fit` takes.
-        like: An experiment file whose data, model and training the plan takes.
+        max_flops: Most FLOPs of a single run; by default the budget.
+        sizes: Sizes to consider, in params; None for any.
+        runs: Runs already trained, as any table that `scalax.fit` accepts.
+        like: An experiment file whose data, model and training the plan uses.
 
     Returns:
-        The runs and what they will tell.
+        The runs, the experiment file and the expected intervals.
 
     Raises:
-        ScalaxError: A number is not positive, the law has no loss of params and tokens, or
-            nothing is affordable.
+        ScalaxError: A number is not positive, the law has no loss of params and tokens, or no
+            informative run is affordable.
 
     Example:
-        >>> found = plan_pilot("prior", budget=1e15, target=1e17)
-        >>> found.flops <= 1e15
+        >>> pilot = plan_pilot("prior", budget=1e15, target=1e17)
+        >>> pilot.flops <= 1e15
         True
     """
     for name, value in (("--budget", budget), ("--target", target), ("--max-flops", max_flops)):
@@ -148,90 +152,91 @@ def plan_pilot(
     dataset = base.data.dataset
     data: OpenDataset = registry.get("dataset", dataset).open(dataset, base.data.options)
     rows = None if runs is None else prepare_runs(runs)
-    belief, noise, form = _belief(law, math.log(most), rows)
+    prior, noise, form = _prior(law, math.log(most), rows)
     trunks = base.train.schedule == "wsd"
-    found = candidates(
+    choices = candidates(
         family,
         base.model.options,
         data.spec,
         most_flops=most,
-        best_size=math.exp((math.log(most) - belief.mean[RATIO]) / 2),
+        best_size=math.exp((math.log(most) - prior.mean[RATIO]) / 2),
         sizes=sizes,
         decay=base.train.decay if trunks else 1.0,
     )
-    design = Design(found, belief, target, form=form, noise=noise)
+    design = Design(choices, prior, target, form=form, noise=noise)
     chosen = design.choose(budget)
     if not chosen:
         raise ScalaxError(
-            f"{budget:.3g} FLOPs buy no run that would tell anything",
+            f"{budget:.3g} FLOPs are too few for any informative run",
             where="--budget",
-            fix=f"the cheapest costs {found.flops.min():.3g}: give more, or smaller --sizes",
+            fix=f"give more (the cheapest run costs {choices.flops.min():.3g}), or smaller --sizes",
         )
-    loss, params = _expected(found, belief, target, chosen, noise)
+    loss, params = _expected(choices, prior, target, chosen, noise)
     shrink = 1.0
-    while True:  # steps are whole, so that what runs cost is known only once they are laid out
+    while True:  # steps are whole numbers, so that only the expanded plan gives the exact cost
         points = [
-            (float(found.params[k]), float(f"{shrink * found.tokens[k]:.4g}")) for k in chosen
+            (float(choices.params[k]), float(f"{shrink * choices.tokens[k]:.4g}")) for k in chosen
         ]
         text = experiment_text(base, points, trunks, budget, target, loss, params)
-        laid_out = expand(parse_text(text), family, data.spec)
-        spent = sum(run.flops_spent for run in laid_out.fitted)
-        if spent <= budget and max(run.flops for run in laid_out.fitted) <= most:
+        plan = expand(parse_text(text), family, data.spec)
+        spent = sum(run.flops_spent for run in plan.fitted)
+        if spent <= budget and max(run.flops for run in plan.fitted) <= most:
             break
         shrink *= _SHRINK
-    notes = [*(rows.notes if rows else ()), *_notes(laid_out, budget, target, most, like)]
-    return Pilot(laid_out, target, loss, params, text, notes)
+    notes = [*(rows.notes if rows else ()), *_notes(plan, budget, target, most, like)]
+    return Pilot(plan, target, loss, params, text, notes)
 
 
-def _belief(
+def _prior(
     law: str | ScalingLaw, anchor: float, runs: Runs | None
 ) -> tuple[GaussianPrior, float, float]:
-    """The belief at an anchor at or above this one, the noise, and the form error to plan by."""
+    """Returns the prior at an anchor at or above this one, the noise, and the form error."""
 
     def before(at: float) -> GaussianPrior:
         if law == PRIOR:
             return published_prior(at)
-        known = law
-        if isinstance(known, str):
-            known = read_fit(known) if known.endswith(".json") else published_fit(known)
-        return prior_of_law(known, at)
+        if not isinstance(law, str):
+            return prior_of_law(law, at)
+        return prior_of_law(read_fit(law) if law.endswith(".json") else published_fit(law), at)
 
     if runs is None:
         return before(anchor), _NOISE, FORMS[0]
     after, _ = posterior_of(runs, before=before)
     noise = float(after.weights @ after.noises)
-    return _raised(after, anchor), noise, FORMS[0]
+    return _prior_above(after, anchor), noise, FORMS[0]
 
 
-def _raised(after: Posterior, anchor: float) -> GaussianPrior:
-    """The belief after runs, at an anchor at or above theirs; the form's drift comes in between."""
-    far = max(anchor - after.anchor, 0.0)
-    theta = shift_anchor(after.draws(_DRAWS), far)
+def _prior_above(after: Posterior, anchor: float) -> GaussianPrior:
+    """Returns a posterior as a prior at a higher anchor, with the form error between the two."""
+    distance = max(anchor - after.anchor, 0.0)
+    theta = shift_anchor(after.draws(_DRAWS), distance)
     mean, covariance = theta.mean(axis=0), np.cov(theta.T)
     form = float(after.weights @ after.forms**2)
     slope = math.exp(mean[1])
     drift = np.zeros(6)
-    drift[0], drift[1] = form * far**3 / 3, form * far / slope**2
-    drift[RATIO], drift[SPLIT] = 4 * SPLIT_FORM**2 * form * far**3 / 3, SPLIT_FORM**2 * form * far
-    return GaussianPrior(after.anchor + far, mean, covariance + np.diag(drift))
+    drift[0], drift[1] = form * distance**3 / 3, form * distance / slope**2
+    drift[RATIO] = 4 * SPLIT_FORM**2 * form * distance**3 / 3
+    drift[SPLIT] = SPLIT_FORM**2 * form * distance
+    return GaussianPrior(after.anchor + distance, mean, covariance + np.diag(drift))
 
 
 def _expected(
-    found: Candidates, belief: GaussianPrior, target: float, chosen: Sequence[int], noise: float
+    choices: Candidates, prior: GaussianPrior, target: float, chosen: Sequence[int], noise: float
 ) -> tuple[list[float], list[float]]:
-    """90 % intervals of the loss and N* at the target, over form errors small and large."""
-    doubts = [Design(found, belief, target, form=form, noise=noise).doubt(chosen) for form in FORMS]
-    far = math.log(target) - belief.anchor
-    best, log_loss = along_frontier(belief.mean, far)
-    log_params = float(best) + belief.anchor / 2 - math.log(6)
+    """Returns 90 % intervals of the loss and N* at the target, averaged over form errors."""
+    variances = [
+        Design(choices, prior, target, form=form, noise=noise).variance(chosen) for form in FORMS
+    ]
+    best, log_loss = along_frontier(prior.mean, math.log(target) - prior.anchor)
+    log_params = float(best) + prior.anchor / 2 - math.log(6)
 
-    def ends(middle: float, variances: list[np.ndarray]) -> list[float]:
-        half = _QUANTILE * math.sqrt(float(np.mean(variances)))
+    def ends(middle: float, of_log: list[np.ndarray]) -> list[float]:
+        half = _QUANTILE * math.sqrt(float(np.mean(of_log)))
         return [math.exp(middle - half), math.exp(middle + half)]
 
     return (
-        ends(float(log_loss), [d.loss for d in doubts]),
-        ends(log_params, [d.size for d in doubts]),
+        ends(float(log_loss), [v.loss for v in variances]),
+        ends(log_params, [v.size for v in variances]),
     )
 
 
@@ -241,21 +246,21 @@ def _notes(
     notes = []
     if target / most > _FAR:
         notes.append(
-            f"the target is {target / most:.3g} times the largest run: the form of the law "
-            "decides there more than any run can"
+            f"the target is {target / most:.3g} times the largest run: the choice of law form "
+            "affects the forecast more than any run does"
         )
     distinct = plan.data.train_examples * plan.data.units_per_example
     longest = max(run.spec.units for run in plan.fitted)
     if longest > distinct:
         notes.append(
             f"{plan.data.name} has {distinct:.3g} distinct {plan.data.unit}, and the longest run "
-            f"sees {longest:.3g}: repeats are worth less; name more data in [data]"
+            f"sees {longest:.3g}: repeated data is worth less, so add data in [data]"
         )
     if like is None:
         notes.append(
-            "data, model and training are the quickstart's: --like EXPERIMENT.toml takes yours"
+            "data, model and training are the quickstart's; --like EXPERIMENT.toml uses yours"
         )
     spent = sum(run.flops_spent for run in plan.fitted)
     if spent < 0.7 * budget:
-        notes.append(f"{spent:.3g} FLOPs of the {budget:.3g} are used: more runs would add little")
+        notes.append(f"the plan uses {spent:.3g} of {budget:.3g} FLOPs: more runs would add little")
     return notes

@@ -1,4 +1,4 @@
-"""The experiment file of a plan: read by `scalax run`, and by a person."""
+"""Writes a plan as an experiment file for `scalax run`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "plan"
 
 
 def base_experiment(like: str | Path | None) -> Experiment:
-    """The experiment whose data, model and training a plan takes: the quickstart's by default."""
+    """Returns the experiment that gives data, model and training; by default the quickstart's."""
     if like is not None:
         return read_experiment(like)
     return Experiment(
@@ -33,31 +33,31 @@ def experiment_text(
     loss: Sequence[float],
     params: Sequence[float],
 ) -> str:
-    """The file.
+    """Returns the text of the experiment file.
 
     Args:
-        base: Gives data, model, training and seed.
-        points: Size and tokens of each run.
-        trunks: Whether runs of one size share a trunk.
-        budget: FLOPs given.
-        target: FLOPs of the forecast.
-        loss: ``[low, high]`` expected at the target.
-        params: The same for N*.
+        base: Experiment whose data, model, training and seed the plan uses.
+        points: Params and tokens of each run.
+        trunks: Whether runs of the same size share a trunk.
+        budget: Total FLOPs allowed.
+        target: FLOPs at which to forecast.
+        loss: ``[low, high]`` expected for the loss at the target.
+        params: ``[low, high]`` expected for N* at the target.
     """
     import tomlkit
 
     lines = [
-        f"# Pilot runs for a forecast at {target:.4g} FLOPs, within {budget:.4g} FLOPs together.",
-        f"# Expected there after them, at 90 %: loss {loss[0]:.4g} to {loss[1]:.4g}, "
+        f"# Pilot runs for a forecast at {target:.4g} FLOPs, with {budget:.4g} FLOPs in total.",
+        f"# Expected at the target after these runs, at 90 %: loss {loss[0]:.4g} to {loss[1]:.4g}, "
         f"N* {params[0]:.3g} to {params[1]:.3g}.",
         "# Check it with: scalax run THIS_FILE --dry-run",
         f"seed = {base.seed}",
         "",
     ]
-    kept = base.model_dump(exclude_none=True, exclude_defaults=True)
+    sections = base.model_dump(exclude_none=True, exclude_defaults=True)
     for name in ("data", "model", "train"):
-        if kept.get(name):
-            lines += [f"[{name}]", tomlkit.dumps(kept[name]).rstrip(), ""]
+        if sections.get(name):
+            lines += [f"[{name}]", tomlkit.dumps(sections[name]).rstrip(), ""]
     lines += ["[sweep]", 'kind = "list"', "runs = ["]
     for size, tokens in sorted(points):
         trunk = f', trunk = "n{size:.6g}-trunk"'.replace("e+0", "e").replace("e+", "e")
@@ -67,5 +67,5 @@ def experiment_text(
 
 
 def parse_text(text: str) -> Experiment:
-    """The experiment that a text states, as `read_experiment` reads it from a file."""
+    """Parses the text of an experiment file, as `read_experiment` does with a file."""
     return parse(Experiment, {"name": NAME, **tomllib.loads(text)}, where="plan")

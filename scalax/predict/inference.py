@@ -1,7 +1,7 @@
-"""The best split when the model will also be served: training and inference compute together.
+"""Allocates compute between training and inference for a model that will be served.
 
-Sardana et al. 2023 (arXiv:2401.00448), section 2: a token costs 6N in training and 2N when served,
-N the parameters that it passes through. It knows no hardware and no prices.
+Follows Sardana et al. 2023 (arXiv:2401.00448), section 2: a token costs 6N FLOPs in training and
+2N when served, where N counts active parameters. Hardware and prices play no part.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from scalax.predict.protocol import LossLaw
 from scalax.predict.recommend import recommend
 
 FLOPS_PER_PARAM = 2.0
-"""Of one token served."""
+"""Inference FLOPs for one token, per active parameter."""
 _MOST_SAMPLES = 400
 _LOG_MOST = math.log(1e30)
 
@@ -35,39 +34,39 @@ def allocate_with_inference(
     target_loss: float | None = None,
     given: Mapping[str, float] | None = None,
 ) -> Allocation:
-    """Splits compute between size, training data and serving.
+    """Splits compute between model size, training data and inference.
 
-    Exactly one of:
+    Give exactly one of:
 
-    - ``flops``: the whole budget, of training and inference together; the loss is minimised.
-    - ``target_loss``: the whole compute is minimised, the loss held there.
+    - ``flops``: minimises the loss under a total budget of training and inference.
+    - ``target_loss``: minimises the total compute that reaches this loss.
 
     Args:
         fit: A law of params and tokens.
-        inference_tokens: Tokens to be served over the model's life; 0 for none.
-        flops: Training and inference budget, in FLOPs.
+        inference_tokens: Tokens served over the model's life; 0 for none.
+        flops: Budget of training and inference together, in FLOPs.
         target_loss: The loss to reach.
         given: The law's other columns.
 
     Returns:
-        ``flops`` is the whole; ``training_flops`` and ``inference_flops`` its parts.
+        The allocation. Its ``flops`` is the sum of ``training_flops`` and ``inference_flops``.
 
     Raises:
-        ScalaxError: None or both of ``flops`` and ``target_loss``, a number that is not
-            positive, or a loss that the law never reaches.
+        ScalaxError: Neither or both of ``flops`` and ``target_loss`` are given, a number is not
+            positive, or the law never reaches the loss.
 
     Example:
         >>> from scalax.predict.fit_result import Fit
         >>> c = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.336, "beta": 0.283}
-        >>> found = allocate_with_inference(Fit("chinchilla", c), 2e12, target_loss=1.947)
-        >>> f"{found.params:.3g} {found.tokens:.3g}"
+        >>> answer = allocate_with_inference(Fit("chinchilla", c), 2e12, target_loss=1.947)
+        >>> f"{answer.params:.3g} {answer.tokens:.3g}"
         '2.42e+10 2.66e+12'
     """
     if (flops is None) == (target_loss is None):
         raise ScalaxError(
             "expected exactly one of --flops and --target-loss",
             where="--inference-tokens",
-            fix="--flops is the whole budget, --target-loss the loss to reach at least compute",
+            fix="give --flops for a total budget, or --target-loss for a loss to reach",
         )
     fit.form.require_split()
     served = 0.0 if inference_tokens == 0 else float(positive("inference-tokens", inference_tokens))
@@ -80,12 +79,11 @@ def allocate_with_inference(
         rows = fit.samples
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_SAMPLES)).astype(int)]
         names = [c.name for c in fit.form.coefficients]
-        found = problem.solve(
-            dict(zip(names, rows.T, strict=True)), (len(rows),), flops, target_loss
-        )
+        sampled = dict(zip(names, rows.T, strict=True))
+        splits = problem.solve(sampled, (len(rows),), flops, target_loss)
         tail = (1 - fit.level) / 2
         for name in ("params", "tokens", "loss"):
-            ends = np.nanquantile(found[name], [tail, 1 - tail])
+            ends = np.nanquantile(splits[name], [tail, 1 - tail])
             intervals[name] = [float(end) for end in ends]
     params, tokens = float(best["params"]), float(best["tokens"])
     notes = []
@@ -97,11 +95,11 @@ def allocate_with_inference(
             intervals["loss"] = [there.low, there.high]
         if intervals["params"] is None:
             notes.append(
-                "no interval of params and tokens: the errors that this fit carries are of splits "
-                "of a training budget"
+                "no interval of params and tokens: the error model of this fit covers splits of a "
+                "training budget only"
             )
         elif served or flops is None:
-            notes.append("the intervals of params and tokens carry sampling noise alone")
+            notes.append("the intervals of params and tokens cover sampling noise only")
     serving, training = float(best["inference_flops"]), float(best["training_flops"])
     answer = Allocation(
         flops=training + serving if flops is None else float(flops),
@@ -113,7 +111,7 @@ def allocate_with_inference(
         compute=fit.compute.name,
         law=fit.law,
         notes=[
-            f"compute is of training and of {served:g} tokens served at 2 FLOPs a parameter",
+            f"compute includes {served:g} tokens served, at 2 FLOPs per parameter",
             *notes,
             *fit.reach(training),
             *assumptions(fit.form, problem.given),
@@ -128,12 +126,12 @@ def allocate_with_inference(
 def _unreachable(fit: LossLaw, flops: float | None, target_loss: float | None) -> str:
     if flops is not None:
         return f"{fit.law} has no best split at {flops:g} FLOPs"
-    return f"{fit.law} reaches a loss of {target_loss:g} nowhere, or everywhere"
+    return f"{fit.law} reaches a loss of {target_loss:g} at no size, or at every size"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Problem:
-    """One law, what it will serve, and its fixed columns."""
+    """A law, the number of tokens served, and the columns that stay fixed."""
 
     fit: LossLaw
     served: float
@@ -146,13 +144,14 @@ class _Problem:
         flops: float | None,
         target_loss: float | None,
     ) -> dict[str, Array]:
-        """The best point for each law of a batch, NaN where there is none."""
+        """Returns the best split for each set of coefficients, [shape]; NaN where none exists."""
         if flops is not None:
             budget = float(positive("flops", flops))
 
             def tokens_at(params: Array) -> Array:
-                left = budget - self._serving(params)
-                return np.where(left > 0, self._bought(params, np.maximum(left, 1e-300)), np.nan)
+                left = budget - self._inference_flops(params)
+                tokens = self.fit.compute.tokens(self._computed(params), np.maximum(left, 1e-300))
+                return np.where(left > 0, tokens, np.nan)
         else:
             target = float(positive("target-loss", target_loss or 0.0))
 
@@ -162,8 +161,8 @@ class _Problem:
         def cost_at(log_params: Array) -> Array:
             params = np.exp(log_params)
             point = self._point(c, params, tokens_at(params))
-            wanted = point["loss"] if flops is not None else np.log(point["total"])
-            return np.where(np.isfinite(wanted), wanted, np.inf)
+            objective = point["loss"] if flops is not None else np.log(point["total"])
+            return np.where(np.isfinite(objective), objective, np.inf)
 
         with np.errstate(all="ignore"):
             best = np.exp(search(cost_at, shape, 0.0, _LOG_MOST))
@@ -172,7 +171,7 @@ class _Problem:
     def _point(self, c: Mapping[str, Array], params: Array, tokens: Array) -> dict[str, Array]:
         x = self.fit.form.complete({**self.given, "params": params, "tokens": tokens})
         training = self.fit.compute.flops(self.fit.form.params_computed(x), tokens)
-        serving = self._serving(params)
+        serving = self._inference_flops(params)
         return {
             "params": params,
             "tokens": tokens,
@@ -183,17 +182,15 @@ class _Problem:
         }
 
     def _computed(self, params: Array) -> Array:
+        """Returns the parameters that compute on a token: the active ones."""
         x = self.fit.form.complete({**self.given, "params": params, "tokens": np.ones_like(params)})
         return self.fit.form.params_computed(x)
 
-    def _serving(self, params: Array) -> Array:
+    def _inference_flops(self, params: Array) -> Array:
         return FLOPS_PER_PARAM * self._computed(params) * self.served
 
-    def _bought(self, params: Array, flops: Array) -> Array:
-        return self.fit.compute.tokens(self._computed(params), flops)
-
-    def _tokens_for(self, c: Mapping[str, Any], params: Array, target: float) -> Array:
-        """The tokens that reach a loss at a size, by bisection; NaN where none do."""
+    def _tokens_for(self, c: Mapping[str, Array], params: Array, target: float) -> Array:
+        """Returns the tokens that reach a loss at a size, by bisection; NaN where none do."""
 
         def loss(log_tokens: Array) -> Array:
             x = {**self.given, "params": params, "tokens": np.exp(log_tokens)}
@@ -201,9 +198,9 @@ class _Problem:
 
         shape = np.shape(loss(np.zeros_like(params)))
         low, high = np.zeros(shape), np.full(shape, _LOG_MOST)
-        found = (loss(low) >= target) & (loss(high) <= target)
+        reachable = (loss(low) >= target) & (loss(high) <= target)
         for _ in range(60):
             middle = (low + high) / 2
             above = loss(middle) > target
             low, high = np.where(above, middle, low), np.where(above, high, middle)
-        return np.where(found, np.exp((low + high) / 2), np.nan)
+        return np.where(reachable, np.exp((low + high) / 2), np.nan)

@@ -1,4 +1,4 @@
-"""From size to loss to a downstream metric: two laws, one after the other."""
+"""Forecasts a downstream metric in two steps: size to loss, then loss to metric."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from scalax.predict.protocol import LossLaw
 
 @dataclass(frozen=True)
 class DownstreamPrediction:
-    """The metric forecast at one point.
+    """Forecast of a downstream metric at one point.
 
     Attributes:
         params: Model parameters.
         tokens: Training tokens.
         flops: Training compute, in FLOPs.
-        loss: Forecast of the held-out loss there.
+        loss: Forecast of the held-out loss.
         metric: Forecast of the downstream metric.
-        low: Lower end of its interval; None where the law of the loss gives none.
-        high: Upper end of it.
+        low: Lower end of the metric's interval; None where the law of the loss has no intervals.
+        high: Upper end of that interval.
     """
 
     params: float | None
@@ -35,25 +35,25 @@ class DownstreamPrediction:
     high: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Returns the forecast as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class TwoStep:
-    """A law of the loss, and a law of a metric as a function of it.
+    """A law of the loss, followed by a law of a metric as a function of the loss.
 
     Attributes:
-        loss: The first step.
-        metric: The second: a fit of a law whose only column is ``loss``, such as
+        loss: The first law, from size and data to loss.
+        metric: The second law, from loss to metric. Its only column is ``loss``, as in
             ``loss-to-error``.
 
     Example:
         >>> from scalax.predict.fit_result import Fit
         >>> first = Fit("overtraining", {"E": 1.51, "a": 141.0, "b": 190.0, "eta": 0.121})
         >>> second = Fit("loss-to-error", {"epsilon": 0.850, "k": 2.08, "gamma": 0.756})
-        >>> found = TwoStep(first, second).predict(params=1.44e9, tokens=2.88e10)
-        >>> round(found.loss, 2), round(found.metric, 3)
+        >>> answer = TwoStep(first, second).predict(params=1.44e9, tokens=2.88e10)
+        >>> round(answer.loss, 2), round(answer.metric, 3)
         (2.65, 0.569)
     """
 
@@ -69,24 +69,24 @@ class TwoStep:
             )
 
     def predict(self, **columns: Any) -> Any:
-        """Forecasts the metric; arguments as `Fit.predict`.
+        """Forecasts the metric at one or several points; arguments as in `Fit.predict`.
 
         Returns:
-            A `DownstreamPrediction`, or a list of them. Its interval is the loss's, carried
-            through the second law: it leaves out the scatter around that law.
+            A `DownstreamPrediction`, or a list of them. Its interval is the interval of the loss
+            mapped through the second law; it does not include the error of the second law.
         """
-        first = self.loss.predict(**columns)
-        if isinstance(first, list):
-            return [self._then(p) for p in first]
-        return self._then(first)
+        losses = self.loss.predict(**columns)
+        if isinstance(losses, list):
+            return [self._downstream(p) for p in losses]
+        return self._downstream(losses)
 
-    def _then(self, p: Prediction) -> DownstreamPrediction:
+    def _downstream(self, p: Prediction) -> DownstreamPrediction:
         low = high = None
         if p.low is not None and p.high is not None:
-            low, high = sorted(self._at(end) for end in (p.low, p.high))
+            low, high = sorted(self._metric_at(end) for end in (p.low, p.high))
         return DownstreamPrediction(
-            p.params, p.tokens, p.flops, p.loss, self._at(p.loss), low, high
+            p.params, p.tokens, p.flops, p.loss, self._metric_at(p.loss), low, high
         )
 
-    def _at(self, loss: float) -> float:
+    def _metric_at(self, loss: float) -> float:
         return float(self.metric.loss(loss=np.float64(loss)))

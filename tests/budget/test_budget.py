@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalax.budget.frontier import frontier, spread
-from scalax.budget.hardware import Run, allocate_on
+from scalax.budget.hardware import TrainingHardware, allocate_on
 from scalax.errors import ScalaxError
 from scalax.predict.data_limited import allocate_limited
 from scalax.predict.published_law import PublishedLaw, published_fit
@@ -13,33 +13,33 @@ from scalax.predict.published_law import PublishedLaw, published_fit
 HOFFMANN = published_fit("hoffmann2022")
 
 
-def test_days_of_chips_pay_for_what_the_simulated_step_trains_in_them() -> None:
-    found = allocate_on(HOFFMANN, Run("v5e-256"), days=30)
-    seconds = found.tokens / found.tokens_per_second_per_chip / 256
+def test_a_budget_of_days_is_what_the_simulated_step_trains_in_them() -> None:
+    answer = allocate_on(HOFFMANN, TrainingHardware("v5e-256"), days=30)
+    seconds = answer.tokens / answer.tokens_per_second_per_chip / 256
     assert seconds == pytest.approx(30 * 86400 * 0.95, rel=0.01)
-    assert found.days <= 30 * (1 + 1e-9)
-    assert found.usd == pytest.approx(found.days * 24 * 256 * 1.20)
+    assert answer.days <= 30 * (1 + 1e-9)
+    assert answer.usd == pytest.approx(answer.days * 24 * 256 * 1.20)
     # The split is still the law's own for those FLOPs.
-    assert found.params == pytest.approx(HOFFMANN.allocate(found.flops).params)
-    assert found.fits
-    assert 0.4 < found.utilisation < 0.75
+    assert answer.params == pytest.approx(HOFFMANN.allocate(answer.flops).params)
+    assert answer.fits
+    assert 0.4 < answer.utilisation < 0.75
 
 
-def test_dollars_buy_days() -> None:
-    found = allocate_on(HOFFMANN, Run("v5e-256"), usd=250_000)
-    assert found.usd == pytest.approx(250_000, rel=0.01)
-    assert found.usd is not None
-    assert found.usd <= 250_000 * (1 + 1e-9)
+def test_a_budget_of_dollars_is_spent_and_not_exceeded() -> None:
+    answer = allocate_on(HOFFMANN, TrainingHardware("v5e-256"), usd=250_000)
+    assert answer.usd == pytest.approx(250_000, rel=0.01)
+    assert answer.usd is not None
+    assert answer.usd <= 250_000 * (1 + 1e-9)
 
 
-def test_time_lost_takes_its_share() -> None:
-    kept = allocate_on(HOFFMANN, Run("v5p-128", lost=0.0), flops=1e22)
-    lost = allocate_on(HOFFMANN, Run("v5p-128", lost=0.2), flops=1e22)
-    assert kept.days == pytest.approx(0.8 * lost.days)
+def test_lost_time_lengthens_the_training() -> None:
+    without = allocate_on(HOFFMANN, TrainingHardware("v5p-128", lost=0.0), flops=1e22)
+    lost = allocate_on(HOFFMANN, TrainingHardware("v5p-128", lost=0.2), flops=1e22)
+    assert without.days == pytest.approx(0.8 * lost.days)
     assert any("20%" in note for note in lost.notes)
 
 
-def test_limited_data_sends_the_rest_to_parameters() -> None:
+def test_with_limited_data_the_rest_of_the_budget_goes_to_parameters() -> None:
     free = allocate_limited(HOFFMANN, 1e23, None)
     tight = allocate_limited(HOFFMANN, 1e23, 2e11)
     assert tight.tokens == 2e11
@@ -50,22 +50,22 @@ def test_limited_data_sends_the_rest_to_parameters() -> None:
     assert allocate_limited(HOFFMANN, 1e23, 1e15) == free
 
 
-def test_a_law_without_a_loss_is_limited_too() -> None:
+def test_limited_data_works_without_a_law_of_the_loss() -> None:
     law = published_fit("llama3")
     assert isinstance(law, PublishedLaw)
     assert allocate_limited(law, 1e24, 1e12).loss is None
 
 
-def test_mistakes_say_what_to_give() -> None:
-    with pytest.raises(ScalaxError, match="no list price"):
-        allocate_on(HOFFMANN, Run("v7-64"), usd=1e5)
+def test_errors_say_which_option_to_give() -> None:
+    with pytest.raises(ScalaxError, match=r"list price of .* is unknown"):
+        allocate_on(HOFFMANN, TrainingHardware("v7-64"), usd=1e5)
     with pytest.raises(ScalaxError, match="one of --flops, --days and --usd"):
-        allocate_on(HOFFMANN, Run("v5e-64"), usd=1e5, days=3)
+        allocate_on(HOFFMANN, TrainingHardware("v5e-64"), usd=1e5, days=3)
     with pytest.raises(ScalaxError, match="less than 1"):
-        Run("v5e-64", lost=1.0)
+        TrainingHardware("v5e-64", lost=1.0)
 
 
-def test_the_frontier_is_the_best_split_of_each_budget() -> None:
+def test_the_frontier_has_the_best_split_of_each_budget() -> None:
     budgets = spread("1e20:1e22", 3, "--flops")
     assert [a.params for a in frontier(HOFFMANN, budgets)] == [
         HOFFMANN.allocate(c).params for c in (1e20, 1e21, 1e22)

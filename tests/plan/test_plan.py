@@ -1,4 +1,4 @@
-"""`scalax plan`: the budget, trunks paid once, what is expected, and that its file runs."""
+"""`scalax plan`: budgets, the cost of trunks, expected intervals, and the experiment file."""
 
 from __future__ import annotations
 
@@ -41,49 +41,51 @@ def test_the_command_keeps_its_contract_and_its_file_runs(scalax: Command, tmp_p
         "--out", out, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert set(found) == {"runs", "flops", "expected", "experiment"}
-    assert found["experiment"] == str(out)
-    assert all(set(run) == {"params", "tokens", "flops", "trunk"} for run in found["runs"])
-    assert all(run["flops"] <= 2e13 for run in found["runs"])
+    answer = json.loads(done.stdout)
+    assert set(answer) == {"runs", "flops", "expected", "experiment"}
+    assert answer["experiment"] == str(out)
+    assert all(set(run) == {"params", "tokens", "flops", "trunk"} for run in answer["runs"])
+    assert all(run["flops"] <= 2e13 for run in answer["runs"])
     for name in ("loss", "params"):
-        low, high = found["expected"][name]
+        low, high = answer["expected"][name]
         assert 0 < low < high
 
-    # A trunk counted once, from the list alone: its longest run whole, the decay of the others.
+    # Cost from the list alone: the longest run of a trunk in full, the decay of the others.
     trunks: dict[str, list[float]] = {}
-    for run in found["runs"]:
+    for run in answer["runs"]:
         trunks.setdefault(run["trunk"], []).append(run["flops"])
-    spent = sum(max(each) + DECAY * (sum(each) - max(each)) for each in trunks.values())
-    assert found["flops"] == pytest.approx(spent, rel=5e-3)  # steps are whole
-    assert found["flops"] <= 1e14
+    spent = sum(max(flops) + DECAY * (sum(flops) - max(flops)) for flops in trunks.values())
+    assert answer["flops"] == pytest.approx(spent, rel=5e-3)  # steps are whole numbers
+    assert answer["flops"] <= 1e14
     assert max(map(len, trunks.values())) > 1
 
     dry = scalax("run", out, "--dry-run", "--json")
     assert dry.returncode == 0, dry.stderr
     planned = json.loads(dry.stdout)
-    kept = [{k: run[k] for k in ("params", "tokens", "flops", "trunk")} for run in planned["runs"]]
-    assert kept == found["runs"]
-    assert planned["flops"] == pytest.approx(found["flops"])
+    listed = [
+        {k: run[k] for k in ("params", "tokens", "flops", "trunk")} for run in planned["runs"]
+    ]
+    assert listed == answer["runs"]
+    assert planned["flops"] == pytest.approx(answer["flops"])
 
 
-def test_sizes_are_kept_to() -> None:
-    found = plan_pilot("prior", 1e13, 1e15, sizes=[3e4, 1e5, 3e5])
-    assert {run.target_params for run in found.plan.fitted} <= {3e4, 1e5, 3e5}
+def test_only_the_given_sizes_are_planned() -> None:
+    pilot = plan_pilot("prior", 1e13, 1e15, sizes=[3e4, 1e5, 3e5])
+    assert {run.target_params for run in pilot.plan.fitted} <= {3e4, 1e5, 3e5}
     with pytest.raises(ScalaxError, match="no transformer"):
         plan_pilot("prior", 1e13, 1e15, sizes=[100])
 
 
 @pytest.mark.parametrize("law", ["prior", "hoffmann2022"])
-def test_more_budget_does_not_widen_what_is_expected(law: str) -> None:
-    found = [plan_pilot(law, budget, 1e18) for budget in (1e14, 1e15, 1e16)]
-    for less, more in itertools.pairwise(found):
+def test_a_larger_budget_does_not_widen_the_expected_intervals(law: str) -> None:
+    pilots = [plan_pilot(law, budget, 1e18) for budget in (1e14, 1e15, 1e16)]
+    for less, more in itertools.pairwise(pilots):
         assert width(more.loss) <= 1.03 * width(less.loss)
         assert width(more.params) <= 1.03 * width(less.params)
-    assert width(found[-1].loss) < 0.9 * width(found[0].loss)
+    assert width(pilots[-1].loss) < 0.9 * width(pilots[0].loss)
 
 
-def test_runs_already_trained_narrow_what_the_next_will_tell(pilot: Pilot, tmp_path: Path) -> None:
+def test_runs_already_trained_narrow_the_expected_intervals(pilot: Pilot, tmp_path: Path) -> None:
     pilot.save(tmp_path / "plan.toml")
     runs = synthetic_table(
         published_fit("besiroglu2024"), Troubles(0.003), design=tmp_path / "plan.toml"
@@ -96,7 +98,7 @@ def test_runs_already_trained_narrow_what_the_next_will_tell(pilot: Pilot, tmp_p
     assert after.params[0] < true.params < after.params[1]
 
 
-def test_a_named_law_is_surer_than_the_prior() -> None:
+def test_a_published_law_gives_narrower_intervals_than_the_prior() -> None:
     named, broad = (plan_pilot(law, 1e18, 1e20) for law in ("hoffmann2022", "prior"))
     assert width(named.loss) < width(broad.loss)
     assert width(named.params) < width(broad.params)
@@ -105,13 +107,13 @@ def test_a_named_law_is_surer_than_the_prior() -> None:
     assert named.params[0] < law.params < named.params[1]
 
 
-def test_the_model_and_data_of_an_experiment_are_taken(experiment: Path, tmp_path: Path) -> None:
-    found = plan_pilot("prior", 1e11, 1e13, like=experiment)
-    found.save(tmp_path / "plan.toml")
+def test_like_uses_the_model_and_data_of_an_experiment(experiment: Path, tmp_path: Path) -> None:
+    pilot = plan_pilot("prior", 1e11, 1e13, like=experiment)
+    pilot.save(tmp_path / "plan.toml")
     text = (tmp_path / "plan.toml").read_text()
     assert 'dataset = "text"' in text
     assert "batch = 8" in text
-    assert found.flops <= 1e11
+    assert pilot.flops <= 1e11
 
 
 def candidates() -> Candidates:
@@ -120,42 +122,42 @@ def candidates() -> Candidates:
     return Candidates(params[keep], tokens[keep], 6 * params[keep], DECAY)
 
 
-def test_no_random_design_of_the_same_cost_tells_more() -> None:
-    found = candidates()
-    design = Design(found, published_prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
+def test_no_random_design_of_the_same_cost_is_better() -> None:
+    choices = candidates()
+    design = Design(choices, published_prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
     chosen = design.choose(1e18)
-    assert found.cost(chosen) <= 1e18
-    best = design.doubt(chosen).score
+    assert choices.cost(chosen) <= 1e18
+    best = design.variance(chosen).score
     rng = np.random.default_rng(0)
     for _ in range(50):
         rows: list[int] = []
-        for k in rng.permutation(len(found)).tolist():
-            if np.isfinite(found.added(rows)[k]) and found.cost([*rows, k]) <= 1e18:
+        for k in rng.permutation(len(choices)).tolist():
+            if np.isfinite(choices.added(rows)[k]) and choices.cost([*rows, k]) <= 1e18:
                 rows.append(k)
-        assert design.doubt(rows[:24]).score > best
+        assert design.variance(rows[:24]).score > best
 
 
-def test_what_a_run_adds_is_the_difference_of_costs() -> None:
-    found = candidates()
+def test_the_added_cost_of_a_run_is_the_difference_of_total_costs() -> None:
+    choices = candidates()
     rows = [3, 17, 8]
-    for k in set(range(len(found))) - set(rows):
-        added = found.added(rows)[k]
+    for k in set(range(len(choices))) - set(rows):
+        added = choices.added(rows)[k]
         if np.isfinite(added):
-            assert added == pytest.approx(found.cost([*rows, k]) - found.cost(rows))
+            assert added == pytest.approx(choices.cost([*rows, k]) - choices.cost(rows))
 
 
-def test_doubt_falls_with_every_run_and_never_below_what_no_run_tells() -> None:
+def test_variance_falls_with_every_run_but_not_below_the_form_error() -> None:
     design = Design(candidates(), published_prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
-    far = math.log(100)
-    left = [design.doubt(range(count)) for count in (1, 4, 12, 24)]
-    for less, more in itertools.pairwise(left):
+    distance = math.log(100)
+    variances = [design.variance(range(count)) for count in (1, 4, 12, 24)]
+    for less, more in itertools.pairwise(variances):
         assert np.all(more.loss <= less.loss * (1 + 1e-9))
         assert np.all(more.size <= less.size * (1 + 1e-9))
-    assert left[-1].loss.min() > 0.002**2 * far**3 / 3
+    assert variances[-1].loss.min() > 0.002**2 * distance**3 / 3
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("options", "message"),
     [
         (["--law", "hofmann2022"], "did you mean 'hoffmann2022'"),
         (["--law", "llama3"], "no loss"),
@@ -165,10 +167,10 @@ def test_doubt_falls_with_every_run_and_never_below_what_no_run_tells() -> None:
         (["--law", "prior", "--runs", "nowhere.csv"], "no such file"),
     ],
 )
-def test_wrong_use_is_told_in_a_line(scalax: Command, asked: list[str], told: str) -> None:
-    done = scalax("plan", "--budget", "1e14", "--target", "1e16", *asked)
+def test_errors_are_one_line(scalax: Command, options: list[str], message: str) -> None:
+    done = scalax("plan", "--budget", "1e14", "--target", "1e16", *options)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""fit.json read back: what is written passes, and each wrong key is named in one line."""
+"""Reads fit.json: a written file reads back equal, and errors name the wrong key in one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(path: Path, change: dict[str, Any]) -> Fit:
     return read_fit(file)
 
 
-def test_all_that_is_written_is_read(tmp_path: Path) -> None:
+def test_a_written_fit_reads_back_equal(tmp_path: Path) -> None:
     error = ForecastError(**ERROR)
     fit = Fit(
         "chinchilla",
@@ -88,8 +88,8 @@ def test_all_that_is_written_is_read(tmp_path: Path) -> None:
         ({"coeficients": C}, "coeficients"),
     ],
 )
-def test_the_key_at_fault_is_named(change: dict[str, Any], key: str, tmp_path: Path) -> None:
-    with pytest.raises(ScalaxError) as told:
+def test_errors_name_the_wrong_key(change: dict[str, Any], key: str, tmp_path: Path) -> None:
+    with pytest.raises(ScalaxError) as error:
         read(tmp_path, change)
-    assert f"fit.json: {key}" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert f"fit.json: {key}" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Splits that count serving: Sardana et al.'s example, brute force, and what is refused."""
+"""Allocations that include inference: Sardana et al.'s example, brute force, and errors."""
 
 from __future__ import annotations
 
@@ -65,35 +65,35 @@ def test_a_whole_budget_is_spent_as_well_as_brute_force(
     )
     flops = 10**log_flops
     served = share * fit.allocate(flops).tokens
-    found = allocate_with_inference(fit, served, flops=flops)
-    assert found.training_flops + found.inference_flops == pytest.approx(flops, rel=1e-9)
-    assert found.inference_flops == pytest.approx(2 * found.params * served, rel=1e-9)
-    sizes = found.params * np.exp(np.linspace(-5, 5, 2001))
+    answer = allocate_with_inference(fit, served, flops=flops)
+    assert answer.training_flops + answer.inference_flops == pytest.approx(flops, rel=1e-9)
+    assert answer.inference_flops == pytest.approx(2 * answer.params * served, rel=1e-9)
+    sizes = answer.params * np.exp(np.linspace(-5, 5, 2001))
     left = flops - 2 * sizes * served
     sizes, left = sizes[left > 0], left[left > 0]
     tokens = fit.compute.tokens(sizes, left)
-    assert found.loss <= fit.loss(params=sizes, tokens=tokens).min() * (1 + 1e-12)
-    assert found.params < fit.allocate(flops).params
+    assert answer.loss <= fit.loss(params=sizes, tokens=tokens).min() * (1 + 1e-12)
+    assert answer.params < fit.allocate(flops).params
 
 
 @settings(max_examples=10, deadline=None)
 @given(loss=st.floats(1.85, 2.6), log_served=st.floats(9, 14))
 def test_a_target_is_met_as_cheaply_as_brute_force(loss: float, log_served: float) -> None:
     served = 10**log_served
-    found = allocate_with_inference(SARDANA, served, target_loss=loss)
-    assert found.loss == pytest.approx(loss, rel=1e-9)
+    answer = allocate_with_inference(SARDANA, served, target_loss=loss)
+    assert answer.loss == pytest.approx(loss, rel=1e-9)
     c = SARDANA.coefficients
-    sizes = found.params * np.exp(np.linspace(-4, 4, 2001))
+    sizes = answer.params * np.exp(np.linspace(-4, 4, 2001))
     rest = loss - c["E"] - c["A"] / sizes ** c["alpha"]
     sizes, rest = sizes[rest > 0], rest[rest > 0]
     tokens = (c["B"] / rest) ** (1 / c["beta"])
-    assert found.flops <= (6 * sizes * tokens + 2 * sizes * served).min() * (1 + 1e-9)
+    assert answer.flops <= (6 * sizes * tokens + 2 * sizes * served).min() * (1 + 1e-9)
 
 
-def test_nothing_served_is_the_plain_split() -> None:
+def test_without_inference_the_split_is_the_training_optimum() -> None:
     plain = SARDANA.allocate(1e22)
-    found = allocate_with_inference(SARDANA, 0, flops=1e22)
-    assert found.params == pytest.approx(plain.params, rel=1e-6)
+    answer = allocate_with_inference(SARDANA, 0, flops=1e22)
+    assert answer.params == pytest.approx(plain.params, rel=1e-6)
     back = allocate_with_inference(SARDANA, 0, target_loss=plain.loss)
     assert back.flops == pytest.approx(1e22, rel=1e-6)
 
@@ -101,9 +101,9 @@ def test_nothing_served_is_the_plain_split() -> None:
 def test_a_mixture_of_experts_serves_its_active_parameters() -> None:
     c = {"e": 0.9, "a": 1000.0, "b": 5000.0, "c": 0.4, "d": 10.0}
     c |= {"alpha": 0.4, "beta": 0.4, "lam": -0.2, "delta": 0.1, "gamma": 0.15}
-    found = allocate_with_inference(Fit("moe", c), 1e12, flops=1e22, given={"sparsity": 0.9})
-    assert found.inference_flops == pytest.approx(2 * 0.1 * found.params * 1e12, rel=1e-9)
-    assert found.training_flops == pytest.approx(6 * 0.1 * found.params * found.tokens, rel=1e-9)
+    answer = allocate_with_inference(Fit("moe", c), 1e12, flops=1e22, given={"sparsity": 0.9})
+    assert answer.inference_flops == pytest.approx(2 * 0.1 * answer.params * 1e12, rel=1e-9)
+    assert answer.training_flops == pytest.approx(6 * 0.1 * answer.params * answer.tokens, rel=1e-9)
 
 
 def test_samples_give_intervals() -> None:
@@ -111,13 +111,13 @@ def test_samples_give_intervals() -> None:
     centre = np.asarray(list(SARDANA.coefficients.values()))
     samples = (centre * np.exp(0.01 * rng.normal(size=(200, 5)))).tolist()
     fit = Fit("chinchilla", SARDANA.coefficients, samples=samples)
-    found = allocate_with_inference(fit, 1e12, flops=1e23)
+    answer = allocate_with_inference(fit, 1e12, flops=1e23)
     for name in ("params", "tokens", "loss"):
-        low, high = found.intervals[name]
-        assert low < getattr(found, name) < high
+        low, high = answer.intervals[name]
+        assert low < getattr(answer, name) < high
 
 
-def test_a_fit_with_errors_of_rollouts_gives_its_intervals_or_says_why_not() -> None:
+def test_an_error_model_gives_intervals_or_a_note_that_it_cannot() -> None:
     error = ForecastError(1e20, noise=0.003, form=0.004, power=1.0, doubt=0.0, quantile=2.0)
     fit = Fit(
         "chinchilla",
@@ -141,22 +141,22 @@ def test_a_fit_with_errors_of_rollouts_gives_its_intervals_or_says_why_not() -> 
     [
         ({}, "exactly one"),
         ({"flops": 1e22, "target_loss": 2.0}, "exactly one"),
-        ({"target_loss": 1.5}, "nowhere"),
+        ({"target_loss": 1.5}, "at no size"),
         ({"target_loss": -1.0}, "expected a positive number"),
         ({"flops": float("nan")}, "expected a positive number"),
     ],
 )
-def test_what_cannot_be_answered_is_told(options: dict[str, float], words: str) -> None:
+def test_queries_without_an_answer_are_rejected(options: dict[str, float], words: str) -> None:
     with pytest.raises(ScalaxError, match=words):
         allocate_with_inference(SARDANA, 1e12, **options)
 
 
-def test_negative_tokens_are_refused() -> None:
+def test_negative_tokens_are_rejected() -> None:
     with pytest.raises(ScalaxError, match="inference-tokens"):
         allocate_with_inference(SARDANA, -1.0, flops=1e22)
 
 
-def test_a_law_of_one_variable_is_refused() -> None:
+def test_a_law_of_one_variable_is_rejected() -> None:
     fit = sx.Fit("power-flops", {"E": 1.0, "A": 100.0, "alpha": 0.1})
     with pytest.raises(ScalaxError, match="cannot split"):
         allocate_with_inference(fit, 1e12, flops=1e22)

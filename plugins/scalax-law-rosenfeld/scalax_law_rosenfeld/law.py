@@ -36,7 +36,7 @@ class Rosenfeld(sx.PowerLaw):
     title: ClassVar[str] = "an error rate from chance to a floor, in params and tokens"
     equation: ClassVar[str] = "L = L0 z / sqrt(1 + z^2), z = c + A / N^alpha + B / D^beta"
     source: ClassVar[str] = "Rosenfeld et al. 2020, arXiv:1909.12673, equations 4 and 5"
-    form: ClassVar[sx.PowerSum] = sx.PowerSum(  # of z
+    form: ClassVar[sx.PowerSum] = sx.PowerSum(  # z in the equation
         [sx.Term("c"), sx.Term("A", {"params": "alpha"}), sx.Term("B", {"tokens": "beta"})]
     )
     coefficients: ClassVar[tuple[sx.Coefficient, ...]] = (
@@ -47,7 +47,7 @@ class Rosenfeld(sx.PowerLaw):
         sx.Coefficient("alpha", "exponent", 1e-3, 4.0, _EXPONENTS, "exponent of params"),
         sx.Coefficient("beta", "exponent", 1e-3, 4.0, _EXPONENTS, "exponent of tokens"),
     )
-    # Around the paper's fits of CIFAR-10: alpha 0.53, beta 0.66, L0 0.9, from some 1,000 examples.
+    # Around the paper's fits of CIFAR-10: alpha 0.53, beta 0.66, L0 0.9.
     typical: ClassVar[Mapping[str, tuple[float, float]]] = {
         "L0": (0.8, 0.99),
         "c": (0.02, 0.2),

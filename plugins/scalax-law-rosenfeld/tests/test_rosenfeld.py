@@ -1,4 +1,4 @@
-"""The law against the paper's complex form, its limits, and its own conformance."""
+"""Tests the law against the paper's complex form, its conformance, and fits of it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from scalax_law_rosenfeld.law import Rosenfeld
 
 import scalax as sx
 
-# Their estimates for CIFAR-10: alpha (data) .66, beta (model) .53, b .0587, c_inf 7.14e-14, eta
-# 19.77, eps_0 .9.
+# The paper's estimates for CIFAR-10; its alpha is of data and its beta of the model.
 CIFAR10 = {"data": 0.66, "model": 0.53, "b": 5.87e-2, "c_inf": 7.14e-14, "eta": 19.77, "eps_0": 0.9}
 
 
 def paper(m: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Equations 4 and 5 as they are written, with their symbols: m params, n examples."""
+    """Computes equations 4 and 5 in the paper's symbols: m params, n examples."""
     p = CIFAR10
     e = n ** -p["data"] + p["b"] * m ** -p["model"] + p["c_inf"]
     return p["eps_0"] * np.abs(e / (e - 1j * p["eta"]))
@@ -27,8 +26,8 @@ def test_the_law_is_the_complex_form_of_the_paper() -> None:
         "alpha": p["model"], "beta": p["data"],
     }  # fmt: skip
     m, n = np.meshgrid(np.geomspace(1e-6, 1e6, 9), np.geomspace(1e-6, 5e4, 9))
-    ours = Rosenfeld().loss(np, c, {"params": m, "tokens": n})
-    np.testing.assert_allclose(ours, paper(m, n), rtol=1e-12)
+    loss = Rosenfeld().loss(np, c, {"params": m, "tokens": n})
+    np.testing.assert_allclose(loss, paper(m, n), rtol=1e-12)
 
 
 def test_it_passes_its_conformance() -> None:
@@ -36,7 +35,7 @@ def test_it_passes_its_conformance() -> None:
     assert [line for line in report.lines if not line.passed] == []
 
 
-def test_a_fit_from_chance_on_finds_the_law_that_a_plain_power_law_misses() -> None:
+def test_a_fit_recovers_the_law_and_a_plain_power_law_forecasts_worse() -> None:
     law = Rosenfeld()
     c = {"L0": 0.9, "c": 0.02, "A": 40.0, "B": 2000.0, "alpha": 0.6, "beta": 1.1}
     n, d = (v.ravel() for v in np.meshgrid([2e3, 8e3, 3e4], np.geomspace(1e2, 1e5, 10)))

@@ -110,7 +110,7 @@ class MoeTransformer(sx.SizedFamily):
         return MoeDecoder(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of cross-entropy in nats, balance and dropped choices, over tokens."""
+        """Returns cross-entropy in nats, balance and dropped choices, summed over tokens."""
         from scalax_moe.module import token_sums
 
         return token_sums(module, batch)

@@ -65,7 +65,7 @@ class RoutingStats(NamedTuple):
         batch_balance: The balance loss of the whole batch, which training minimises. Balancing each
             sequence would keep experts from specialising (Qiu et al. 2025, arXiv:2501.11873).
         balance_B: The balance loss of each sequence, a metric that adds up over batches.
-        dropped_B: The fraction of each sequence's choices that found no free slot.
+        dropped_B: Fraction of each sequence's choices that are dropped.
     """
 
     batch_balance: jax.Array

@@ -97,7 +97,7 @@ def shape_for(
     kv_groups: int = 1,
     fixed: sx.FixedShape | None = None,
 ) -> MoeShape:
-    """Returns the mixture whose total parameters are within 10 % of a target size.
+    """Returns a mixture with total parameters within 10 % of a target size.
 
     Args:
         params: Target for all parameters; None for the shape that ``fixed`` determines.

@@ -1,4 +1,4 @@
-"""The mixture: counts, FLOPs, routing and its causality, any mesh, what each metric says."""
+"""Tests of the mixture of experts: counts, FLOPs, causal routing, sharding, metrics and the law."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_counts_equal_the_parameter_tree(params: float, options: dict[str, Any])
     shape = FAMILY.shape(params, options, DATA)
     tree = nnx.state(nnx.eval_shape(lambda: module_of(shape)), nnx.Param)
     sizes = {jax.tree_util.keystr(k): v.size for k, v in jax.tree_util.tree_leaves_with_path(tree)}
-    found = FAMILY.counts(shape)
-    assert found.params == sum(sizes.values())
-    assert abs(found.params / params - 1) < 0.1
+    counts = FAMILY.counts(shape)
+    assert counts.params == sum(sizes.values())
+    assert abs(counts.params / params - 1) < 0.1
     experts = sum(size for name, size in sizes.items() if "experts" in name)
     idle = experts * (1 - options["top_k"] / options["experts"])
-    assert found.params_active == found.params - idle
+    assert counts.params_active == counts.params - idle
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,7 +106,7 @@ def test_gradients_of_dispatch_and_combine_are_correct() -> None:
     check_grads(round_trip, (x,), order=1, modes=["rev"], rtol=1e-2)
 
 
-def test_balance_is_one_when_even_and_the_number_of_experts_when_all_go_to_one() -> None:
+def test_balance_is_one_when_even_and_the_expert_count_when_one_expert_gets_all() -> None:
     even = np.zeros((1, 8, 4), np.float32)
     even[0, np.arange(8), np.arange(8) % 4] = 1e-3  # experts take turns and are equally likely
     one = np.zeros((1, 8, 4), np.float32)
@@ -121,19 +121,19 @@ def test_training_balances_the_batch_not_each_sequence() -> None:
     """Two sequences that each use one expert of two make an even batch."""
     shape = shape_for(40_000, vocab=256, seq_len=32, experts=2, top_k=1, capacity=2)
     mlp = SparseMlp(shape, nnx.Rngs(0), dtype=jnp.float32)
-    kind = np.zeros((2, 32, shape.dense.width), np.float32)
-    kind[0, :, 0], kind[1, :, 0] = 50, -50
+    x = np.zeros((2, 32, shape.dense.width), np.float32)
+    x[0, :, 0], x[1, :, 0] = 50, -50
     kernel = np.zeros((shape.dense.width, 2), np.float32)
     kernel[0] = 1, -1
     mlp.router.kernel[...] = jnp.asarray(kernel)
-    stats = mlp(jnp.asarray(kind), jnp.ones(2))[1]
+    stats = mlp(jnp.asarray(x), jnp.ones(2))[1]
     assert float(stats.batch_balance) == pytest.approx(1)
     np.testing.assert_allclose(stats.balance_B, [2, 2], rtol=1e-5)
-    masked = mlp(jnp.asarray(kind), jnp.asarray([1.0, 0.0]))[1]
+    masked = mlp(jnp.asarray(x), jnp.asarray([1.0, 0.0]))[1]
     assert float(masked.batch_balance) == pytest.approx(2)  # masked sequences do not count
 
 
-def test_no_position_sees_a_later_one_when_slots_are_scarce() -> None:
+def test_positions_do_not_depend_on_later_ones_when_slots_are_scarce() -> None:
     shape = shape_for(40_000, vocab=256, seq_len=32, experts=4, top_k=2, capacity=0.5)
     module = module_of(shape)
     tokens = batch_of(1)["tokens"][:, :-1]
@@ -146,12 +146,12 @@ def test_no_position_sees_a_later_one_when_slots_are_scarce() -> None:
     assert not np.allclose(one[:, 20:], other[:, 20:], atol=1e-3)
 
 
-def test_the_loss_is_cross_entropy_alone_and_its_gradient_balances() -> None:
+def test_the_loss_is_cross_entropy_and_its_gradient_includes_the_balance_loss() -> None:
     shape = FAMILY.shape(40_000, {"experts": 4, "top_k": 1}, DATA)
     plain = FAMILY.shape(40_000, {"experts": 4, "top_k": 1, "balance": 0.0}, DATA)
     batch = jax.tree.map(jnp.asarray, batch_of(4))
 
-    def graded(shape: Any) -> tuple[float, Any]:
+    def loss_and_gradient(shape: Any) -> tuple[float, Any]:
         graph, weights = nnx.split(module_of(shape))
 
         def loss(weights: Any) -> Any:
@@ -161,13 +161,13 @@ def test_the_loss_is_cross_entropy_alone_and_its_gradient_balances() -> None:
         value, gradient = jax.value_and_grad(loss)(weights)
         return float(value), gradient["blocks"]["mlp"]["router"]["kernel"].get_value()
 
-    with_pull, without = graded(shape), graded(plain)
-    assert with_pull[0] == pytest.approx(without[0])
-    assert abs(with_pull[0] - math.log(256)) < 0.5
-    assert not np.allclose(with_pull[1], without[1], atol=1e-7)
+    balanced, unbalanced = loss_and_gradient(shape), loss_and_gradient(plain)
+    assert balanced[0] == pytest.approx(unbalanced[0])
+    assert abs(balanced[0] - math.log(256)) < 0.5
+    assert not np.allclose(balanced[1], unbalanced[1], atol=1e-7)
 
 
-def test_sums_leave_out_what_the_mask_leaves_out() -> None:
+def test_sums_leave_out_masked_examples() -> None:
     module = module_of(FAMILY.shape(40_000, {"experts": 4, "top_k": 2}, DATA))
     batch = jax.tree.map(jnp.asarray, batch_of(6))
     sums, weight = FAMILY.sums(module, batch | {"mask": jnp.array([1, 1, 1, 1, 0, 0], jnp.float32)})
@@ -178,19 +178,19 @@ def test_sums_leave_out_what_the_mask_leaves_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"experts": 2, "top_k": 3}, "cannot be sent to 3 of 2 experts"),
         ({"experts": 64}, "no mixture of 64 experts has about 20,000 parameters"),
         ({"expert": 4}, "model.expert: unknown key"),
     ],
 )
-def test_what_cannot_be_says_so(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_impossible_shapes_raise(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         FAMILY.shape(20_000, options, DATA)
 
 
-def test_the_law_is_chinchilla_where_all_is_active_and_gets_its_coefficients_back() -> None:
+def test_the_law_is_chinchilla_where_all_is_active_and_a_fit_recovers_its_coefficients() -> None:
     law = EffectiveParams()
     truth = {"E": 1.2, "A": 60.0, "B": 300.0, "alpha": 0.4, "beta": 0.45, "s": 0.35}
     x = {"params": 1e6, "params_active": 1e6, "tokens": 1e8}
@@ -203,8 +203,8 @@ def test_the_law_is_chinchilla_where_all_is_active_and_gets_its_coefficients_bac
         assert fit.coefficients[name] == pytest.approx(value, rel=1e-3), name
 
 
-def test_experts_lie_divided_over_their_axis() -> None:
-    """That any mesh gives the same loss is a line of the family's conformance."""
+def test_experts_are_sharded_over_the_expert_axis() -> None:
+    """The conformance check tests that every mesh gives the same loss."""
     shape = FAMILY.shape(40_000, {"experts": 4, "top_k": 2}, DATA)
     axes = ("data", "fsdp", "tensor", "expert")
     mesh = jax.make_mesh((1,) * 4, axes, axis_types=(AxisType.Auto,) * 4, devices=jax.devices()[:1])

@@ -104,7 +104,7 @@ class TwoTower(sx.ModelFamily):
         return Towers(shape, rngs=rngs, dtype=compute.dtype)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of loss in nats and ranking metrics, over the examples."""
+        """Returns the loss in nats and the ranking metrics, summed over examples."""
         from scalax_recsys.module import ranking_sums
 
         return ranking_sums(module, batch)

@@ -1,4 +1,4 @@
-"""The datasets: what an import is, what an example holds, what is held out, what errors say."""
+"""Tests of the datasets: imports, examples, held-out users, negatives and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("import a.b, c as d\nfrom e import f", ["a.b", "c", "e"]),
         ("def g():\n    import late\nimport soon", ["late", "soon"]),
@@ -31,12 +31,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("print 'two'", []),
     ],
 )
-def test_what_a_file_imports(text: str, found: list[str]) -> None:
-    assert imported(text.encode(), ("p", "q"), {"p.q.mod", "p.r.mod"}) == found
+def test_what_a_file_imports(text: str, expected: list[str]) -> None:
+    assert imported(text.encode(), ("p", "q"), {"p.q.mod", "p.r.mod"}) == expected
 
 
 def source_tree(folder: Path, files: int) -> Path:
-    """Packages of files, each of which imports three of the same six modules in a row."""
+    """Writes packages of files that each import three consecutive modules of six."""
     for k in range(files):
         package = folder / f"pack{k % 3}"
         package.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def source_tree(folder: Path, files: int) -> Path:
     return folder
 
 
-def test_examples_are_the_imports_before_and_the_next_one(tmp_path: Path) -> None:
+def test_an_example_is_an_import_and_the_imports_before_it(tmp_path: Path) -> None:
     folder = source_tree(tmp_path / "src", 60)
     opened = Imports().open("imports", {"folders": [str(folder)], **OPTIONS})
     assert (opened.spec.unit, opened.spec.classes) == ("examples", 7)
@@ -62,10 +62,10 @@ def test_examples_are_the_imports_before_and_the_next_one(tmp_path: Path) -> Non
             assert all((b - a) % 6 == 1 for a, b in itertools.pairwise(seen))
         if split == "train":
             fields = np.array([source[k]["fields"] for k in range(len(source))])
-            assert len(np.unique(fields, axis=0)) == 3  # one a package
+            assert len(np.unique(fields, axis=0)) == 3  # one per package
 
 
-def test_equal_files_are_never_on_both_sides(tmp_path: Path) -> None:
+def test_equal_files_are_in_the_same_split(tmp_path: Path) -> None:
     folder = source_tree(tmp_path / "src", 60)
     for k in range(60):
         text = (folder / f"pack{k % 3}" / f"file{k}.py").read_text()
@@ -73,11 +73,11 @@ def test_equal_files_are_never_on_both_sides(tmp_path: Path) -> None:
     options = {"folders": [str(folder)], **OPTIONS}
     once, again = Imports().open("imports", options), Imports().open("imports", options)
     assert once.spec == again.spec
-    for found in once.splits.values():
-        assert len(found.starts) % 2 == 0
+    for split in once.splits.values():
+        assert len(split.starts) % 2 == 0
 
 
-def test_popular_items_are_drawn_as_often_as_they_occur(tmp_path: Path) -> None:
+def test_negatives_are_drawn_as_often_as_they_occur(tmp_path: Path) -> None:
     folder = source_tree(tmp_path / "src", 60)
     for k in range(60):
         (folder / f"lone{k}.py").write_text(f"import m0  # {k}")
@@ -92,19 +92,19 @@ def test_popular_items_are_drawn_as_often_as_they_occur(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"folders": ["/no/such/folder"]}, "no Python file in /no/such/folder"),
         ({"seq_len": 8}, r"data\.seq_len: unknown key"),
         ({"history": 0}, r"data\.history: expected a number of at least 1, got 0"),
     ],
 )
-def test_wrong_options_say_so(options: dict, says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_wrong_options_raise(options: dict, message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         Imports().open("imports", options)
 
 
-def test_too_few_users_say_so(tmp_path: Path) -> None:
+def test_too_few_users_raise(tmp_path: Path) -> None:
     folder = source_tree(tmp_path / "src", 3)
     with pytest.raises(sx.ScalaxError, match="no interaction in split"):
         Imports().open("imports", {"folders": [str(folder)]})
@@ -112,7 +112,7 @@ def test_too_few_users_say_so(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small set, prepared by TFDS itself in the format and place of MovieLens."""
+    """Prepares a small set with TFDS, in MovieLens's format and folder."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.structured import movielens
 
@@ -123,7 +123,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 return {"train": self._generate_examples()}
 
             def _generate_examples(self):
-                # Films 0 to 7 at times that run backwards; every third is disliked.
+                # Films 0 to 7, the last one rated first; every third one is disliked.
                 for user in range(80):
                     for film in range(8):
                         yield (
@@ -150,7 +150,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_movielens_gives_what_each_user_liked_in_time(prepared: Path) -> None:
+def test_movielens_gives_liked_films_in_order_of_time(prepared: Path) -> None:
     options = {"data_dir": str(prepared), "min_users": 2}
     opened = MovieLens100K().open("tfds:movielens/100k-ratings", options)
     liked = sum((user + film) % 3 != 0 for user in range(80) for film in range(8))
@@ -161,15 +161,15 @@ def test_movielens_gives_what_each_user_liked_in_time(prepared: Path) -> None:
         for index in range(len(source)):
             numbers = [source[index]["target"], *source[index]["history"]]
             films = [int(opened.names[k - 1]) for k in numbers if k]
-            assert films == sorted(films)  # the latest first: time runs backwards in films
-    both = [found.fields for found in opened.splits.values()]
-    assert len(np.unique(np.concatenate(both), axis=0)) == 2
+            assert films == sorted(films)  # latest first, since later films have earlier times
+    fields = [split.fields for split in opened.splits.values()]
+    assert len(np.unique(np.concatenate(fields), axis=0)) == 2
 
 
-def test_movielens_not_prepared_names_the_command_that_does_it(tmp_path: Path) -> None:
+def test_movielens_not_prepared_shows_the_command(tmp_path: Path) -> None:
     with pytest.raises(sx.ScalaxError) as caught:
         MovieLens100K().open("tfds:movielens/100k-ratings", {"data_dir": str(tmp_path)})
-    told = str(caught.value)
-    assert "not prepared in" in told
-    assert f"tfds.builder('movielens/100k-ratings', data_dir='{tmp_path}'" in told
-    assert "download_and_prepare()" in told
+    message = str(caught.value)
+    assert "not prepared in" in message
+    assert f"tfds.builder('movielens/100k-ratings', data_dir='{tmp_path}'" in message
+    assert "download_and_prepare()" in message

@@ -1,4 +1,4 @@
-"""The family: lookups, scores and ranks against NumPy, hashed rows, meshes, errors."""
+"""Tests of the family: scores and ranks against NumPy, hashed rows, sharding and errors."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def module_of(shape):
 
 
 @pytest.mark.parametrize("fields", [0, 2])
-def test_towers_compute_what_they_say(fields: int) -> None:
+def test_scores_agree_with_numpy(fields: int) -> None:
     shape = FAMILY.shape(1e4, {"field_rows": 64}, data(fields))
     module, batch = module_of(shape), batch_of(5, fields)
     table = np.asarray(module.items.table[...])
     up, down = np.asarray(module.up[...]), np.asarray(module.down[...])
-    found = module.scores(batch["fields"], batch["history"], batch["negatives"])
+    scores = module.scores(batch["fields"], batch["history"], batch["negatives"])
     for k in range(5):
         past = [table[item] for item in batch["history"][k] if item]
         x = sum(past) / max(1, len(past))
@@ -78,11 +78,13 @@ def test_towers_compute_what_they_say(fields: int) -> None:
             x = x + np.asarray(module.fields.table[...])[field % 64]
         x = x / np.sqrt(np.mean(np.square(x)) + 1e-6)
         x = x + np.maximum(x @ up, 0) @ down
-        np.testing.assert_allclose(found[k], table[batch["negatives"][k]] @ x, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            scores[k], table[batch["negatives"][k]] @ x, rtol=1e-4, atol=1e-5
+        )
 
 
 class Fixed:
-    """Scores given beforehand."""
+    """A module with given scores."""
 
     def __init__(self, scores: list[list[float]]) -> None:
         self._scores = jnp.asarray(scores)
@@ -92,7 +94,8 @@ class Fixed:
 
 
 def test_ranks_and_metrics_by_hand() -> None:
-    # The target first. One is ahead of it; a tie ranks ahead; the target among its own negatives.
+    # The target comes first. In row 1 one item ranks ahead of it, in row 2 a tie does, and in row 3
+    # one of the negatives is the target itself.
     scores = [[2.0, 3.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], [0.0, 9.0, -1.0, -1.0]]
     negatives = [[5, 6, 7], [5, 6, 7], [1, 6, 7]]
     batch = {
@@ -111,7 +114,7 @@ def test_ranks_and_metrics_by_hand() -> None:
     assert float(sums["loss"]) == pytest.approx(sum(math.log1p(other) for other in others))
 
 
-def test_beyond_ten_is_a_miss() -> None:
+def test_a_rank_beyond_ten_is_a_miss() -> None:
     scores = [[0.0, *([1.0] * 10)], [0.0, *([1.0] * 9), -1.0]]
     batch = batch_of(2) | {"target": np.zeros(2, np.int32)}
     batch["negatives"] = np.ones((2, 10), np.int32)
@@ -120,14 +123,15 @@ def test_beyond_ten_is_a_miss() -> None:
     assert float(sums["ndcg_at_10"]) == pytest.approx(1 / math.log2(11))
 
 
-def test_fewer_rows_are_shared_evenly() -> None:
+def test_items_share_fewer_rows_evenly() -> None:
     table = Table(nnx.Rngs(0), 10_000, 64, 4, dtype=jnp.float32)
-    found = np.unique(np.asarray(table(jnp.arange(10_000))), axis=0, return_counts=True)[1]
-    assert len(found) == 64
-    assert found.max() < 2 * found.min()
+    embeddings = np.asarray(table(jnp.arange(10_000)))
+    items_per_row = np.unique(embeddings, axis=0, return_counts=True)[1]
+    assert len(items_per_row) == 64
+    assert items_per_row.max() < 2 * items_per_row.min()
 
 
-def test_a_size_is_met_and_what_cannot_be_met_says_so() -> None:
+def test_sizes_are_met_or_raise() -> None:
     counts = FAMILY.counts(FAMILY.shape(1e5, {}, data()))
     assert abs(counts.params / 1e5 - 1) < 0.1
     assert FAMILY.size({"width": 24, "rows": 100}, data()) == 24 * (128 + 1024 + 1 + 2 * 4 * 24)
@@ -142,18 +146,18 @@ def test_a_size_is_met_and_what_cannot_be_met_says_so() -> None:
         FAMILY.shape(1e5, {}, text)
 
 
-def test_the_tables_never_lie_whole_on_a_device() -> None:
+def test_no_device_has_a_whole_table() -> None:
     shape = FAMILY.shape(1e5, {}, data())
     batch = batch_of(8)
     with placed(tensor=2) as mesh:
         graph, params = nnx.split(nnx.eval_shape(lambda: module_of(shape)))
-        lies = nnx.get_named_sharding(params, mesh)
-        assert lies["items"]["table"].get_value().spec == jax.P("tensor", "fsdp")
+        shardings = nnx.get_named_sharding(params, mesh)
+        assert shardings["items"]["table"].get_value().spec == jax.P("tensor", "fsdp")
 
         def loss(params):
             return FAMILY.sums(nnx.merge(graph, params), batch)[0]["loss"]
 
-        step = jax.jit(jax.grad(loss), in_shardings=(lies,), out_shardings=lies)
+        step = jax.jit(jax.grad(loss), in_shardings=(shardings,), out_shardings=shardings)
         program = step.lower(params).compile().as_text()
     rows, width = shape.rows, shape.width
     assert f"f32[{rows // 2},{width}]" in program

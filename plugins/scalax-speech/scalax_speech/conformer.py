@@ -111,5 +111,5 @@ class Conformer(sx.ModelFamily):
         return Recogniser(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of cross-entropy in nats, right and wrong answers, over examples."""
+        """Returns cross-entropy in nats, right answers and wrong answers, summed over examples."""
         return sx.label_sums(module(batch["features"]), batch["label"], batch["mask"])

@@ -97,7 +97,7 @@ class SpeechCommands(sx.Dataset):
         return OpenSpeechCommands(spec, builder, names)
 
 
-def _reader(**place: Any) -> Any:
+def _reader(**options: Any) -> Any:
     """Returns a builder that only reads the set.
 
     TFDS's own builder declares sound as ``features.Audio``, which imports TensorFlow even to read.
@@ -112,12 +112,12 @@ def _reader(**place: Any) -> Any:
             VERSION = tfds.core.Version("0.0.3")
 
             def _info(self) -> Any:
-                stated = {
+                stored = {
                     "audio": tfds.features.Tensor(shape=(None,), dtype=np.int16),
                     "label": tfds.features.ClassLabel(names=LABELS),
                 }
                 return tfds.core.DatasetInfo(
-                    builder=self, features=tfds.features.FeaturesDict(stated)
+                    builder=self, features=tfds.features.FeaturesDict(stored)
                 )
 
             # TFDS requires both methods, but calls them only to prepare a set.
@@ -127,7 +127,7 @@ def _reader(**place: Any) -> Any:
             def _generate_examples(self) -> Any:
                 raise NotImplementedError("this builder only reads")
 
-    return Reader(**place)
+    return Reader(**options)
 
 
 def _fingerprint(splits: Mapping[str, Any], names: Mapping[sx.Split, str]) -> str:

@@ -1,4 +1,4 @@
-"""The family: layers against NumPy, counts, FLOPs, sizes, sums and errors."""
+"""Tests of the family: layers against NumPy, counts, FLOPs, sizes and errors."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def kernel(matrix) -> np.ndarray:
     return np.asarray(matrix.kernel[...])
 
 
-def test_a_block_computes_what_the_paper_says() -> None:
-    """One example, place by place, against plain loops."""
+def test_a_block_agrees_with_plain_loops() -> None:
+    """Computes one example step by step, as the paper describes a block."""
     shape = dataclasses.replace(FAMILY.shape(2e4, {"layers": 1, "kernel": 5}, SHORT), heads=2)
     block = layers.Block(shape, nnx.Rngs(1), dtype=jnp.float32)
     steps, width, head = shape.steps, shape.width, shape.width // 2
@@ -84,14 +84,14 @@ def test_a_block_computes_what_the_paper_says() -> None:
         for h in range(2):
             q, k, v = (y @ kernel(m)[:, h] for m in (part.query, part.key, part.value))
 
-            def turned(vector, place):  # as complex numbers
+            def rotated(vector, position):  # as complex numbers
                 pairs = vector[: head // 2] + 1j * vector[head // 2 :]
-                return pairs * np.exp(1j * place * rates)
+                return pairs * np.exp(1j * position * rates)
 
             for t in range(steps):
                 scores = np.array(
                     [
-                        np.vdot(turned(k[s], s), turned(q[t], t)).real / np.sqrt(head)
+                        np.vdot(rotated(k[s], s), rotated(q[t], t)).real / np.sqrt(head)
                         for s in range(steps)
                     ]
                 )
@@ -114,11 +114,11 @@ def test_a_block_computes_what_the_paper_says() -> None:
     want = want + attend(want, block.attention)
     want = want + convolve(want, block.convolution)
     want = normed(want + feed_forward(want, block.after) / 2, block.norm)
-    found = jax.jit(lambda x: block(x))(x[None])
-    np.testing.assert_allclose(found[0], want, rtol=1e-3, atol=1e-4)
+    actual = jax.jit(lambda x: block(x))(x[None])
+    np.testing.assert_allclose(actual[0], want, rtol=1e-3, atol=1e-4)
 
 
-def test_strided_convolutions_are_those_of_xla() -> None:
+def test_strided_convolutions_agree_with_xla() -> None:
     layer = layers.Strided(nnx.Rngs(0), 6, 8, dtype=jnp.float32)
     for frames in (7, 8, 27):
         x = np.random.default_rng(frames).standard_normal((2, frames, 6)).astype(np.float32)
@@ -132,7 +132,7 @@ def test_strided_convolutions_are_those_of_xla() -> None:
     ("params", "options", "data"),
     [(2e4, {}, sounds()), (3e5, {"kernel": 31}, sounds(classes=12)), (1e5, {"layers": 1}, SHORT)],
 )
-def test_counts_and_flops_are_those_of_the_module(params, options, data) -> None:
+def test_counts_and_flops_equal_those_of_the_module(params, options, data) -> None:
     shape = FAMILY.shape(params, options, data)
     with placed():
         module = nnx.eval_shape(
@@ -147,15 +147,15 @@ def test_counts_and_flops_are_those_of_the_module(params, options, data) -> None
     assert sx.traced_flops(jax.grad(loss), weights) == 3 * FAMILY.flops_per_unit(shape)
 
 
-def test_any_size_from_the_smallest_on_is_met_within_a_tenth() -> None:
+def test_sizes_from_ten_thousand_to_a_billion_are_met_within_ten_percent() -> None:
     for data in (sounds(), sounds(classes=12)):
         for target in np.geomspace(1e4, 1e9, 60):
-            found = FAMILY.counts(FAMILY.shape(target, {}, data)).params
-            assert abs(found / target - 1) <= 0.1, target
+            params = FAMILY.counts(FAMILY.shape(target, {}, data)).params
+            assert abs(params / target - 1) <= 0.1, target
 
 
 @pytest.mark.parametrize(
-    ("params", "options", "data", "says"),
+    ("params", "options", "data", "message"),
     [
         (1000, {}, sounds(), r"no conformer has about 1,000 parameters.*ask for \d+"),
         (1e5, {"kernel": 8}, sounds(), r"model\.kernel: expected an odd number"),
@@ -163,8 +163,8 @@ def test_any_size_from_the_smallest_on_is_met_within_a_tenth() -> None:
         (1e5, {}, sounds(frames=6), r"too few frames.*expected 7 or more, got 6"),
     ],
 )
-def test_what_has_no_shape_says_why(params, options, data, says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_impossible_shapes_raise(params, options, data, message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         FAMILY.shape(params, options, data)
 
 

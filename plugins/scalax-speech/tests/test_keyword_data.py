@@ -1,4 +1,4 @@
-"""The datasets: who says what, what is held out, the noise asked for, and what errors say."""
+"""Tests of the datasets: synthesis, held-out speakers, noise, recordings and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCALAX_CACHE", str(tmp_path / "cache"))
 
 
-def test_every_synthesis_sounds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_synthesis_is_deterministic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = SyntheticCommands().open("synthetic-commands", FEW)
     cached = SyntheticCommands().open("synthetic-commands", FEW)
     monkeypatch.setenv("SCALAX_CACHE", str(tmp_path / "another"))
@@ -41,12 +41,12 @@ def test_every_synthesis_sounds_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     assert [labels.count(label) for label in range(3)] == [first.spec.eval_examples // 3] * 3
 
 
-def test_a_word_sounds_like_itself_more_than_like_others() -> None:
-    """Spoken by others, in hardly any noise: the label is the word."""
+def test_features_of_a_word_are_nearest_to_the_same_word() -> None:
+    """Compares held-out voices with training voices, with little noise."""
     opened = SyntheticCommands().open("synthetic-commands", FEW | {"voices": 8, "snr": [40, 40]})
     sources = {split: opened.source(split) for split in ("train", "eval")}
-    # Spectra over the second, wherever in it the word stands.
-    means = {
+    # Sorting over time removes the word's position in the second.
+    sorted_features = {
         split: np.stack([np.sort(source[k]["features"], axis=0) for k in range(len(source))])
         for split, source in sources.items()
     }
@@ -54,24 +54,26 @@ def test_a_word_sounds_like_itself_more_than_like_others() -> None:
         split: np.array([source[k]["label"] for k in range(len(source))])
         for split, source in sources.items()
     }
-    words = np.stack([means["train"][labels["train"] == k].mean(axis=0) for k in range(3)])
-    apart = np.square(means["eval"][:, None] - words).sum(axis=(2, 3))
-    assert (apart.argmin(axis=1) == labels["eval"]).mean() > 0.7  # one in three by chance
+    words = np.stack(
+        [sorted_features["train"][labels["train"] == k].mean(axis=0) for k in range(3)]
+    )
+    distances = np.square(sorted_features["eval"][:, None] - words).sum(axis=(2, 3))
+    assert (distances.argmin(axis=1) == labels["eval"]).mean() > 0.7  # one in three by chance
 
 
-def test_fewer_voices_are_the_first_and_no_speaker_is_on_both_sides() -> None:
-    all_of_them, few = synthetic._voices(None), synthetic._voices(10)
-    assert list(few.items()) == list(all_of_them.items())[:10]
-    assert set(all_of_them) == set(espeak.variants())
-    sides: dict[str, set[bool]] = {}
-    for voice, held_out in all_of_them.items():
-        sides.setdefault(voice.rstrip("0123456789").lower(), set()).add(held_out)
-    assert all(len(side) == 1 for side in sides.values())
-    assert 0.1 < sum(all_of_them.values()) / len(all_of_them) < 0.25
+def test_fewer_voices_are_the_first_and_a_speaker_has_one_split() -> None:
+    every_voice, few = synthetic._voices(None), synthetic._voices(10)
+    assert list(few.items()) == list(every_voice.items())[:10]
+    assert set(every_voice) == set(espeak.variants())
+    splits: dict[str, set[bool]] = {}
+    for voice, held_out in every_voice.items():
+        splits.setdefault(voice.rstrip("0123456789").lower(), set()).add(held_out)
+    assert all(len(split) == 1 for split in splits.values())
+    assert 0.1 < sum(every_voice.values()) / len(every_voice) < 0.25
 
 
 @pytest.mark.parametrize("decibels", [0.0, 15.0])
-def test_noise_is_as_loud_as_asked(decibels: float) -> None:
+def test_noise_has_the_requested_level(decibels: float) -> None:
     at = np.arange(espeak.RATE // 2) / espeak.RATE
     spoken = (8000 * np.sin(2 * np.pi * 1000 * at)).astype(np.int16)
     ratios = []
@@ -87,15 +89,17 @@ def test_noise_is_as_loud_as_asked(decibels: float) -> None:
     assert np.median(ratios) == pytest.approx(decibels, abs=1.0)
 
 
-def test_a_tone_keeps_its_pitch_in_another_rate() -> None:
+def test_resampling_keeps_the_pitch() -> None:
     at = np.arange(espeak.RATE) / espeak.RATE
     spoken = (8000 * np.sin(2 * np.pi * 1000 * at)).astype(np.int16)
     sound = synthetic.in_noise(spoken, (60, 60), 0)
-    assert np.abs(np.fft.rfft(sound)).argmax() == 1000  # bins of 1 Hz: it lasts a second
+    assert (
+        np.abs(np.fft.rfft(sound)).argmax() == 1000
+    )  # bins are 1 Hz, since the sound lasts one second
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"voices": 1}, r"data\.voices: expected a number of at least 2, got 1"),
         ({"words": ["yes", "yes"]}, r"data\.words: expected a list of different words"),
@@ -103,12 +107,12 @@ def test_a_tone_keeps_its_pitch_in_another_rate() -> None:
         ({"seq_len": 8}, r"data\.seq_len: unknown key"),
     ],
 )
-def test_wrong_options_say_so(options: dict, says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_wrong_options_raise(options: dict, message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         SyntheticCommands().open("synthetic-commands", options)
 
 
-def test_a_voice_that_is_not_there_says_so() -> None:
+def test_an_unknown_voice_raises() -> None:
     wanted = espeak.Utterance("no-such-voice", "yes", 175, 50, 50)
     with pytest.raises(
         sx.ScalaxError, match=r"eSpeak NG ended with exit code 1: .*no-such-voice.*error 2"
@@ -116,7 +120,7 @@ def test_a_voice_that_is_not_there_says_so() -> None:
         list(espeak.speak([wanted]))
 
 
-def test_what_cannot_be_said_says_so() -> None:
+def test_a_word_without_sound_raises() -> None:
     words = [espeak.Utterance("en", word, 175, 50, 50) for word in ("yes", "...", "no")]
     with pytest.raises(
         sx.ScalaxError, match=r"gives no sound for '\.\.\.'\. Fix: give words in English"
@@ -138,7 +142,7 @@ except sx.ScalaxError as error:
 """
 
 
-def test_without_the_synthesiser_only_its_set_is_missing() -> None:
+def test_without_the_synthesiser_only_its_dataset_raises() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True
     )
@@ -156,10 +160,10 @@ def recordings(split: str) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small set, prepared by TFDS itself in the place and format of Speech Commands.
+    """Prepares a small set with TFDS, in Speech Commands' format and folder.
 
-    TFDS's feature for sound needs TensorFlow; the samples of it are stored as a tensor of int16 is,
-    and its name is put into the description that TFDS leaves beside the files.
+    TFDS's audio feature needs TensorFlow but stores samples like an int16 tensor. This builder
+    declares a tensor and then writes the audio feature into ``features.json``.
     """
     import tensorflow_datasets as tfds
 
@@ -186,17 +190,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tfds")
     builder = SpeechCommands(data_dir=folder, file_format="array_record")
     builder.download_and_prepare()
-    described = Path(builder.data_dir) / "features.json"
-    stated = json.loads(described.read_text())
-    sound = stated["featuresDict"]["features"]["audio"]
+    features_file = Path(builder.data_dir) / "features.json"
+    description = json.loads(features_file.read_text())
+    sound = description["featuresDict"]["features"]["audio"]
     sound["pythonClassName"] = "tensorflow_datasets.core.features.audio_feature.Audio"
     sound["audio"] = sound.pop("tensor") | {"fileFormat": "wav", "sampleRate": "16000"}
-    described.write_text(json.dumps(stated))
+    features_file.write_text(json.dumps(description))
     return folder
 
 
 @pytest.mark.parametrize("held_out", ["validation", "test"])
-def test_speech_commands_gives_what_tfds_prepared(prepared: Path, held_out: str) -> None:
+def test_speech_commands_gives_the_prepared_recordings(prepared: Path, held_out: str) -> None:
     options = {"data_dir": str(prepared), "held_out": held_out}
     opened = SpeechCommands().open("tfds:speech_commands", options)
     spec = opened.spec
@@ -208,20 +212,20 @@ def test_speech_commands_gives_what_tfds_prepared(prepared: Path, held_out: str)
     )
     for split, name in (("train", "train"), ("eval", held_out)):
         source = opened.source(split)
-        found = {int(source[k]["label"]): source[k]["features"] for k in range(len(source))}
+        by_label = {int(source[k]["label"]): source[k]["features"] for k in range(len(source))}
         for label, samples in enumerate(recordings(name)):
             second = np.zeros(16_000, np.int16)
             second[: len(samples)] = samples[:16_000]
-            np.testing.assert_array_equal(found[label], features.log_mel(second))
+            np.testing.assert_array_equal(by_label[label], features.log_mel(second))
 
 
-def test_speech_commands_not_prepared_names_the_command_that_does_it(tmp_path: Path) -> None:
+def test_speech_commands_not_prepared_shows_the_command(tmp_path: Path) -> None:
     with pytest.raises(sx.ScalaxError) as caught:
         SpeechCommands().open("tfds:speech_commands", {"data_dir": str(tmp_path)})
     assert "not prepared in" in str(caught.value)
     assert f"tfds.builder('speech_commands', data_dir='{tmp_path}'" in str(caught.value)
 
 
-def test_speech_commands_wrong_option() -> None:
+def test_speech_commands_rejects_a_wrong_split() -> None:
     with pytest.raises(sx.ScalaxError, match=r"data\.held_out: expected"):
         SpeechCommands().open("tfds:speech_commands", {"held_out": "train"})

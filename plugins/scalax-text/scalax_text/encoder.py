@@ -63,5 +63,5 @@ class Encoder(TextFamily):
         return Classifier(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of cross-entropy in nats, right and wrong labels, over the examples."""
+        """Returns cross-entropy in nats, right labels and wrong labels, summed over examples."""
         return sx.label_sums(module(batch["text"]), batch["label"], batch["mask"])

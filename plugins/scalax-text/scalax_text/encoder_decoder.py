@@ -71,7 +71,7 @@ class EncoderDecoder(TextFamily):
         return Translator(shape, rngs=rngs, compute=compute)
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of cross-entropy in nats, right and wrong bytes, over target bytes."""
+        """Returns cross-entropy in nats, right bytes and wrong bytes, summed over target bytes."""
         from scalax_text.encoder_decoder_module import pair_sums
 
         return pair_sums(module, batch)

@@ -69,9 +69,9 @@ class Mlp(nnx.Module):
 
     def __init__(self, s: sx.TransformerShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
         up, down = (s.width, s.hidden), (s.hidden, s.width)
-        deep = s.hidden**-0.5 * (2 * s.layers) ** -0.5
+        down_std = s.hidden**-0.5 * (2 * s.layers) ** -0.5
         self.up = sx.Matrix(rngs, up, ("embed", "mlp"), inputs=1, std=s.width**-0.5, dtype=dtype)
-        self.down = sx.Matrix(rngs, down, ("mlp", "embed"), inputs=1, std=deep, dtype=dtype)
+        self.down = sx.Matrix(rngs, down, ("mlp", "embed"), inputs=1, std=down_std, dtype=dtype)
 
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         """Applies the MLP."""
@@ -115,7 +115,7 @@ class EncoderStack(nnx.Module):
         self.compute = compute
 
     def __call__(self, x_BxLxD: jax.Array, real_BxL: jax.Array) -> jax.Array:
-        """Maps embeddings to normalised activations; no other position depends on padding."""
+        """Maps embeddings to normalised activations; padding does not affect other positions."""
         positions = self.positions[...].astype(x_BxLxD.dtype)
         x_BxLxD = sx.constrain(x_BxLxD + positions, "batch", None, None)
         graph, params = nnx.split(self.blocks)

@@ -151,15 +151,15 @@ def _read(name: str, options: Mapping[str, Any]) -> tuple[_Options, dict[sx.Spli
             where="data.locales",
             fix=f"choose among {', '.join(sorted(counts))}",
         )
-    kept = {locale for locale in wanted if counts[locale] >= parsed.min_messages}
-    if not kept:
+    chosen = {locale for locale in wanted if counts[locale] >= parsed.min_messages}
+    if not chosen:
         raise sx.ScalaxError(
             f"no locale has {parsed.min_messages} messages: the largest has "
             f"{max(counts[locale] for locale in wanted):,}",
             where="data.min_messages",
             fix="give a smaller number, or more packages",
         )
-    return parsed, split(message for message in messages if message.locale in kept)
+    return parsed, split(message for message in messages if message.locale in chosen)
 
 
 def _opened(

@@ -109,9 +109,9 @@ class PairShape:
             computed: Whether to include the scores that the decoder's causal mask hides.
         """
         s = self.dense
-        a_row = 2 * 2 * s.width * s.heads * s.head_dim  # query and out, or key and value
+        per_position = 2 * 2 * s.width * s.heads * s.head_dim  # query and out, or key and value
         scores = 2 * 2 * s.heads * s.head_dim * self.source_len * s.seq_len
-        cross = s.layers * (a_row * (s.seq_len + self.source_len) + scores)
+        cross = s.layers * (per_position * (s.seq_len + self.source_len) + scores)
         decoder = s.seq_len * sx.forward_flops(s, "full" if computed else "causal")
         return 3 * (decoder + cross + _encoder_flops(s, self.source_len))
 
@@ -214,26 +214,26 @@ def _nearest(
 
     if params is None:
         return whole(None)
-    found: list[Shape] = []
-    refused: sx.ScalaxError | None = None
+    shapes: list[Shape] = []
+    last_error: sx.ScalaxError | None = None
     for size in np.geomspace(_LEAST_SHARE * params, params, _CANDIDATES):
         try:
-            found.append(whole(float(size)))
+            shapes.append(whole(float(size)))
         except sx.ScalaxError as error:  # this size has no shape; try the others
-            refused = error
-    if not found and refused is not None and refused.where != "model":
-        raise refused  # an option is wrong at every size
+            last_error = error
+    if not shapes and last_error is not None and last_error.where != "model":
+        raise last_error  # an option is wrong at every size
 
     def distance(shape: Shape) -> float:
         return abs(math.log(shape.counts.params / params))
 
-    usual_is_near = any(distance(shape) <= _NEAR for shape in found)
+    usual_is_near = any(distance(shape) <= _NEAR for shape in shapes)
     if not usual_is_near and not (fixed and fixed.hidden):
-        found = [_with_hidden_for(shape, params) for shape in found]
+        shapes = [_with_hidden_for(shape, params) for shape in shapes]
     given = f" with {fixed}" if fixed and str(fixed) else ""
     return sx.nearest_shape(
         params,
-        found,
+        shapes,
         lambda shape: shape.counts.params,
         what=f"{family}{given}",
         none="the embedding is larger",

@@ -1,4 +1,4 @@
-"""The datasets: what a message is, what is held out, what TFDS gives, what errors say."""
+"""Tests of the datasets: messages, splits, prepared TFDS sets and errors."""
 
 from __future__ import annotations
 
@@ -50,30 +50,30 @@ def catalogue(folder: Path, locale: str, text: str) -> Path:
     return file
 
 
-def test_what_counts_as_a_message(tmp_path: Path) -> None:
+def test_fuzzy_empty_and_obsolete_entries_are_skipped(tmp_path: Path) -> None:
     file = catalogue(tmp_path, "de", PO)
     want = [Message("%(n)d days", "de", "%(n)d Tage"), Message("Log in", "de", "Anmelden")]
     assert read_messages([], [str(tmp_path)], where="data") == want
     import polib
 
     polib.pofile(str(file)).save_as_mofile(str(file.with_suffix(".mo")))
-    file.unlink()  # what was compiled from it says the same
+    file.unlink()  # the compiled .mo file has the same messages
     assert read_messages([], [str(tmp_path)], where="data") == want
 
 
-def test_no_source_and_no_translation_is_on_both_sides() -> None:
+def test_splits_share_no_source_and_no_translation() -> None:
     messages = read_messages(["Django", "humanize"], None, where="data")
-    sides = split(messages)
-    assert 0.05 < len(sides["eval"]) / len(messages) < 0.15
+    splits = split(messages)
+    assert 0.05 < len(splits["eval"]) / len(messages) < 0.15
     for part in ("source", "target"):
-        train, held_out = ({getattr(m, part) for m in sides[side]} for side in sides)
+        train, held_out = ({getattr(m, part) for m in splits[name]} for name in splits)
         assert not train & held_out
-    assert {side: sorted(part) for side, part in split(reversed(messages)).items()} == sides
+    assert {name: sorted(part) for name, part in split(reversed(messages)).items()} == splits
     same = [Message(text, "de", f"{k}") for k, text in enumerate(["Log in", "log in!", "LOG IN"])]
     assert sorted(map(len, split(same).values())) == [0, 3]
 
 
-def test_examples_are_the_messages_again() -> None:
+def test_examples_decode_to_the_messages() -> None:
     opened = Catalogues().open("catalogues", HUMANIZE)
     known = {(m.source, m.locale): m.target for m in read_messages(["humanize"], None, where="x")}
     source = opened.source("train")
@@ -97,20 +97,20 @@ def test_labels_are_languages_without_country_or_script() -> None:
         assert (decode(row).encode(), opened.names[number]) in known
 
 
-def test_what_is_cut_alike_is_not_on_both_sides() -> None:
+def test_texts_that_are_equal_once_cut_are_in_one_split() -> None:
     opened = Languages().open("languages", {**HUMANIZE, "seq_len": 4})
     rows = [{row.tobytes() for row in s.columns["text"]} for s in opened.splits.values()]
     assert not rows[0] & rows[1]
 
 
-def test_long_pairs_are_left_out_whole() -> None:
+def test_long_pairs_are_left_out() -> None:
     opened = Catalogues().open("catalogues", {**HUMANIZE, "seq_len": 12})
     target = opened.splits["train"].columns["target"]
-    assert (np.sum(target == 1, axis=1) == 1).all()  # each has its end
+    assert (np.sum(target == 1, axis=1) == 1).all()  # each target has one end mark
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"packages": ["no-such-thing"]}, "not installed. Fix: pip install no-such-thing"),
         ({"packages": ["polib"]}, "no translated message in polib"),
@@ -120,8 +120,8 @@ def test_long_pairs_are_left_out_whole() -> None:
         ({"column": "text"}, r"data\.column: unknown key"),
     ],
 )
-def test_wrong_options_say_so(options: dict, says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_wrong_options_raise(options: dict, message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         Catalogues().open("catalogues", options)
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_catalogue_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small sets, prepared by TFDS itself in the format and place of IMDB and WMT 2014."""
+    """Prepares small sets with TFDS, in the formats and folders of IMDB and WMT 2014."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.translate import wmt14
 
@@ -183,9 +183,9 @@ def test_imdb_gives_reviews_cut_and_labels(prepared: Path) -> None:
     assert opened.spec.classes == 2
     for split_name, count in (("train", 8), ("eval", 4)):
         source = opened.source(split_name)
-        found = [(decode(source[k]["text"]), int(source[k]["label"])) for k in range(len(source))]
-        assert {text for text, _ in found} == {f"{count} stars, number"[:12]}
-        assert sorted(label for _, label in found) == [0] * (count // 2) + [1] * (count // 2)
+        reviews = [(decode(source[k]["text"]), int(source[k]["label"])) for k in range(len(source))]
+        assert {text for text, _ in reviews} == {f"{count} stars, number"[:12]}
+        assert sorted(label for _, label in reviews) == [0] * (count // 2) + [1] * (count // 2)
 
 
 @pytest.mark.parametrize(("to", "ends"), [(None, "street"), ("de", "Straße")])
@@ -200,7 +200,7 @@ def test_wmt_translates_either_way(prepared: Path, to: str | None, ends: str) ->
             one, two = decode(example["source"]), decode(example["target"])
             assert two.startswith(ends)
             assert not one.startswith(ends)
-            assert one.split()[1] == two.split()[1]  # of the same pair
+            assert one.split()[1] == two.split()[1]  # the same number, so the same pair
             assert example["source"][0] == BYTES
             assert example["target"][-1] == PAD
 
@@ -213,12 +213,12 @@ def test_wmt_translates_either_way(prepared: Path, to: str | None, ends: str) ->
         (wmt19_fr_de(), "wmt19_translate/fr-de"),
     ],
 )
-def test_a_set_not_prepared_names_the_command_that_does_it(dataset, name, tmp_path: Path) -> None:
+def test_a_set_not_prepared_shows_the_command(dataset, name, tmp_path: Path) -> None:
     with pytest.raises(sx.ScalaxError, match="not prepared in") as caught:
         dataset.open(f"tfds:{name}", {"data_dir": str(tmp_path)})
     assert f"tfds.builder('{name}', data_dir='{tmp_path}'" in str(caught.value)
 
 
-def test_wmt_knows_its_languages() -> None:
+def test_wmt_rejects_other_languages() -> None:
     with pytest.raises(sx.ScalaxError, match=r"unknown language 'fr' \(expected de or en\)"):
         wmt14_de_en().open("tfds:wmt14_translate/de-en", {"to": "fr"})

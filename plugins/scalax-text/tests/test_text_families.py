@@ -1,4 +1,4 @@
-"""The families: attention against NumPy, what padding and later bytes change, FLOPs, errors."""
+"""Tests of the families: attention against NumPy, padding, causality, counts, FLOPs and errors."""
 
 from __future__ import annotations
 
@@ -77,25 +77,25 @@ def logits(module: Any, source: Any, target: Any) -> Any:
 
 
 @pytest.mark.parametrize(("family", "data", "batch", "options"), CASES)
-def test_counts_and_flops_are_those_of_the_module(family, data, batch, options) -> None:
+def test_counts_and_flops_equal_those_of_the_module(family, data, batch, options) -> None:
     shape, make = built(family, data, options)
     graph, params = nnx.split(nnx.eval_shape(make))
-    found = sum(leaf.size for leaf in jax.tree.leaves(params))
-    assert found == family.counts(shape).params
+    actual = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert actual == family.counts(shape).params
     if options:
-        assert found == family.size(options, data)
+        assert actual == family.size(options, data)
 
     def loss(params: Any) -> Any:
         return family.sums(nnx.merge(graph, params), batch())[0]["loss"]
 
     assert sx.traced_flops(jax.grad(loss), params) == 4 * family.flops_computed(shape)
-    spared = family.flops_computed(shape) - family.flops_per_unit(shape)
-    s = shape.dense  # of the decoder, scores and mixing of the 10 x 9 / 2 pairs that are hidden
+    masked = family.flops_computed(shape) - family.flops_per_unit(shape)
+    s = shape.dense  # the decoder masks the scores and mixing of 10 x 9 / 2 = 45 pairs
     causal = 0 if family.name == "encoder" else 3 * s.layers * 4 * s.heads * s.head_dim * 45
-    assert spared == causal
+    assert masked == causal
 
 
-def test_attention_is_a_softmax_over_what_is_no_padding() -> None:
+def test_attention_is_a_softmax_over_positions_that_are_not_padding() -> None:
     s = sx.transformer_shape(
         None, vocab=8, seq_len=4, gated=False, fixed=sx.FixedShape(width=16, layers=1, heads=2)
     )
@@ -103,7 +103,7 @@ def test_attention_is_a_softmax_over_what_is_no_padding() -> None:
     rng = np.random.default_rng(0)
     x, memory = rng.normal(size=(2, 3, 16)), rng.normal(size=(2, 5, 16))
     real = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], bool)
-    found = attention(jnp.float32(x), jnp.float32(memory), jnp.asarray(real))
+    actual = attention(jnp.float32(x), jnp.float32(memory), jnp.asarray(real))
     q, k, v, out = (
         np.asarray(part.kernel[...], np.float64)
         for part in (attention.query, attention.key, attention.value, attention.out)
@@ -115,10 +115,10 @@ def test_attention_is_a_softmax_over_what_is_no_padding() -> None:
             scores = (x[b] @ q[:, h]) @ (seen @ k[:, h]).T / math.sqrt(8)
             shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
             want[b] += shares @ (seen @ v[:, h]) @ out[h]
-    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, want, rtol=1e-4, atol=1e-5)
 
 
-def test_padding_changes_no_label_and_order_does() -> None:
+def test_logits_depend_on_order_and_not_on_padding() -> None:
     _, make = built(Encoder(), LABELLED, {"width": 16, "layers": 1})
     module, read = nnx.jit(make)(), nnx.jit(lambda module, text: module(text))
     one = read(module, rows(["ab", "ba"], 12))
@@ -127,7 +127,7 @@ def test_padding_changes_no_label_and_order_does() -> None:
     assert not np.allclose(one[0], one[1], atol=1e-4)
 
 
-def test_no_byte_is_predicted_from_itself_or_later_ones_but_from_all_of_the_source() -> None:
+def test_bytes_are_predicted_from_earlier_ones_and_the_whole_source() -> None:
     module, batch = translator(), pairs()
     plain = hidden(module, batch["source"], batch["target"])
     later = batch["target"].copy()
@@ -137,27 +137,27 @@ def test_no_byte_is_predicted_from_itself_or_later_ones_but_from_all_of_the_sour
     )
     assert not np.allclose(hidden(module, batch["source"], later)[:, 6:], plain[:, 6:], atol=1e-3)
     other = batch["source"].copy()
-    other[2, 11] = 99  # the last byte of the longest
-    apart = np.abs(np.asarray(hidden(module, other, batch["target"]) - plain)).max(axis=(1, 2))
-    assert (apart > 1e-6).tolist() == [False, False, True, False]
+    other[2, 11] = 99  # the last byte of the longest source
+    change = np.abs(np.asarray(hidden(module, other, batch["target"]) - plain)).max(axis=(1, 2))
+    assert (change > 1e-6).tolist() == [False, False, True, False]
 
 
-def test_the_loss_is_over_bytes_and_ends_alone() -> None:
+def test_the_loss_is_over_bytes_and_ends_only() -> None:
     module, batch = translator(), pairs()
     sums, weight = nnx.jit(EncoderDecoder().sums)(module, batch)
     assert float(weight) == (3 + 1) + (1 + 1) + (9 + 1) + (4 + 1)
-    found = np.asarray(logits(module, batch["source"], batch["target"]), np.float64)
-    nats = np.log(np.exp(found).sum(-1))
-    nats -= np.take_along_axis(found, batch["target"][..., None], -1)[..., 0]
+    values = np.asarray(logits(module, batch["source"], batch["target"]), np.float64)
+    nats = np.log(np.exp(values).sum(-1))
+    nats -= np.take_along_axis(values, batch["target"][..., None], -1)[..., 0]
     assert float(sums["loss"]) == pytest.approx(nats[batch["target"] != PAD].sum(), rel=1e-4)
     assert float(sums["accuracy"] + sums["error_rate"]) == float(weight)
 
 
-def test_a_translation_is_the_likeliest_byte_after_those_before_it() -> None:
+def test_a_translation_has_the_most_likely_byte_at_each_position() -> None:
     module, source = translator(), pairs()["source"]
-    found = translate(module, source, 10)
-    likeliest = np.argmax(logits(module, source, found), axis=-1)
-    for row, best in zip(found, likeliest, strict=True):
+    translation = translate(module, source, 10)
+    likeliest = np.argmax(logits(module, source, translation), axis=-1)
+    for row, best in zip(translation, likeliest, strict=True):
         ends = np.flatnonzero(row == END)
         stop = ends[0] + 1 if len(ends) else 10
         assert (row[:stop] == best[:stop]).all()
@@ -165,7 +165,7 @@ def test_a_translation_is_the_likeliest_byte_after_those_before_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "data", "options", "says"),
+    ("family", "data", "options", "message"),
     [
         (Encoder(), PAIRS, {}, "needs data with features 'text' and 'label'; texts has source"),
         (EncoderDecoder(), LABELLED, {}, "needs data with features 'source' and 'target'"),
@@ -174,6 +174,6 @@ def test_a_translation_is_the_likeliest_byte_after_those_before_it() -> None:
         (EncoderDecoder(), PAIRS, {"layers": 90}, "no encoder-decoder with layers 90"),
     ],
 )
-def test_what_cannot_be_says_so(family, data, options, says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_impossible_shapes_raise(family, data, options, message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         family.shape(3e4, options, data)

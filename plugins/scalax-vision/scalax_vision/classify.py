@@ -1,4 +1,4 @@
-"""The base of the image families: the data that they read, their metrics and their score."""
+"""The base of the image families: required data, metrics and batch sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Image = tuple[int, int, int]
 """Height, width and channels."""
 
 PUBLISHED_FROM = 16
-"""Side in pixels from which `resnet` and `vit` use published recipes; smaller images use ours."""
+"""Side in pixels from which `resnet` and `vit` use published recipes; smaller images use
+recipes measured on `digits`."""
 
 
 def root_batch(units: float, divisor: float, least: int) -> int:
@@ -49,5 +50,5 @@ class Classifier(sx.SizedFamily):
         return height, width, channels
 
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Returns the sums of cross-entropy in nats, right and wrong answers, over examples."""
+        """Returns cross-entropy in nats, right answers and wrong answers, summed over examples."""
         return sx.label_sums(module(batch["image"]), batch["label"], batch["mask"])

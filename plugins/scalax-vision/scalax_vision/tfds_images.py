@@ -46,7 +46,7 @@ class StoredImages:
         self, source: Any, image: Image, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> None:
         self._source, self._image = source, image
-        self._mean, self._std = (np.asarray(of, np.float32) for of in (mean, std))
+        self._mean, self._std = (np.asarray(values, np.float32) for values in (mean, std))
 
     def __len__(self) -> int:
         return len(self._source)

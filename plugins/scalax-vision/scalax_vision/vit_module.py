@@ -56,7 +56,7 @@ class Block(nnx.Module):
     """Full attention and an MLP, each with a norm before it and a residual connection."""
 
     def __init__(self, s: ViTShape, rngs: nnx.Rngs, *, dtype: Any) -> None:
-        deep = (2 * s.layers) ** -0.5
+        residual_gain = (2 * s.layers) ** -0.5
         heads = (s.heads, s.head_dim)
         self.attention_norm = _norm(s.width, rngs, dtype)
         self.qkv = Linear(
@@ -67,12 +67,14 @@ class Block(nnx.Module):
             (*heads, s.width),
             ("heads", "head_dim", "embed"),
             inputs=2,
-            gain=deep,
+            gain=residual_gain,
             dtype=dtype,
         )
         self.mlp_norm = _norm(s.width, rngs, dtype)
         self.up = Linear(rngs, (s.width, s.hidden), ("embed", "mlp"), dtype=dtype)
-        self.down = Linear(rngs, (s.hidden, s.width), ("mlp", "embed"), gain=deep, dtype=dtype)
+        self.down = Linear(
+            rngs, (s.hidden, s.width), ("mlp", "embed"), gain=residual_gain, dtype=dtype
+        )
 
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         """Returns the residual stream after the block."""

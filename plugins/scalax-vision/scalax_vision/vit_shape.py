@@ -141,10 +141,10 @@ def shape_for(
 ) -> ViTShape:
     """Returns the Vision Transformer whose parameters are within 10 % of a target size.
 
-    Width, layers and heads have the proportions of scalax's transformer. A single layer is chosen
-    only where the size allows no two, since one layer says little about how depth scales; on digits
-    one layer is about as good, 0.125 against 0.118 (``--set model.layers=1``, as in `usual_patch`).
-    The MLP's width changes by up to a half to meet the size.
+    Width, layers and heads have the proportions of scalax's transformer. The MLP's width changes by
+    up to a half to meet the size. A net has one layer only if the size does not allow two, so that
+    depth grows with size. On digits one layer is about as good as two, 0.125 against 0.118
+    (``--set model.layers=1``, as in `usual_patch`).
 
     Args:
         params: Target for all parameters; None for the shape that ``fixed`` determines.

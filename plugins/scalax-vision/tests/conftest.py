@@ -1,4 +1,4 @@
-"""Compiles fast, not well: what these tests compute is small."""
+"""Turns off most of XLA's optimisations, since these tests compute little and compile much."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def compiled_fast() -> Iterator[None]:
+def fast_compilation() -> Iterator[None]:
     import jax
 
     before = jax.config.read("jax_disable_most_optimizations")

@@ -1,4 +1,4 @@
-"""The convolutional family: its layers by hand, and its classic recipe."""
+"""Tests of the convolutional family: its layers against NumPy, and its classic recipe."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def test_smallest_member_is_the_classic_mnist_net() -> None:
         "hidden": (4 * 4 * 20, 10),
         "head": (10, 10),
     }
-    # by hand: (25 + 1) 10 + (250 + 1) 20 + (320 + 1) 10 + (10 + 1) 10
+    # By hand: (25 + 1) 10 + (250 + 1) 20 + (320 + 1) 10 + (10 + 1) 10
     assert CONVNET.counts(shape).params == 260 + 5020 + 3210 + 110 == 8600
-    # 24x24 and 8x8 places of the kernels, and both linear layers
+    # The kernels have 24x24 and 8x8 positions; the last two are the linear layers.
     products = 24 * 24 * 25 * 10, 8 * 8 * 250 * 20, 320 * 10, 10 * 10
     assert CONVNET.flops_per_unit(shape) == 2 * (2 * products[0] + 3 * sum(products[1:]))
 
 
-def test_the_net_computes_what_its_layers_say() -> None:
+def test_the_net_agrees_with_numpy() -> None:
     module = module_of(CONVNET, CONVNET.shape(8600, {}, MNIST))
     x = batch_of(MNIST, 2)["image"]
     want = x

@@ -1,4 +1,4 @@
-"""The datasets: what they hold, that splits are fixed and disjoint, and what errors say."""
+"""Tests of the datasets: their content, fixed and disjoint splits, and errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scalax_vision.tfds_images import Cifar10, ImageNet, Mnist
 import scalax as sx
 
 
-def test_digits_are_the_same_every_time_and_as_scikit_learn_has_them() -> None:
+def test_digits_are_deterministic_and_equal_scikit_learns() -> None:
     from sklearn.datasets import load_digits
 
     first, second = Digits().open("digits", {}), Digits().open("digits", {})
     assert first.spec == second.spec
-    found = {}
+    labels = {}
     for split in ("train", "eval"):
         source, again = first.source(split), second.source(split)
         for index in range(len(source)):
@@ -28,13 +28,13 @@ def test_digits_are_the_same_every_time_and_as_scikit_learn_has_them() -> None:
             assert example["image"].shape == first.spec.features["image"].shape == (8, 8, 1)
             assert example["label"].dtype == np.int32
             np.testing.assert_array_equal(example["image"], again[index]["image"])
-            found[(example["image"] * 16).astype(np.uint8).tobytes()] = int(example["label"])
-    theirs = load_digits()
-    scans = [scan.astype(np.uint8).tobytes() for scan in theirs.images]
-    assert found == dict(zip(scans, theirs.target.tolist(), strict=True))
+            labels[(example["image"] * 16).astype(np.uint8).tobytes()] = int(example["label"])
+    digits = load_digits()
+    scans = [scan.astype(np.uint8).tobytes() for scan in digits.images]
+    assert labels == dict(zip(scans, digits.target.tolist(), strict=True))
 
 
-def test_digits_splits_are_disjoint_and_hold_every_label() -> None:
+def test_digits_splits_are_disjoint_and_have_every_label() -> None:
     opened = Digits().open("digits", {})
     sources = {split: opened.source(split) for split in ("train", "eval")}
     assert opened.spec.train_examples == len(sources["train"]) == 1208
@@ -48,7 +48,7 @@ def test_digits_splits_are_disjoint_and_hold_every_label() -> None:
         assert {int(source[i]["label"]) for i in range(len(source))} == set(range(10))
 
 
-def test_fewer_digits_are_among_more_and_the_held_out_ones_the_same() -> None:
+def test_fewer_digits_are_a_subset_and_do_not_change_the_held_out_ones() -> None:
     whole, some, few = (
         Digits().open("digits", {"examples": n} if n else {}) for n in (None, 300, 40)
     )
@@ -65,15 +65,15 @@ def test_fewer_digits_are_among_more_and_the_held_out_ones_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"size": 16}, r"^data\.size: unknown key"),
         ({"examples": 2000}, r"data\.examples: .*expected at most 1,208, got 2,000"),
         ({"examples": 0}, r"data\.examples: expected a number of at least 1, got 0"),
     ],
 )
-def test_wrong_options_of_digits_say_so(options: dict, says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_wrong_options_of_digits_raise(options: dict, message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         Digits().open("digits", options)
 
 
@@ -86,17 +86,17 @@ SIDES = {"mnist": [(28, 28)], "cifar10": [(32, 32)], "imagenet2012": [(40, 60), 
 
 
 def pixels_of(name: str, split: str) -> list[np.ndarray]:
-    """Small pictures of random tiles; a JPEG keeps their middles nearly as they are."""
+    """Returns small pictures of random tiles, whose centres JPEG hardly changes."""
     rng = np.random.default_rng(split == "train")
     channels = 1 if name == "mnist" else 3
-    found = []
+    pictures = []
     for index in range(10 if split == "train" else 6):
         height, width = SIDES[name][index % len(SIDES[name])]
         tile = 1 if name != "imagenet2012" else 8
         shape = (-(-height // tile), -(-width // tile), channels)
         tiles = rng.integers(0, 256, shape, dtype=np.uint8)
-        found.append(tiles.repeat(tile, 0).repeat(tile, 1)[:height, :width])
-    return found
+        pictures.append(tiles.repeat(tile, 0).repeat(tile, 1)[:height, :width])
+    return pictures
 
 
 def encoded(pixels: np.ndarray, form: str) -> io.BytesIO:
@@ -109,7 +109,7 @@ def encoded(pixels: np.ndarray, form: str) -> io.BytesIO:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small sets, prepared by TFDS itself in the formats and places of the real ones."""
+    """Prepares small sets with TFDS, in the formats and folders of the real ones."""
     import tensorflow_datasets as tfds
 
     folder = tmp_path_factory.mktemp("tfds")
@@ -150,14 +150,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_sets_of_one_shape_give_the_pixels_that_tfds_prepared(prepared: Path, name: str) -> None:
+def test_sets_of_one_shape_give_the_prepared_pixels(prepared: Path, name: str) -> None:
     dataset, _, splits = SETS[name]
     opened = dataset.open(dataset.name, {"data_dir": str(prepared)})
     spec = opened.spec
     assert (spec.unit, spec.units_per_example, spec.classes) == ("examples", 1, 10)
-    for split, theirs in zip(("train", "eval"), splits, strict=True):
+    for split, tfds_split in zip(("train", "eval"), splits, strict=True):
         source = opened.source(split)
-        scaled = [pixels / np.float32(255) for pixels in pixels_of(name, theirs)]
+        scaled = [pixels / np.float32(255) for pixels in pixels_of(name, tfds_split)]
         if name == "cifar10":
             scaled = [2 * pixels - 1 for pixels in scaled]
         seen = set()
@@ -171,14 +171,14 @@ def test_sets_of_one_shape_give_the_pixels_that_tfds_prepared(prepared: Path, na
         assert seen == set(range(len(scaled)))
 
 
-def test_imagenet_is_the_middle_square_scaled_and_normalised(prepared: Path) -> None:
+def test_imagenet_is_the_central_square_scaled_and_normalised(prepared: Path) -> None:
     dataset, _, splits = SETS["imagenet2012"]
     opened = dataset.open(dataset.name, {"data_dir": str(prepared), "size": 24})
     assert opened.spec.features["image"].shape == (24, 24, 3)
     assert opened.spec.classes == 1000
     assert (opened.spec.train_examples, opened.spec.eval_examples) == (10, 6)
-    for split, theirs in zip(("train", "eval"), splits, strict=True):
-        source, stored = opened.source(split), pixels_of("imagenet2012", theirs)
+    for split, tfds_split in zip(("train", "eval"), splits, strict=True):
+        source, stored = opened.source(split), pixels_of("imagenet2012", tfds_split)
         for index in range(len(source)):
             example = source[index]
             pixels = stored[int(example["label"])]
@@ -188,10 +188,10 @@ def test_imagenet_is_the_middle_square_scaled_and_normalised(prepared: Path) -> 
             want = np.asarray(square.resize((24, 24), Image.Resampling.BICUBIC), float) / 255
             got = example["image"] * [0.229, 0.224, 0.225] + [0.485, 0.456, 0.406]
             assert example["image"].dtype == np.float32
-            assert np.abs(got - want).mean() < 0.03  # what a JPEG loses
+            assert np.abs(got - want).mean() < 0.03  # JPEG loses some detail
 
 
-def test_some_examples_are_the_first(prepared: Path) -> None:
+def test_fewer_examples_are_the_first_ones(prepared: Path) -> None:
     whole, some = (
         Cifar10().open("tfds:cifar10", {"data_dir": str(prepared), **more})
         for more in ({}, {"examples": 5})
@@ -204,7 +204,7 @@ def test_some_examples_are_the_first(prepared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(SETS))
-def test_a_set_not_prepared_names_the_command_that_does_it(name: str, tmp_path: Path) -> None:
+def test_a_set_not_prepared_shows_the_command(name: str, tmp_path: Path) -> None:
     with pytest.raises(sx.ScalaxError) as caught:
         SETS[name][0].open(f"tfds:{name}", {"data_dir": str(tmp_path)})
     assert "not prepared in" in str(caught.value)
@@ -215,7 +215,7 @@ def test_a_set_not_prepared_names_the_command_that_does_it(name: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "says"),
+    ("name", "options", "message"),
     [
         ("mnist", {"seq_len": 8}, r"data\.seq_len: unknown key"),
         ("cifar10", {"size": 64}, r"data\.size: unknown key"),
@@ -223,6 +223,6 @@ def test_a_set_not_prepared_names_the_command_that_does_it(name: str, tmp_path: 
         ("mnist", {"examples": 11}, r"data\.examples: .*expected at most 10, got 11"),
     ],
 )
-def test_wrong_options_say_so(prepared: Path, name: str, options: dict, says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_wrong_options_raise(prepared: Path, name: str, options: dict, message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         SETS[name][0].open(f"tfds:{name}", {"data_dir": str(prepared), **options})

@@ -1,4 +1,4 @@
-"""The plugin in scalax's own hands: found by name, trained, scored and written to the table."""
+"""Runs an experiment with the package by name, and checks the scores and the table of runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_training_on_digits_reads_nine_in_ten(outcome: dict) -> None:
+def test_training_on_digits_reaches_ninety_percent(outcome: dict) -> None:
     (row,) = outcome["runs"]
     assert row["status"] == "done"
     assert row["accuracy"] > 0.9  # one in ten by chance

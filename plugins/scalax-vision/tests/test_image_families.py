@@ -1,4 +1,4 @@
-"""What holds for every family: counts, FLOPs, sizes, masks and errors, each on real modules."""
+"""Tests of every image family on real modules: counts, FLOPs, sizes, masks and errors."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_flops_equal_the_traced_gradient(family, params, options, data) -> None:
         (VIT, 30_000, images(224, 224, 3)),
     ],
 )
-def test_any_size_from_the_smallest_on_is_met_within_a_tenth(family, smallest, data) -> None:
+def test_sizes_from_the_smallest_are_met_within_ten_percent(family, smallest, data) -> None:
     if smallest is None:
         smallest = family.counts(family.shape(1e4, {}, data)).params
     for target in np.geomspace(smallest, 1e8, 300 if family is CONVNET else 15):
@@ -81,7 +81,7 @@ def test_any_size_from_the_smallest_on_is_met_within_a_tenth(family, smallest, d
 
 
 @pytest.mark.parametrize("family", [CONVNET, RESNET, VIT], ids=lambda family: family.name)
-def test_sums_leave_out_what_the_mask_leaves_out(family) -> None:
+def test_sums_leave_out_masked_examples(family) -> None:
     module = module_of(family, family.shape(4000, {}, DIGITS))
     batch = batch_of(DIGITS, 6)
     score = jax.jit(lambda batch: family.sums(module, batch))
@@ -94,7 +94,7 @@ def test_sums_leave_out_what_the_mask_leaves_out(family) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "params", "options", "data", "says"),
+    ("family", "params", "options", "data", "message"),
     [
         (CONVNET, 5000, {}, MNIST, "the nearest has 8,600. Fix: ask for 8600"),
         (CONVNET, 8600, {"depth": 3}, MNIST, "model.depth: unknown key"),
@@ -109,8 +109,8 @@ def test_sums_leave_out_what_the_mask_leaves_out(family) -> None:
         (VIT, 1e5, {"pool": "max"}, DIGITS, "model.pool: expected 'mean' or 'token'"),
     ],
 )
-def test_what_has_no_shape_says_why(family, params, options, data, says: str) -> None:
-    with pytest.raises(sx.ScalaxError, match=says):
+def test_impossible_shapes_raise(family, params, options, data, message: str) -> None:
+    with pytest.raises(sx.ScalaxError, match=message):
         family.shape(params, options, data)
 
 

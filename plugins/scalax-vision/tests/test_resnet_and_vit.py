@@ -1,4 +1,4 @@
-"""Both families against published counts, and against their own arithmetic in NumPy."""
+"""Tests both families against published counts, and their layers against NumPy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vision_cases import (
 
 @pytest.mark.parametrize(
     ("options", "params"),
-    [  # those of torchvision's documentation, read on 24 November 2026
+    [  # from torchvision's documentation, read on 24 November 2026
         ({"blocks": [2, 2, 2, 2]}, 11_689_512),
         ({"blocks": [3, 4, 6, 3], "block": "bottleneck"}, 25_557_032),
     ],
@@ -33,14 +33,14 @@ def test_resnets_of_imagenet_have_their_published_counts(options, params) -> Non
 def test_resnet_18_has_its_published_products() -> None:
     options = {"width": 64, "blocks": [2, 2, 2, 2]}
     shape = RESNET.shape(11_689_512, options, IMAGENET)
-    # torchvision says 1.81e9 multiply-adds, with those of padding: at most 1 - (110/112)^2 and so
-    # on down to 1 - (19/21)^2 of a 3x3 convolution's; the stem's backward pass is one, not two.
+    # torchvision states 1.81e9 multiply-adds. It counts products with padding, which are at most
+    # 1 - (19/21)^2 of a 3x3 convolution's. The backward pass of the stem counts once, not twice.
     assert 0.88 * 1.81e9 < RESNET.flops_per_unit(shape) / 6 < 1.81e9
 
 
 @pytest.mark.parametrize(
     ("options", "params"),
-    [  # likewise: vit_b_16 and vit_l_16
+    [  # vit_b_16 and vit_l_16, from the same documentation
         ({"width": 768, "layers": 12, "heads": 12}, 86_567_656),
         ({"width": 1024, "layers": 24, "heads": 16}, 304_326_632),
     ],
@@ -54,12 +54,12 @@ def test_vit_b_16_has_its_published_products() -> None:
     given = {"patch": 16, "pool": "token", "positions": "learned", "width": 768, "layers": 12}
     shape = VIT.shape(86_567_656, given, IMAGENET)
     assert shape.length == 197
-    # 17.56e9 multiply-adds, the patches' map backward being one product, not two
+    # 17.56e9 multiply-adds; the backward pass of the patch embedding counts once, not twice.
     assert VIT.flops_per_unit(shape) / 6 == pytest.approx(17.56e9, rel=0.005)
 
 
 def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """By its definition: zeros around, one product a place of the kernel."""
+    """Convolves by definition: zero padding, and one product for each position in the kernel."""
     side, before = len(kernel), len(kernel) // 2
     x = np.pad(x, ((0, 0), (before, before), (before, before), (0, 0)))
     rows, columns = ((n - side) // stride + 1 for n in x.shape[1:3])
@@ -71,7 +71,7 @@ def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
     return out
 
 
-def test_the_resnet_computes_what_its_layers_say() -> None:
+def test_the_resnet_agrees_with_numpy() -> None:
     shape = RESNET.shape(4e4, {"blocks": [1, 2, 1]}, DIGITS)
     module = module_of(RESNET, shape)
     rng = np.random.default_rng(0)
@@ -88,21 +88,23 @@ def test_the_resnet_computes_what_its_layers_say() -> None:
         return x * (scale if at is None else scale[at]) + (bias if at is None else bias[at])
 
     blocks = [getattr(block, "blocks", block) for block in module.blocks]
-    for block in blocks:  # so that no branch is multiplied by zero
+    for block in blocks:  # the scale starts at zero, which would hide the branch
         block.last.norm.scale[...] = rng.random(block.last.norm.scale.shape)
     x = batch_of(DIGITS, 2)["image"]
     want = np.maximum(normed(module.stem, x), 0)
     for block in blocks:
-        at = 0 if block.last.norm.scale.ndim == 2 else None  # one block, with an axis of its own
+        at = (
+            0 if block.last.norm.scale.ndim == 2 else None
+        )  # a stack of one block has an axis of layers
         y = np.maximum(normed(block.first[0], want, at), 0)
-        kept = want if block.shortcut is None else normed(block.shortcut, want, at)
-        want = np.maximum(kept + normed(block.last, y, at), 0)
+        shortcut = want if block.shortcut is None else normed(block.shortcut, want, at)
+        want = np.maximum(shortcut + normed(block.last, y, at), 0)
     want = want.mean(axis=(1, 2)) @ np.asarray(module.head.kernel[...])
     np.testing.assert_allclose(answers(module, x), want, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("pool", ["mean", "token"])
-def test_every_patch_reaches_the_answer(pool: str) -> None:
+def test_logits_depend_on_every_patch(pool: str) -> None:
     options = {"pool": pool, "positions": "learned"}
     module = module_of(VIT, VIT.shape(1e4, options, DIGITS))
     x = batch_of(DIGITS, 1)["image"]
@@ -110,7 +112,7 @@ def test_every_patch_reaches_the_answer(pool: str) -> None:
     assert (np.abs(np.asarray(slope)) > 0).all()
 
 
-def test_positions_tell_patches_apart() -> None:
+def test_logits_depend_on_the_order_of_patches() -> None:
     shape = VIT.shape(1e4, {}, DIGITS)
     module = module_of(VIT, shape)
     x = batch_of(DIGITS, 1)["image"]
@@ -152,20 +154,20 @@ def test_recomputing_layers_changes_nothing(family) -> None:
         assert ("remat" in str(jax.make_jaxpr(slope)(weights))) == (recompute == "full")
         return jax.jit(slope)(weights)
 
-    kept, again = (jax.tree.leaves(slopes(recompute)) for recompute in ("none", "full"))
-    for one, other in zip(kept, again, strict=True):
+    stored, recomputed = (jax.tree.leaves(slopes(recompute)) for recompute in ("none", "full"))
+    for one, other in zip(stored, recomputed, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_recipes_are_the_published_ones_from_sixteen_pixels_on() -> None:
+def test_images_of_sixteen_pixels_or_more_use_the_published_recipes() -> None:
     cifar = images(32, 32, 3)
     recipes = {
         (family.name, data.classes): family.recipe(family.shape(1e6, {}, data), 1e6, data)
         for family in (RESNET, VIT)
         for data in (cifar, images(224, 224, 3, 1000))
     }
-    found = {key: (r.optimizer, r.learning_rate, r.batch) for key, r in recipes.items()}
-    assert found == {
+    settings = {key: (r.optimizer, r.learning_rate, r.batch) for key, r in recipes.items()}
+    assert settings == {
         ("resnet", 10): ("sgd", 0.1, 128),
         ("resnet", 1000): ("sgd", 0.1, 256),
         ("vit", 10): ("adamw", 0.001, 1024),

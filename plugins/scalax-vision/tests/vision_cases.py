@@ -1,4 +1,4 @@
-"""What the tests of the families share: data of many shapes, and modules built as scalax does."""
+"""Helpers for the tests of the families: data of many shapes, and modules built as scalax does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TEXT = sx.DataSpec("text", "tokens", 8, {"tokens": sx.Feature((9,), "int32")}, 2
 
 @contextlib.contextmanager
 def placed(family: sx.ModelFamily):
-    """The mesh and axis names that named parameters are created under, as the trainer does."""
+    """Sets the mesh and sharding rules for creating named parameters, as the trainer does."""
     axes = ("data", "fsdp", "tensor", "expert")
     mesh = jax.make_mesh((1,) * 4, axes, axis_types=(AxisType.Auto,) * 4, devices=jax.devices()[:1])
     with jax.set_mesh(mesh), nnx.logical_axis_rules(tuple(family.rules.items())):
@@ -53,7 +53,7 @@ def module_of(family: sx.ModelFamily, shape):
 
 
 def abstract_of(family: sx.ModelFamily, shape, recompute="none"):
-    """The module without its values: what needs no compiler."""
+    """Returns the module without values, which needs no compilation."""
     with placed(family):
         return nnx.eval_shape(lambda: _built(family, shape, recompute))
 
@@ -73,5 +73,5 @@ def batch_of(data: sx.DataSpec, examples: int):
 
 
 def answers(module, x):
-    """Logits by one compiled program, which is faster than an operation at a time."""
+    """Computes logits in one compiled program, which is faster than single operations."""
     return np.asarray(nnx.jit(lambda module, x: module(x))(module, x))
