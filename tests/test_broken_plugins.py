@@ -1,4 +1,4 @@
-"""Broken plugins, installed or local, give one clear error each and stop nothing else."""
+"""Each broken plugin, installed or local, gives one clear error and affects no other plugin."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 
 from tests.conftest import ROOT
 
-LAW = "from tests.conform.plugins import GoodLaw\n\n\nclass Mine(GoodLaw):\n    name = {name!r}\n"
+LAW = "from tests.conform.plugins import GoodLaw\n\n\nclass Plugin(GoodLaw):\n    name = {name!r}\n"
 ABSTRACT = (
-    "import scalax as sx\n\n\nclass Mine(sx.Law):\n    interface = 1\n    name = title = 'mine'\n"
+    "import scalax as sx\n\n\nclass Plugin(sx.Law):\n    interface = 1\n    name = title = 'mine'\n"
 )
 TABLE = "params,tokens,loss\n" + "".join(
     f"{n},{d},{1.5 + 300 / n**0.3 + 900 / d**0.3}\n" for n in (1e6, 1e7, 1e8) for d in (1e8, 1e9)
@@ -49,15 +49,15 @@ def site(tmp_path: Path) -> Path:
 def install(site: Path) -> Install:
     """Writes a distribution to a folder on Python's path, as an installer does."""
 
-    def one(dist: str, text: str, kind: str = "law", name: str = "mine") -> None:
+    def install_one(dist: str, text: str, kind: str = "law", name: str = "mine") -> None:
         module = dist.replace("-", "_")
         (site / f"{module}.py").write_text(text)
         info = site / f"{module}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[scalax.{kind}s]\n{name} = {module}:Mine\n")
+        (info / "entry_points.txt").write_text(f"[scalax.{kind}s]\n{name} = {module}:Plugin\n")
 
-    return one
+    return install_one
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ BROKEN = {
     "missing": ("import no_such_thing\n", "install 'no_such_thing', which missing-law needs"),
     "nothing": ("x = 1\n", "AttributeError"),
     "leaving": ("raise SystemExit(1)\n", "SystemExit"),
-    "number": ("Mine = 3\n", "expected a subclass of sx.Law"),
-    "abstract": (ABSTRACT, "Can't instantiate abstract class Mine"),
+    "number": ("Plugin = 3\n", "expected a subclass of sx.Law"),
+    "abstract": (ABSTRACT, "Can't instantiate abstract class Plugin"),
     "newer": (LAW.format(name="newer") + "    interface = 2\n", "update scalax-laws"),
     "older": (LAW.format(name="older") + "    interface = 0\n", "update older-law"),
 }
@@ -96,14 +96,14 @@ def test_plugins_that_do_not_load_are_reported_and_the_others_work(
     install("good-law", LAW.format(name="good"), name="good")
     listed = cli("plugins", "list", "--json")
     assert listed.returncode == 0
-    found = {(p["kind"], p["name"]): p for p in json.loads(listed.stdout)}
+    plugins = {(p["kind"], p["name"]): p for p in json.loads(listed.stdout)}
     for name, (_, says) in BROKEN.items():
-        problem = found["law", name]["error"]
+        problem = plugins["law", name]["error"]
         assert says in problem
         assert f"law '{name}' from {name}-law" in problem
-        assert found["law", name]["target"] == f"{name}_law:Mine"
-    assert found["law", "good"]["error"] is None
-    assert found["law", "chinchilla"]["error"] is None
+        assert plugins["law", name]["target"] == f"{name}_law:Plugin"
+    assert plugins["law", "good"]["error"] is None
+    assert plugins["law", "chinchilla"]["error"] is None
     shown = cli("laws", "show", "missing")
     assert (shown.returncode, shown.stdout) == (2, "")
     assert BROKEN["missing"][1] in shown.stderr and "Traceback" not in shown.stderr
@@ -114,7 +114,7 @@ def test_plugins_that_do_not_load_are_reported_and_the_others_work(
     assert "SyntaxError: invalid syntax" in report["lines"][0]["detail"]
 
 
-def test_two_plugins_of_one_name_are_both_named(install: Install, cli: Cli) -> None:
+def test_an_error_names_both_plugins_of_one_name(install: Install, cli: Cli) -> None:
     install("one-law", LAW.format(name="mine"))
     install("two-law", LAW.format(name="mine") + "    title = 'another'\n")
     done = cli("plugins", "list")
@@ -157,11 +157,11 @@ def test_a_file_that_does_not_run_fails_its_check(
         (["plugins", "check", "chinchila"], "did you mean 'chinchilla'?"),
         (["plugins", "check", "nowhere.py"], "no such file"),
         (["plugins", "check", "."], "pyproject.toml: no such file"),
-        (["plugins", "check", "chinchilla", "--set", "seq_len=3"], "for datasets alone"),
+        (["plugins", "check", "chinchilla", "--set", "seq_len=3"], "apply to datasets only"),
         (["plugins", "check", "stdlib", "--set", "seq_len"], "expected KEY=VALUE"),
         (["plugins", "check"], "Missing argument 'TARGET'"),
         (["plugins", "new", "Bad_Name", "--kind", "law"], "lower-case words"),
-        (["plugins", "new", "chinchilla", "--kind", "law"], "there is a law 'chinchilla'"),
+        (["plugins", "new", "chinchilla", "--kind", "law"], "the law 'chinchilla' already exists"),
         (["plugins", "new", "mine", "--kind", "lawn"], "'lawn' is not one of"),
     ],
 )
@@ -172,7 +172,7 @@ def test_wrong_usage_is_an_error(cli: Cli, args: list[str], says: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-# Faults that show only in use: each adds a method to a class below.
+# Faults that appear only when a plugin is used. Each adds a method to a class below.
 USED = """
 import jax.numpy as jnp
 import numpy as np

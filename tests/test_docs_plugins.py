@@ -1,4 +1,4 @@
-"""docs/plugins.md: the examples pass their check and run as the page says."""
+"""The examples of docs/plugins.md pass their check and run; its table names each line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "plugins.md").read_text()
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Writes every block that names its file."""
+    """Writes each code block whose first line names a file."""
     folder = tmp_path_factory.mktemp("docs")
     for name, text in re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):
         (folder / name).write_text(text)
@@ -60,6 +60,20 @@ def test_the_examples_run_to_a_law(files: Path, command: str, law: str) -> None:
     assert outcome["fit"]["law"] == law
 
 
-def test_the_walkthrough_shows_real_output() -> None:
-    assert "scalax plugins new wide-window --kind model" in PAGE
-    assert "counts says" in PAGE
+def test_the_table_names_every_line_of_a_check(scalax: Command) -> None:
+    rows = re.findall(r"^\| ?(\w*) \| ([^|]+) \| [^|]+ \|$", PAGE, re.MULTILINE)
+    documented: dict[str, list[str]] = {}
+    for kind, demand in rows:
+        if kind in ("all", "law", "dataset", "model"):
+            documented[kind] = [demand]
+        elif not kind:
+            documented[list(documented)[-1]].append(demand)
+    done = scalax("plugins", "check", "chinchilla", "--json")
+    [report] = json.loads(done.stdout)
+    shared = documented["all"]
+    law = [line["demand"] for line in report["lines"]]
+    assert law == [*shared, *documented["law"][:-1]]  # the last row is for laws of one column
+    assert re.findall(r"^      passed  (.+)$", PAGE, re.MULTILINE)[:11] == [
+        *shared, *documented["model"],
+    ]  # fmt: skip
+    assert len(documented["dataset"]) == 5

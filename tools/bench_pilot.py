@@ -1,15 +1,15 @@
-"""Pilot runs chosen by `scalax plan` against an isoFLOP grid that costs the same.
+"""Compares pilot runs chosen by `scalax plan` with an isoFLOP grid of the same cost.
 
     python tools/bench_pilot.py                     the rows of make bench-simulator, as JSON
-    python tools/bench_pilot.py --estimators        how each estimator does on both designs
-    python tools/bench_pilot.py --first 1000        other studies, to develop on
-    python tools/bench_pilot.py --gentle            no badly tuned or spiked runs
+    python tools/bench_pilot.py --estimators        errors of each estimator on both designs
+    python tools/bench_pilot.py --first 1000        other studies, for development
+    python tools/bench_pilot.py --gentle            no badly tuned runs and no loss spikes
 
-Each study is a truth that the prior does not contain: one of five forms, its coefficients from
-ranges wider than the papers', its form in error by a drift that grows to the target, and runs that
-are noisy, badly tuned or spiked. Both designs cost the study's budget, trunks shared in both; the
-forecast is of N* and the loss at a hundred times it. The constants of planner and estimator were
-chosen on other studies (numbers from 1000).
+Each study simulates a law outside the prior: one of five forms, with coefficients from wider ranges
+than those of the papers and a drift that grows towards the target. Its runs are noisy, and some are
+badly tuned or have a loss spike. Both designs cost the budget of the study and share trunks. They
+forecast N* and the loss at a hundred times that budget. The constants of planner and estimators
+were chosen on other studies (numbers from 1000).
 """
 
 from __future__ import annotations
@@ -38,32 +38,34 @@ from scalax.simulate.troubles import Drift, Troubles, add_troubles
 
 STUDIES = 200
 BEYOND = 100.0
+"""Ratio of the forecast's compute to the pilot budget."""
 TARGET = 0.6
+"""Greatest ratio of our error to the reference's."""
 DRIFT = 0.003
 MISTUNED, OUTLIERS = 0.1, 0.02
 
-# The grid: five budgets half a decade apart, seven sizes each over a factor of sixteen, centred on
-# twenty tokens a parameter. Of the grids tried (four or five budgets, seven or nine sizes,
-# factors of 16, 32 and 64) the one whose parabolas did best.
+# The grid: five budgets half a decade apart, each with seven sizes over a factor of 16, centred on
+# 20 tokens per parameter. Its parabolas were the best among grids of four or five budgets, seven or
+# nine sizes, and factors of 16, 32 and 64.
 _BUDGETS, _APART, _SIZES, _SPAN, _RATIO = 5, 10**0.5, 7, 16.0, 20.0
 _DECAY = 0.2
 
 Answer = tuple[float, float]
 """N* and loss at the target."""
 Points = tuple[np.ndarray, np.ndarray]
-"""params and tokens, [runs] each."""
+"""Params [runs] and tokens [runs]."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A truth, what is wrong with its runs, and what it costs to learn of it.
+    """A simulated law with noisy runs, and a budget for pilot runs.
 
     Attributes:
-        kind: The form.
+        kind: Form of the law, one of `KINDS`.
         budget: FLOPs of the pilot runs.
-        loss: The truth, of params and tokens.
-        noise: Relative deviation of a loss.
-        number: Which it is; seeds what is random of its runs.
+        loss: The true loss, as a function of params and tokens.
+        noise: Relative deviation of a measured loss.
+        number: Number of the study; seeds the noise of its runs.
     """
 
     kind: str
@@ -73,7 +75,7 @@ class Study:
     number: int
 
     def measured(self, points: Points) -> Runs:
-        """Runs at these points, as they would be measured."""
+        """Returns simulated measurements of runs at these points."""
         params, tokens = points
         rng = np.random.default_rng(self.number)
         trunks = trunk_numbers([f"{n:.6g}" for n in params.tolist()])
@@ -84,7 +86,7 @@ class Study:
         return Runs.from_columns({**columns, "trunk": names}, source=f"study {self.number}")
 
     def answer(self) -> Answer:
-        """The true N* and loss at the target."""
+        """Returns the true N* and loss at the target."""
         params = np.geomspace(1e4, 1e14, 40001)
         loss = self.loss(params, BEYOND * self.budget / 6 / params)
         best = int(np.argmin(loss))
@@ -92,23 +94,23 @@ class Study:
 
 
 def make_study(number: int) -> Study:
-    """One study. Budgets are whole half decades, so that a plan serves several."""
+    """Returns a study. Budgets are powers of sqrt(10), so that several studies share a plan."""
     rng = np.random.default_rng(20_000 + number)
     kind = str(rng.choice(KINDS))
     size = 10 ** rng.uniform(7, 8.5)
-    plain = make_truth(kind, size, rng)
+    truth = make_truth(kind, size, rng)
     budget = 10 ** (round(2 * math.log10(120 * size**2 * 10 ** rng.uniform(-0.5, 0.5))) / 2)
     noise = 10 ** rng.uniform(-3, -2)
     drift = Drift.draw(DRIFT, budget / 1000, rng)
 
     def loss(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        return np.asarray(plain(params, tokens) * np.exp(drift(6 * params * tokens)))
+        return np.asarray(truth(params, tokens) * np.exp(drift(6 * params * tokens)))
 
     return Study(kind, budget, loss, noise, number)
 
 
 def cost(points: Points) -> float:
-    """FLOPs of runs by 6ND, runs of one size sharing a trunk."""
+    """Returns the FLOPs of runs by 6ND; runs of the same size share a trunk."""
     params, tokens = points
     total = 0.0
     for size in np.unique(params):
@@ -118,7 +120,7 @@ def cost(points: Points) -> float:
 
 
 def grid(budget: float) -> Points:
-    """The isoFLOP grid whose cost is the budget; sizes lie on one ladder, so that trunks serve."""
+    """Returns the isoFLOP grid that costs the budget; curves have sizes in common, for trunks."""
     step = _SPAN ** (1 / (_SIZES - 1))
 
     def at(top: float) -> Points:
@@ -140,31 +142,33 @@ def grid(budget: float) -> Points:
 
 
 def planned(budget: float) -> Points:
-    """What `scalax plan --law prior` chooses."""
-    found = plan_pilot("prior", budget, BEYOND * budget)
-    runs = found.plan.fitted
+    """Returns the runs that `scalax plan --law prior` chooses."""
+    pilot = plan_pilot("prior", budget, BEYOND * budget)
+    runs = pilot.plan.fitted
     points = (
         np.asarray([float(run.counts.params) for run in runs]),
         np.asarray([float(run.spec.units) for run in runs]),
     )
-    assert found.flops <= budget and cost(points) <= budget
+    assert pilot.flops <= budget and cost(points) <= budget
     return points
 
 
 def by_fit(law: str) -> Callable[[Runs, float], Answer]:
-    """The answer of `scalax fit --law LAW`."""
+    """Returns the estimator that fits a law."""
 
     def answer(runs: Runs, target: float) -> Answer:
-        found = fit(runs, law, backtest=law in SEVERAL_LAWS).allocate(target)
-        assert found.loss is not None
-        return found.params, found.loss
+        allocation = fit(runs, law, backtest=law in SEVERAL_LAWS).allocate(target)
+        assert allocation.loss is not None
+        return allocation.params, allocation.loss
 
     return answer
 
 
 def by_parabolas(runs: Runs, target: float) -> Answer:
-    """N* through the minima of `scalax fit --method isoflop`, the loss through the floor and
-    power law of their losses; what they do not give is the parametric fit's."""
+    """Estimates N* from isoFLOP minima, and the loss from a power law through their losses.
+
+    Falls back to the parametric fit for a quantity that the minima do not give.
+    """
     params, loss = by_fit("chinchilla")(runs, target)
     try:
         split = classical_split(runs, "isoflop")
@@ -194,55 +198,53 @@ PLANS: dict[float, dict[str, Points]] = {}
 
 
 def errors(task: tuple[int, str, str, bool]) -> tuple[float, float]:
-    """Absolute errors of log N* and log loss of a study by a design and an estimator."""
+    """Returns the absolute errors of log N* and log loss for a study, design and estimator."""
     number, design, estimator, cleaned = task
     study = make_study(number)
     runs = study.measured(PLANS[study.budget][design])
     if cleaned:
         runs = drop_outliers(runs, "loss")
     params, loss = study.answer()
-    found = ESTIMATORS[estimator](runs, BEYOND * study.budget)
-    return abs(math.log(found[0] / params)), abs(math.log(found[1] / loss))
+    estimate = ESTIMATORS[estimator](runs, BEYOND * study.budget)
+    return abs(math.log(estimate[0] / params)), abs(math.log(estimate[1] / loss))
 
 
 def measure(
-    asked: list[tuple[str, str, bool]], numbers: range
+    setups: list[tuple[str, str, bool]], numbers: range
 ) -> dict[tuple[str, str, bool], np.ndarray]:
-    """Errors [studies, 2] by design, estimator and whether the runs were cleaned first."""
+    """Returns errors [studies, 2] by design, estimator and whether outliers were dropped."""
     for budget in {make_study(number).budget for number in numbers}:
         if budget not in PLANS:
             PLANS[budget] = {"plan": planned(budget), "grid": grid(budget)}
-    tasks = [(number, *each) for each in asked for number in numbers]
-    with ProcessPoolExecutor(2) as pool:  # forked, so that each knows the plans
-        found = np.asarray(list(pool.map(errors, tasks, chunksize=8)))
-    return dict(zip(asked, found.reshape(len(asked), len(numbers), 2), strict=True))
+    tasks = [(number, *setup) for setup in setups for number in numbers]
+    with ProcessPoolExecutor(2) as pool:  # forked, so that workers have PLANS
+        measured = np.asarray(list(pool.map(errors, tasks, chunksize=8)))
+    return dict(zip(setups, measured.reshape(len(setups), len(numbers), 2), strict=True))
 
 
-def summary(found: np.ndarray) -> tuple[float, float, float]:
-    """Mean absolute error of log N* and of log loss over studies, and their geometric mean."""
-    size, loss = found.mean(axis=0).tolist()
+def summary(measured: np.ndarray) -> tuple[float, float, float]:
+    """Returns the mean absolute errors of log N* and log loss, and their geometric mean."""
+    size, loss = measured.mean(axis=0).tolist()
     return size, loss, math.sqrt(size * loss)
 
 
 def rows(studies: int = STUDIES, first: int = 0) -> list[dict[str, Any]]:
-    """The benchmark's rows: the geometric mean against its target, then both factors."""
+    """Returns the benchmark's rows: the geometric mean with its target, then both errors."""
     references = [("grid", "parabolas", False), ("grid", "chinchilla", False)]
-    asked = [*references, ("plan", "posterior", False), ("grid", "parabolas", True)]
-    found = {k: summary(v) for k, v in measure(asked, range(first, first + studies)).items()}
-    better = min(references, key=lambda each: found[each][2])
-    ours = found["plan", "posterior", False]
+    setups = [*references, ("plan", "posterior", False), ("grid", "parabolas", True)]
+    results = {k: summary(v) for k, v in measure(setups, range(first, first + studies)).items()}
+    better = min(references, key=lambda setup: results[setup][2])
+    ours = results["plan", "posterior", False]
     against = f"isoFLOP grid with {better[1]}"
     title = f"pilot design against an {against}, {studies} studies: "
-    listed = []
+    table = []
     what = "geometric mean of the errors of log N* and log loss at 100x"
-    listed.append(_row(title + what, found[better][2], ours[2], TARGET))
+    table.append(_row(title + what, results[better][2], ours[2], TARGET))
     for k, what in ((0, "mean error of log N*"), (1, "mean error of log loss")):
-        listed.append(_row(title + what, found[better][k], ours[k], None))
-    cleaned = found["grid", "parabolas", True]
-    listed.append(
-        _row(title + "geometric mean, the grid's runs cleaned", cleaned[2], ours[2], None)
-    )
-    return listed
+        table.append(_row(title + what, results[better][k], ours[k], None))
+    cleaned = results["grid", "parabolas", True]
+    table.append(_row(title + "geometric mean, the grid's runs cleaned", cleaned[2], ours[2], None))
+    return table
 
 
 def _row(name: str, reference: float, ours: float, target: float | None) -> dict[str, Any]:
@@ -258,42 +260,42 @@ def _row(name: str, reference: float, ours: float, target: float | None) -> dict
 
 
 def estimators(studies: int, first: int) -> None:
-    """Prints how each estimator does on each design."""
-    asked = [("grid", name, cleaned) for name in ESTIMATORS for cleaned in (False, True)]
-    asked += [("plan", name, False) for name in ESTIMATORS if name != "parabolas"]
-    found = measure(asked, range(first, first + studies))
+    """Prints the errors of each estimator on each design."""
+    setups = [("grid", name, cleaned) for name in ESTIMATORS for cleaned in (False, True)]
+    setups += [("plan", name, False) for name in ESTIMATORS if name != "parabolas"]
+    results = measure(setups, range(first, first + studies))
     kinds = np.asarray([make_study(number).kind for number in range(first, first + studies)])
     print("design estimator    cleaned  mean log N*  log loss  both   median log N*  log loss")
-    for (design, name, cleaned), each in found.items():
-        size, loss, both = summary(each)
-        middle = np.median(each, axis=0)
+    for (design, name, cleaned), measured in results.items():
+        size, loss, both = summary(measured)
+        medians = np.median(measured, axis=0)
         print(
             f"{design:6} {name:12} {'yes' if cleaned else 'no':7}  {size:11.3f}  {loss:8.4f}  "
-            f"{both:.4f} {middle[0]:13.3f}  {middle[1]:8.4f}"
+            f"{both:.4f} {medians[0]:13.3f}  {medians[1]:8.4f}"
         )
         if "-v" in sys.argv:
             for kind in KINDS:
-                print("   ", kind, each[kinds == kind].mean(axis=0).round(4))
+                print("   ", kind, measured[kinds == kind].mean(axis=0).round(4))
 
 
 def main() -> None:
-    """Runs what the options ask for."""
+    """Reads the options and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--estimators", action="store_true")
-    parser.add_argument("--studies", type=int, default=STUDIES)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("-v", action="store_true", help="by kind of truth as well")
+    parser.add_argument("--estimators", action="store_true", help="compare all estimators")
+    parser.add_argument("--studies", type=int, default=STUDIES, help="number of studies")
+    parser.add_argument("--first", type=int, default=0, help="number of the first study")
+    parser.add_argument("-v", action="store_true", help="also by form of the loss")
     parser.add_argument(
-        "--gentle", action="store_true", help="noise and drift are all that is wrong"
+        "--gentle", action="store_true", help="no badly tuned runs and no loss spikes"
     )
-    asked = parser.parse_args()
-    if asked.gentle:
+    options = parser.parse_args()
+    if options.gentle:
         global MISTUNED, OUTLIERS
         MISTUNED = OUTLIERS = 0.0
-    if asked.estimators:
-        estimators(asked.studies, asked.first)
+    if options.estimators:
+        estimators(options.studies, options.first)
     else:
-        print(json.dumps(rows(asked.studies, asked.first), indent=1))
+        print(json.dumps(rows(options.studies, options.first), indent=1))
 
 
 if __name__ == "__main__":

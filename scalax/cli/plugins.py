@@ -1,4 +1,4 @@
-"""`scalax plugins`: what is registered and what failed; what is wrong with one; a new package."""
+"""`scalax plugins`: lists, checks and creates plugins."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scalax.errors import ScalaxError
 
 @click.group()
 def plugins() -> None:
-    """List, check or begin laws, model families and datasets."""
+    """List, check or create laws, model families and datasets."""
 
 
 @plugins.command("list")
 @json_option
 @plugin_option
 def list_plugins(as_json: bool) -> None:
-    """List every name, what it is, where it comes from, and why it failed if it did."""
-    found = []
+    """List all plugins with their origin, and errors in loading them."""
+    listed = []
     for kind in registry.KINDS:
         for entry in registry.entries(kind):
             title, problem = None, None
@@ -32,7 +32,7 @@ def list_plugins(as_json: bool) -> None:
             except ScalaxError as error:
                 problem = str(error)
             target = entry.target if isinstance(entry.target, str) else None
-            found.append(
+            listed.append(
                 {
                     "kind": kind,
                     "name": entry.name,
@@ -43,19 +43,19 @@ def list_plugins(as_json: bool) -> None:
                 }
             )
     if as_json:
-        print_json(found)
+        print_json(listed)
         return
     table(
-        ["kind", "name", "from", "what"],
+        ["kind", "name", "origin", "title"],
         [
-            [str(f[k] or "") for k in ("kind", "name", "origin")]
-            + ["FAILED" if f["error"] else str(f["title"])]
-            for f in found
+            [str(plugin[k] or "") for k in ("kind", "name", "origin")]
+            + ["FAILED" if plugin["error"] else str(plugin["title"])]
+            for plugin in listed
         ],
     )
-    for f in found:
-        if f["error"]:
-            say(f"failed: {f['error']}")
+    for plugin in listed:
+        if plugin["error"]:
+            say(f"failed: {plugin['error']}")
 
 
 @plugins.command(
@@ -68,15 +68,15 @@ def list_plugins(as_json: bool) -> None:
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A key of [data] to open a dataset with, its value in TOML; may be given again.",
+    help="A key of [data] to open a dataset with, in TOML; repeatable.",
 )
 @json_option
 @plugin_option
 def check(target: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Check a plugin against its interface, line by line; exit 3 where a line fails.
+    """Check a plugin against its interface; exit 3 if it fails.
 
-    TARGET is a name as `plugins list` shows it (law:NAME where kinds share one), the folder of a
-    package, installed or not, or one Python file.
+    TARGET is a name from `plugins list` (law:NAME if a dataset or model has the same name), the
+    folder of a package, installed or not, or a Python file.
     """
     from scalax.conform.check import check_plugin
 
@@ -98,13 +98,13 @@ def check(target: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @plugins.command(epilog="Example: scalax plugins new scalax-audio --kind dataset")
 @click.argument("name")
 @click.option(
-    "--kind", type=click.Choice(registry.KINDS), required=True, help="What it will register."
+    "--kind", type=click.Choice(registry.KINDS), required=True, help="The kind of plugin."
 )
-@click.option("--out", metavar="FOLDER", help="Where to write it; ./NAME by default.")
+@click.option("--out", metavar="FOLDER", help="The folder to create; ./NAME by default.")
 def new(name: str, kind: registry.Kind, out: str | None) -> None:
-    """Write an installable package with a working example: change it bit by bit.
+    """Create an installable package with a working plugin to change.
 
-    NAME is the package's, in lower case with dashes; the plugin inside is called the same.
+    NAME is the name of the package and of its plugin, in lower case with dashes.
     """
     from scalax.scaffold.new_package import write_package
 
@@ -116,14 +116,14 @@ def new(name: str, kind: registry.Kind, out: str | None) -> None:
 
 
 def _options(overrides: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for override in overrides:
         try:
-            found |= tomllib.loads(override)
+            options |= tomllib.loads(override)
         except tomllib.TOMLDecodeError:
             raise ScalaxError(
                 f"expected KEY=VALUE with a TOML value, got {override!r}",
                 where="--set",
-                fix="write --set seq_len=64, or --set 'data_dir=\"/data\"' for text",
+                fix="write --set seq_len=64, or for a string --set 'data_dir=\"/data\"'",
             ) from None
-    return found
+    return options

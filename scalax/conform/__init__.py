@@ -1,1 +1,1 @@
-"""What is still wrong with a law, a model family or a dataset: `scalax plugins check`."""
+"""Checks laws, model families and datasets against their interfaces: `scalax plugins check`."""

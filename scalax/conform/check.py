@@ -1,4 +1,7 @@
-"""From what a user names to its reports: a registered name, a package's folder, or one file."""
+"""Finds the plugins that a target names, and checks each of them.
+
+A target is a registered name, the folder of a package, or one Python file.
+"""
 
 from __future__ import annotations
 
@@ -21,30 +24,32 @@ def check_plugin(target: str | Path, options: Mapping[str, Any] | None = None) -
 
     Args:
         target: A name (``chinchilla``, ``law:chinchilla``, ``tfds:mnist``), the folder of a package
-            with its pyproject.toml, installed or not, or a Python file that registers something.
-        options: Keys of ``[data]`` that a dataset is opened with, over those of its trial.
+            with a pyproject.toml, installed or not, or a Python file that registers a plugin.
+        options: Keys of ``[data]`` to open a dataset with; they override those of its ``trial``.
 
     Returns:
-        A report for each plugin found, failed ones too.
+        One report for each plugin, including plugins that fail to load.
 
     Raises:
-        ScalaxError: The target is nothing of the kind, or options were given for no dataset.
+        ScalaxError: The target names no plugin, or options were given without a dataset.
 
     Example:
         >>> [report] = check_plugin("law:power-params")
         >>> report.passed, report.lines[0].demand
         (True, 'loads')
     """
-    _prepare()
-    found = _entries(str(target))
-    if options and not any(f.kind == "dataset" for f in found):
-        raise ScalaxError("options are for datasets alone", where=f"plugins check {target}")
-    return [f if isinstance(f, Report) else _check(f, options or {}) for f in found]
+    _prepare_devices()
+    plugins = _resolve(str(target))
+    if options and not any(plugin.kind == "dataset" for plugin in plugins):
+        raise ScalaxError(
+            "options apply to datasets only", where=f"plugins check {target}", fix="leave out --set"
+        )
+    return [p if isinstance(p, Report) else _check(p, options or {}) for p in plugins]
 
 
 @dataclass(frozen=True)
-class _Named:
-    """A plugin, and what the user calls it: ``tfds:mnist`` of the entry ``tfds``."""
+class _Target:
+    """A plugin's entry and the name that the user wrote, such as ``tfds:mnist`` for ``tfds``."""
 
     entry: Entry
     name: str
@@ -54,24 +59,27 @@ class _Named:
         return self.entry.kind
 
 
-Found = _Named | Report
-
-
-def _check(named: _Named, options: Mapping[str, Any]) -> Report:
-    entry, name = named.entry, named.name
-    checklist, loaded = Checklist(), []
+def _check(target: _Target, options: Mapping[str, Any]) -> Report:
+    entry, name = target.entry, target.name
+    checklist = Checklist()
+    plugin: Any = None
 
     def loads() -> str:
-        loaded.append(entry.load())
-        return f"{type(loaded[0]).__module__}:{type(loaded[0]).__qualname__}"
+        nonlocal plugin
+        plugin = entry.load()
+        if isinstance(entry.target, str):
+            return entry.target
+        return f"{type(plugin).__module__}:{type(plugin).__qualname__}"
 
     lines: tuple[Line, ...] = ()
     if checklist.check("loads", loads):
-        lines = _lines(entry, loaded[0], name, options)
+        lines = _check_kind(entry, plugin, name, options)
     return Report(entry.kind, name, entry.origin, (*checklist.lines, *lines))
 
 
-def _lines(entry: Entry, plugin: Any, name: str, options: Mapping[str, Any]) -> tuple[Line, ...]:
+def _check_kind(
+    entry: Entry, plugin: Any, name: str, options: Mapping[str, Any]
+) -> tuple[Line, ...]:
     if entry.kind == "law":
         from scalax.conform.law import check_law
 
@@ -85,8 +93,8 @@ def _lines(entry: Entry, plugin: Any, name: str, options: Mapping[str, Any]) -> 
     return check_dataset(entry, plugin, name, options)
 
 
-def _prepare() -> None:
-    """Before jax is imported: the CPU, with devices enough for a mesh of two axes."""
+def _prepare_devices() -> None:
+    """Selects the CPU with four devices, enough for a mesh of two axes, before jax is imported."""
     from scalax.devices import prepare
 
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -94,51 +102,51 @@ def _prepare() -> None:
     prepare()
 
 
-def _entries(target: str) -> list[Found]:
-    """Returns the plugins that a target names, or a report if it cannot be read."""
+def _resolve(target: str) -> list[_Target | Report]:
+    """Returns the plugins that a target names; a failed report for one that cannot be read."""
     path = Path(target).expanduser()
     if path.is_dir():
-        return _of_package(path)
+        return _resolve_package(path)
     if path.suffix == ".py" or (os.sep in target and ":" not in target):  # not tfds:SET/CONFIG
         if not path.is_file():
             raise ScalaxError(
-                "no such file or folder", where=f"plugins check {target}", fix="check the path"
+                "no such file or folder", where=f"plugins check {target}", fix="correct the path"
             )
-        return _of_file(path)
-    return _of_name(target)
+        return _resolve_file(path)
+    return _resolve_name(target)
 
 
-def _of_name(target: str) -> list[Found]:
+def _resolve_name(target: str) -> list[_Target | Report]:
     prefix, _, rest = target.partition(":")
     kinds: list[Kind] = [kind for kind in KINDS if kind == prefix and rest]
     name = rest if kinds else target
-    found: list[Found] = []
+    plugins: list[_Target | Report] = []
     for kind in kinds or KINDS:
         # Without an entry of the whole name, as in tfds:mnist, the part before the colon counts.
         for wanted in (name, name.partition(":")[0]):
             same = [entry for entry in registry.entries(kind) if entry.name == wanted]
-            found += [_Named(entry, name) for entry in same]
+            plugins += [_Target(entry, name) for entry in same]
             if same:
                 break
-    if not found:
+    if not plugins:
         known = [e.name for kind in kinds or KINDS for e in registry.entries(kind)]
         raise ScalaxError(f"no plugin {target!r}", fix=suggest(name, known))
-    return found
+    return plugins
 
 
-def _of_file(path: Path) -> list[Found]:
+def _resolve_file(path: Path) -> list[_Target | Report]:
     before = {(kind, e.name) for kind in KINDS for e in registry.entries(kind)}
     try:
         registry.load_file(path)
     except ScalaxError as error:
         return [Report("file", path.name, str(path), (Line("loads", False, str(error)),))]
     entries = [entry for kind in KINDS for entry in registry.entries(kind)]
-    theirs = [e for e in entries if (e.kind, e.name) not in before or e.origin == str(path)]
-    return [_Named(entry, entry.name) for entry in theirs]
+    added = [e for e in entries if (e.kind, e.name) not in before or e.origin == str(path)]
+    return [_Target(entry, entry.name) for entry in added]
 
 
-def _of_package(folder: Path) -> list[Found]:
-    """The entry points of a package's pyproject.toml, its modules importable from here on."""
+def _resolve_package(folder: Path) -> list[_Target | Report]:
+    """Registers the entry points of a package's pyproject.toml and makes them importable."""
     where = str(folder / "pyproject.toml")
     try:
         project = tomllib.loads(Path(where).read_text(encoding="utf-8")).get("project", {})
@@ -147,28 +155,30 @@ def _of_package(folder: Path) -> list[Found]:
             "no such file", where=where, fix="give the folder of a package, or a .py file"
         ) from None
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
-        raise ScalaxError(f"not a TOML file: {error}", where=where) from None
+        raise ScalaxError(
+            f"not a TOML file: {error}", where=where, fix="correct its syntax"
+        ) from None
     source = folder / "src" if (folder / "src").is_dir() else folder
     sys.path.insert(0, str(source.resolve()))
     origin = str(project.get("name", folder.name))
     points = project.get("entry-points", {})
-    stated = [
+    entries = [
         Entry(kind, name, origin, value)
         for kind in KINDS
         for name, value in points.get(f"scalax.{kind}s", {}).items()
     ]
-    if not stated:
+    if not entries:
         raise ScalaxError(
             "registers nothing",
             where=where,
             fix='add [project.entry-points."scalax.laws"], "scalax.models" or "scalax.datasets"',
         )
-    found: list[Found] = []
-    for entry in stated:
+    plugins: list[_Target | Report] = []
+    for entry in entries:
         try:
             registry.register(entry.kind, entry.name, entry.target, origin=origin)
-            found.append(_Named(entry, entry.name))
+            plugins.append(_Target(entry, entry.name))
         except ScalaxError as error:
-            line = Line("its name is free", False, str(error))
-            found.append(Report(entry.kind, entry.name, origin, (line,)))
-    return found
+            line = Line("name is free", False, str(error))
+            plugins.append(Report(entry.kind, entry.name, origin, (line,)))
+    return plugins

@@ -1,7 +1,7 @@
-"""Checks a law: smooth, decreasing, recovered from its own data, with the optimal allocation.
+"""Checks a law: finite, smooth, decreasing, identifiable, with the optimal allocation.
 
-Coefficients and columns are drawn, always the same ones, from the ranges that the law states as
-typical. Nothing here is measured.
+Coefficients and columns are drawn with a fixed seed from the ranges in the law's ``typical``. No
+measured data is used.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from scalax.conform.interface import says_what_it_is
-from scalax.conform.report import Checklist, Line, NotMetError
+from scalax.conform.interface import check_attributes
+from scalax.conform.report import CheckFailedError, Checklist, Line
 from scalax.errors import ScalaxError
 from scalax.fit.constraints import constrain
 from scalax.fit.identifiability import identifiability
@@ -23,48 +23,58 @@ from scalax.laws.base import ComputeRule, Law
 from scalax.laws.typical_values import draw_columns, draw_truth, ranges
 from scalax.registry import Entry
 
-_TRUTHS, _ROWS = 6, 40
+_DRAWS, _ROWS = 6, 40
 _FITS, _FIT_ROWS = 3, 96
-_SPLITS = 3
-_EXACT = 1e-4
+_ALLOCATION_DRAWS = 3
+_FIT_TOLERANCE = 1e-4
 _SEED = 20_20
 
 
 def check_law(entry: Entry, law: Law) -> tuple[Line, ...]:
-    """The lines of a law's report."""
+    """Returns the lines of a law's report."""
     checklist = Checklist()
-    if not checklist.check("says what it is", lambda: _says(entry, law)):
+    if not checklist.check("declares its attributes", lambda: _attributes(entry, law)):
         return tuple(checklist.lines)
-    if not checklist.check("finite over its range", lambda: _finite(law)):
+    if not checklist.check("loss is finite and positive", lambda: _finite(law)):
         return tuple(checklist.lines)
-    checklist.check("numpy and jax agree", lambda: _agree(law))
-    checklist.check("differentiable over its range", lambda: _differentiable(law))
-    checklist.check("falls where it says so", lambda: _falls(law))
-    checklist.check("coefficients are recovered from its own data", lambda: _recovers(law))
+    checklist.check("numpy and jax give the same loss", lambda: _same_loss(law))
+    checklist.check("loss is differentiable", lambda: _differentiable(law))
+    checklist.check("loss falls with the columns of falls_with", lambda: _falls(law))
+    checklist.check("a fit recovers its coefficients", lambda: _recovers(law))
     if {"params", "tokens"} <= set(law.columns):
-        checklist.check("its allocation is the optimum", lambda: _splits(law))
+        checklist.check("allocate returns the optimum", lambda: _allocates(law))
     else:
-        checklist.check("says that it cannot split a budget", lambda: _refuses(law))
+        checklist.check("allocate rejects every budget", lambda: _rejects_budgets(law))
     return tuple(checklist.lines)
 
 
-def _says(entry: Entry, law: Law) -> str:
-    description = says_what_it_is(entry, law, ("title", "equation", "source"))
+def _attributes(entry: Entry, law: Law) -> str:
+    description = check_attributes(entry, law, ("title", "equation", "source"))
     names = [c.name for c in law.coefficients]
     if len(set(names)) < len(names):
-        raise NotMetError(f"two coefficients of one name: {', '.join(names)}")
+        raise CheckFailedError(
+            f"two coefficients have the same name: {', '.join(names)}", fix="rename one of them"
+        )
     for name, (low, high) in ranges(law).items():
         bounds = {c.name: (c.low, c.high) for c in law.coefficients}.get(name, (low, high))
         if not bounds[0] <= low <= high <= bounds[1]:
-            raise NotMetError(f"typical {name} {low:g} to {high:g} leaves its bounds {bounds}")
+            raise CheckFailedError(
+                f"the typical range of {name} exceeds its bounds (expected it within "
+                f"{bounds[0]:g} to {bounds[1]:g}, got {low:g} to {high:g})",
+                fix=f"change typical or the bounds of {name}",
+            )
     if unknown := sorted(set(law.falls_with or ()) - set(law.columns)):
-        raise NotMetError(f"falls_with names {', '.join(unknown)}, which is none of its columns")
+        raise CheckFailedError(
+            f"falls_with names unknown columns (expected some of {', '.join(law.columns)}, got "
+            f"{', '.join(unknown)})",
+            fix="correct falls_with, or add them to columns",
+        )
     return description
 
 
 def _draws(law: Law) -> list[tuple[dict[str, float], dict[str, np.ndarray]]]:
     rng = np.random.default_rng(_SEED)
-    return [(draw_truth(law, rng), draw_columns(law, rng, _ROWS)) for _ in range(_TRUTHS)]
+    return [(draw_truth(law, rng), draw_columns(law, rng, _ROWS)) for _ in range(_DRAWS)]
 
 
 def _loss(law: Law, c: dict[str, float], x: dict[str, Any]) -> np.ndarray:
@@ -76,25 +86,35 @@ def _finite(law: Law) -> str:
     for c, x in _draws(law):
         loss = _loss(law, c, x)
         if loss.shape != (_ROWS,):
-            raise NotMetError(f"expected a loss for each of {_ROWS} rows, got shape {loss.shape}")
+            raise CheckFailedError(
+                f"expected a loss for each of {_ROWS} rows, got shape {loss.shape}",
+                fix="compute loss elementwise over the columns",
+            )
         if not np.all(np.isfinite(loss)):
-            raise NotMetError(f"loss {_first(loss, ~np.isfinite(loss))} at {_at(c, x, loss)}")
+            row = int(np.argmin(np.isfinite(loss)))
+            raise CheckFailedError(
+                f"expected a finite loss, got loss {loss[row]:g} at {_point(c, x, row)}",
+                fix="correct loss, or narrow typical",
+            )
         if not np.all(loss > 0):  # a fit takes its logarithm
-            raise NotMetError(f"loss {np.min(loss):.4g}, which has no logarithm, at {c}")
-    return f"{_TRUTHS * _ROWS} points"
+            row = int(np.argmin(loss))
+            raise CheckFailedError(
+                f"expected a positive loss, got loss {loss[row]:.4g} at {_point(c, x, row)}",
+                fix="correct loss, or narrow typical",
+            )
+    return f"at {_DRAWS * _ROWS} points"
 
 
-def _first(values: np.ndarray, where: np.ndarray) -> str:
-    return f"{values[where][0]:g}"
-
-
-def _at(c: dict[str, float], x: dict[str, np.ndarray], loss: np.ndarray) -> str:
-    row = int(np.argmin(np.isfinite(loss)))
+def _point(c: dict[str, float], x: dict[str, np.ndarray], row: int) -> str:
     point = {**c, **{k: float(v[row]) for k, v in x.items()}}
     return ", ".join(f"{k}={v:.4g}" for k, v in point.items())
 
 
-def _agree(law: Law) -> str:
+def _text(c: dict[str, float]) -> str:
+    return _point(c, {}, 0)
+
+
+def _same_loss(law: Law) -> str:
     import jax
     import jax.numpy as jnp
 
@@ -102,13 +122,20 @@ def _agree(law: Law) -> str:
     with jax.enable_x64(True):
         traced = jax.jit(lambda c, x: law.loss(jnp, c, x))
         for c, x in _draws(law):
-            plain, other = _loss(law, c, x), np.asarray(traced(c, x))
-            if other.dtype != np.float64 or other.shape != plain.shape:
-                raise NotMetError(f"jax gives {other.dtype} of {other.shape}, numpy {plain.shape}")
-            worst = max(worst, float(np.max(np.abs(other / plain - 1))))
+            expected, actual = _loss(law, c, x), np.asarray(traced(c, x))
+            if actual.dtype != np.float64 or actual.shape != expected.shape:
+                raise CheckFailedError(
+                    f"expected float64 {list(expected.shape)} from jax as from numpy, got "
+                    f"{actual.dtype} {list(actual.shape)}",
+                    fix="compute only with xp, without casts",
+                )
+            worst = max(worst, float(np.max(np.abs(actual / expected - 1))))
     if not worst <= 1e-10:
-        raise NotMetError(f"they differ by {worst:.1e} of the loss: compute with xp alone")
-    return f"to {worst:.0e} of the loss"
+        raise CheckFailedError(
+            f"expected a relative difference of at most 1e-10, got {worst:.1e}",
+            fix="compute only with xp",
+        )
+    return f"relative difference at most {worst:.0e}"
 
 
 def _differentiable(law: Law) -> str:
@@ -126,18 +153,25 @@ def _differentiable(law: Law) -> str:
     with jax.enable_x64(True):
         derivatives = jax.jit(jax.vmap(both, in_axes=(None, 0)))
         for c, x in _draws(law):
-            point = np.asarray([c[name] for name in names])
-            slope, curve = map(np.asarray, derivatives(point, x))
-            if not (np.all(np.isfinite(slope)) and np.all(np.isfinite(curve))):
-                raise NotMetError(f"a derivative is not finite at {_at(c, x, slope.sum(axis=1))}")
+            theta = np.asarray([c[name] for name in names])
+            first, second = map(np.asarray, derivatives(theta, x))
+            finite = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=(1, 2))
+            if not np.all(finite):
+                raise CheckFailedError(
+                    f"a derivative is not finite at {_point(c, x, int(np.argmin(finite)))}",
+                    fix="avoid roots, logarithms and powers at 0 in loss",
+                )
             for k, name in enumerate(names):
-                step = 1e-6 * max(abs(point[k]), 1e-3)
-                up, down = (_loss(law, {**c, name: point[k] + d}, x) for d in (step, -step))
+                step = 1e-6 * max(abs(theta[k]), 1e-3)
+                up, down = (_loss(law, {**c, name: theta[k] + d}, x) for d in (step, -step))
                 measured = (up - down) / (2 * step)
                 noise = 1e-14 * np.abs(up) / step
-                if not np.all(np.abs(measured - slope[:, k]) <= 1e-3 * np.abs(measured) + noise):
-                    raise NotMetError(f"the derivative by {name} is not that of the loss at {c}")
-    return f"{_TRUTHS * _ROWS} points, first and second derivatives finite"
+                if not np.all(np.abs(measured - first[:, k]) <= 1e-3 * np.abs(measured) + noise):
+                    raise CheckFailedError(
+                        f"the derivative by {name} differs from finite differences at {_text(c)}",
+                        fix="remove rounding, branches and stop_gradient from loss",
+                    )
+    return f"first and second derivatives are finite at {_DRAWS * _ROWS} points"
 
 
 def _falls(law: Law) -> str:
@@ -147,11 +181,12 @@ def _falls(law: Law) -> str:
             for factor in (1.01, 1.5, 10.0):
                 rise = _loss(law, c, {**x, name: x[name] * factor}) / _loss(law, c, x) - 1
                 if not np.all(rise <= 1e-12):
-                    raise NotMetError(
-                        f"{factor:g} times the {name} raises the loss by {np.nanmax(rise):.1e} of "
-                        "it: leave the column out of falls_with, or fix the law"
+                    raise CheckFailedError(
+                        f"expected the loss to fall with {name}, but {factor:g} times the {name} "
+                        f"raises the loss by up to {np.nanmax(rise):.1e} of its value",
+                        fix=f"correct loss, or set falls_with without {name}",
                     )
-    return f"with {', '.join(names)}" if names else "claims to fall with no column"
+    return f"falls with {', '.join(names)}" if names else "falls_with names no column"
 
 
 def _recovers(law: Law) -> str:
@@ -159,41 +194,48 @@ def _recovers(law: Law) -> str:
     exact, unidentified, worst = 0, 0, 0.0
     for _ in range(_FITS):
         truth, x = draw_truth(law, rng), draw_columns(law, rng, _FIT_ROWS)
-        measured = _loss(law, truth, x)
-        objective, weights = Objective(law, x, np.log(measured)), np.ones(_FIT_ROWS)
-        constraints = constrain(law, {}, (), {})
-        found = solve(objective, weights, constraints)
-        if found is None:
-            raise NotMetError(f"no start has a finite loss on the data of {truth}")
-        misfit = float(np.max(np.abs(objective.residuals(found.theta[None]))))
-        if not misfit <= _EXACT:
-            raise NotMetError(
-                f"the best fit misses its own data by {misfit:.1e} of the loss at {truth}"
+        objective = Objective(law, x, np.log(_loss(law, truth, x)))
+        weights, constraints = np.ones(_FIT_ROWS), constrain(law, {}, (), {})
+        solution = solve(objective, weights, constraints)
+        if solution is None:
+            raise CheckFailedError(
+                f"no starting point has a finite loss on rows generated at {_text(truth)}",
+                fix="correct basis or the coefficients' starting values",
             )
-        values = objective.coefficients(found.theta[None])
-        miss = {k: float(abs(values[k][0] / v - 1)) for k, v in truth.items()}
-        name = max(miss, key=lambda k: miss[k])
-        if miss[name] <= _EXACT:
-            exact, worst = exact + 1, max(worst, miss[name])
+        residual = float(np.max(np.abs(objective.residuals(solution.theta[None]))))
+        if not residual <= _FIT_TOLERANCE:
+            raise CheckFailedError(
+                f"the best fit to rows generated at {_text(truth)} has an error of "
+                f"{residual:.1e} of the loss (expected at most {_FIT_TOLERANCE:g})",
+                fix="make basis match loss, or widen the coefficients' starting values",
+            )
+        values = objective.coefficients(solution.theta[None])
+        errors = {k: float(abs(values[k][0] / v - 1)) for k, v in truth.items()}
+        name = max(errors, key=lambda k: errors[k])
+        if errors[name] <= _FIT_TOLERANCE:
+            exact, worst = exact + 1, max(worst, errors[name])
             continue
-        _, notes = identifiability(objective, found.theta, weights, constraints)
-        if not any("identifiab" in note for note in [*notes, *found.notes]):
-            raise NotMetError(f"{name} comes back {miss[name]:.1e} off, from the data of {truth}")
+        _, notes = identifiability(objective, solution.theta, weights, constraints)
+        if not any("identifiab" in note for note in [*notes, *solution.notes]):
+            raise CheckFailedError(
+                f"expected {name} = {truth[name]:.6g}, the fit has {name} = "
+                f"{float(values[name][0]):.6g}, on rows generated at {_text(truth)}",
+                fix="reparametrise, so that only one value of each coefficient fits the rows",
+            )
         unidentified += 1
     if not exact:
-        raise NotMetError(f"its data never tells its coefficients apart ({unidentified} truths)")
-    more = (
-        f"; {unidentified} more, which their data do not identify, are warned of"
-        if unidentified
-        else ""
-    )
-    return f"{exact} of {_FITS} truths to {worst:.0e}{more}"
+        raise CheckFailedError(
+            f"the rows identify the coefficients in none of {unidentified} fits",
+            fix="remove a coefficient that another one can replace, or widen typical",
+        )
+    skipped = f"; {unidentified} others warn that they are not identified" if unidentified else ""
+    return f"in {exact} of {_FITS} fits, relative error at most {worst:.0e}{skipped}"
 
 
-def _splits(law: Law) -> str:
-    rule, checked, refused = ComputeRule(), 0, ""
+def _allocates(law: Law) -> str:
+    rule, checked, refusal = ComputeRule(), 0, ""
     others = [k for k in law.columns if k not in ("params", "tokens", *law.assumed)]
-    for c, x in _draws(law)[:_SPLITS]:
+    for c, x in _draws(law)[:_ALLOCATION_DRAWS]:
         given = {k: float(x[k][0]) for k in others}
         for flops in 6.0 * np.quantile(x["params"] * x["tokens"], [0.25, 0.75]):
             loss_at = functools.partial(_loss_at_size, law, c, float(flops), rule, given)
@@ -204,31 +246,41 @@ def _splits(law: Law) -> str:
             try:
                 params, tokens = (float(v) for v in law.allocate(c, float(flops), rule, given))
             except ScalaxError as error:
-                params, refused = math.nan, str(error)
+                params, refusal = math.nan, str(error)
             if np.isnan(params):
                 if 0 < best < len(sizes) - 1:
-                    raise NotMetError(f"finds no split where N = {sizes[best]:.3g} is best, at {c}")
+                    raise CheckFailedError(
+                        f"allocate finds no optimum, but N = {sizes[best]:.3g} is optimal for "
+                        f"{flops:.3g} FLOPs at {_text(c)}",
+                        fix="correct allocate, or remove it: a search then finds the optimum",
+                    )
                 continue
-            there = law.complete({**given, "params": params, "tokens": tokens})
-            spent = float(rule.flops(law.params_computed(there), tokens))
+            optimum = law.complete({**given, "params": params, "tokens": tokens})
+            spent = float(rule.flops(law.params_computed(optimum), tokens))
             if not abs(spent / flops - 1) <= 1e-6:
-                raise NotMetError(f"N* and D* cost {spent:.6g} FLOPs of a budget of {flops:.6g}")
-            near = params * np.exp(np.asarray([0.0, -0.1, -0.01, 0.01, 0.1]))
-            reached, *moved = loss_at(near).tolist()
-            least = min([*moved, float(scan[best])])
+                raise CheckFailedError(
+                    f"expected N* and D* that cost the budget of {flops:.6g} FLOPs, got "
+                    f"{spent:.6g} FLOPs",
+                    fix="return compute.tokens(params, flops) as the tokens",
+                )
+            nearby = params * np.exp(np.asarray([0.0, -0.1, -0.01, 0.01, 0.1]))
+            reached, *neighbours = loss_at(nearby).tolist()
+            least = min([*neighbours, float(scan[best])])
             if not reached <= least * (1 + 1e-9):
-                raise NotMetError(
-                    f"N* = {params:.4g} of {flops:.3g} FLOPs has loss {reached:.9g}; another "
-                    f"size has {least:.9g}, at {c}"
+                raise CheckFailedError(
+                    f"for {flops:.3g} FLOPs allocate returns N* = {params:.4g} with loss "
+                    f"{reached:.9g}, but another size has {least:.9g}, at {_text(c)}",
+                    fix="correct allocate, or remove it: a search then finds the optimum",
                 )
             checked += 1
-    if not checked and refused:
-        return f"no size is best at any budget, and it says so: {refused}"
+    if not checked and refusal:
+        return f"no budget has an optimum, and allocate reports it: {refusal}"
     if not checked:
-        raise NotMetError(
-            "no budget has a best split: let allocate raise a ScalaxError that says so"
+        raise CheckFailedError(
+            "no budget has an optimum, but allocate raises no error",
+            fix="let allocate raise a ScalaxError that states why",
         )
-    return f"{checked} budgets: no other size at the same compute has a lower loss"
+    return f"for {checked} budgets no other size has a lower loss"
 
 
 def _loss_at_size(
@@ -244,9 +296,13 @@ def _loss_at_size(
     return _loss(law, c, law.complete({**given, "params": sizes, "tokens": tokens}))
 
 
-def _refuses(law: Law) -> str:
+def _rejects_budgets(law: Law) -> str:
     try:
         law.allocate({}, 1e20, ComputeRule())
     except ScalaxError as error:
         return str(error)
-    raise NotMetError("allocate answers, though the law is not of both params and tokens")
+    raise CheckFailedError(
+        f"allocate returns a split, but the law's columns are {', '.join(law.columns)} (a split "
+        "requires params and tokens)",
+        fix="remove allocate",
+    )

@@ -1,4 +1,4 @@
-"""What a check found: a line for each demand, passed or failed, with what was seen."""
+"""Results of a check: one line for each requirement, passed or failed, with the observation."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ from typing import Any
 from scalax.errors import ScalaxError
 
 
-class NotMetError(Exception):
-    """A demand is not met; the text says what was found."""
+class CheckFailedError(Exception):
+    """Reports that a plugin does not meet a requirement.
+
+    Args:
+        message: What was expected and what was found.
+        fix: What the plugin's author should change.
+    """
+
+    def __init__(self, message: str, *, fix: str) -> None:
+        super().__init__(f"{message}. Fix: {fix}")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One demand.
+    """The result for one requirement.
 
     Attributes:
         demand: The requirement.
         passed: Whether the plugin meets it.
-        detail: The observation, or the reason of the failure.
+        detail: The observation, or the reason of the failure and how to fix it.
     """
 
     demand: str
@@ -34,10 +42,10 @@ class Report:
     """The results of all checks of one plugin.
 
     Attributes:
-        kind: law, model or dataset; file where none could be read.
-        name: What a user writes.
-        origin: Where it comes from.
-        lines: In order; those that an earlier failure made impossible are left out.
+        kind: law, model or dataset; ``file`` for a file that could not be loaded.
+        name: The name that a user writes.
+        origin: The distribution or file that registers the plugin.
+        lines: The results in order. Checks that an earlier failure rules out are omitted.
     """
 
     kind: str
@@ -47,11 +55,11 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every line is."""
+        """Whether every line passed."""
         return all(line.passed for line in self.lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
+        """Returns the report as JSON values."""
         return {
             "kind": self.kind,
             "name": self.name,
@@ -68,7 +76,7 @@ class Checklist:
         self.lines: list[Line] = []
 
     def check(self, demand: str, test: Callable[[], str]) -> bool:
-        """Adds a line.
+        """Runs a test and adds its line.
 
         Args:
             demand: The requirement.
@@ -79,18 +87,18 @@ class Checklist:
         """
         try:
             line = Line(demand, True, test())
-        except (NotMetError, ScalaxError) as error:
+        except (CheckFailedError, ScalaxError) as error:
             line = Line(demand, False, str(error))
         except Exception as error:
-            line = Line(demand, False, _place(error))
+            line = Line(demand, False, _with_location(error))
         self.lines.append(line)
         return line.passed
 
 
-def _place(error: Exception) -> str:
-    """An unexpected exception in one line, with the innermost place outside scalax and jax."""
+def _with_location(error: Exception) -> str:
+    """Returns an exception as one line with the innermost location outside scalax and jax."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if not any(f"/{p}/" in f.filename for p in ("scalax", "jax"))]
-    frame = (theirs or list(frames))[-1]
+    plugin = [f for f in frames if not any(f"/{p}/" in f.filename for p in ("scalax", "jax"))]
+    frame = (plugin or list(frames))[-1]
     text = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {text[0]} ({frame.filename}, line {frame.lineno})"

@@ -1,1 +1,1 @@
-"""Model families: Flax modules built from shapes."""
+"""Model families and the Flax modules that they build from shapes."""

@@ -1,7 +1,7 @@
 """The interface of a model family: shapes, counts, a recipe, the Flax module and its metrics.
 
-Importing this file or a family imports no jax, so that planning needs none: only `build` and
-`sums` do. The functions here check the results of a family against the interface.
+Importing this file or a family does not import jax, so that planning works without it; only `build`
+and `sums` do. The functions here check a family's results against the interface.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from scalax.shapes.base import Counts, DataSpec, Recipe, Trial
 
 
 class ModelFamily(abc.ABC):
-    """Architectures of one kind over all sizes. Subclass it to add one.
+    """Architectures of one kind at all sizes. Subclass it to add a family.
 
     Class attributes:
-        name: What a user writes.
-        title: One line for a listing.
-        rules: Logical axis names of parameters to mesh axes (data, fsdp, tensor, expert), or None
-            for an axis that is never divided. ``batch``, that of examples, is always there.
+        name: The name that a user writes.
+        title: One line for listings.
+        rules: Mesh axes (data, fsdp, tensor, expert) by logical axis name of the parameters; None
+            for an axis that is not sharded. A rule for ``batch``, the axis of examples, is added.
         features: Features that the data must have; `require_features` checks them.
-        metrics: Names of the metrics that `sums` returns; any of them can be fitted.
-        trial: What it is checked on; see `scalax plugins check`.
-        interface: Version of this interface that it was written for; 1 where it says nothing.
+        metrics: Names of the metrics that `sums` returns; a law can be fitted to each of them.
+        trial: Data and sizes for `scalax plugins check`.
+        interface: Version of this interface that the class was written for; 1 by default.
     """
 
     interface: ClassVar[int] = 1
@@ -40,88 +40,90 @@ class ModelFamily(abc.ABC):
 
     @abc.abstractmethod
     def shape(self, params: float, options: Mapping[str, Any], data: DataSpec) -> Any:
-        """The architecture nearest to a target size.
+        """Returns the architecture nearest to a target size.
 
         Args:
             params: Target for all parameters.
             options: The family's own keys of ``[model]``.
-            data: What the model will read and predict.
+            data: The data that the model reads and predicts.
 
         Returns:
             A frozen dataclass of plain values; equal shapes are equal architectures.
 
         Raises:
-            ScalaxError: An option is unknown or wrong, the data does not suit the family, or no
-                architecture comes near the size.
+            ScalaxError: An option is unknown or invalid, the data lacks a feature, or no
+                architecture is near the size.
         """
 
     def size(self, options: Mapping[str, Any], data: DataSpec) -> float | None:
-        """The size that the options fix by themselves, for ``params = "auto"`` in a sweep.
+        """Returns the size that the options alone determine, for ``params = "auto"`` in a sweep.
 
         Args:
             options: The family's own keys of ``[model]``.
-            data: What the model will read and predict.
+            data: The data that the model reads and predicts.
 
         Returns:
-            A target that `shape` meets exactly; None where the options leave the size open.
+            A target that `shape` meets exactly; None if the options leave the size open.
         """
         del options, data
         return None
 
     @abc.abstractmethod
     def counts(self, shape: Any) -> Counts:
-        """Exact parameter counts."""
+        """Returns exact parameter counts."""
 
     @abc.abstractmethod
     def flops_per_unit(self, shape: Any) -> float:
-        """Training FLOPs per token (or example): every matrix product, forward and backward."""
+        """Returns training FLOPs per token (or example) of all matrix products, both passes."""
 
     def flops_computed(self, shape: Any) -> float:
-        """The products that a step as built really computes per token (or example).
+        """Returns the FLOPs of all matrix products in the compiled step, per token (or example).
 
-        More than `flops_per_unit` where some of them are wasted and not counted there, such as
-        attention's scores that a causal mask hides. A check holds it against the traced step.
+        It exceeds `flops_per_unit` if the step computes products that do not count there, such as
+        attention scores that a causal mask hides. `scalax plugins check` compares it with the
+        traced step.
         """
         return self.flops_per_unit(shape)
 
     @abc.abstractmethod
     def recipe(self, shape: Any, units: float, data: DataSpec) -> Recipe:
-        """Hyperparameters for a size and an amount of training data in units."""
+        """Returns hyperparameters for a shape and a number of training units."""
 
     def transfers_rate(self, shape: Any) -> bool:
-        """Whether the shape's parametrisation carries the learning rate of a base size to others.
+        """Returns whether the shape's parametrisation transfers the learning rate across sizes.
 
-        Such a module scales the rate of single parameters (``rate_scale`` beside their logical axis
-        names) by Adam's rules, so that no law of the rate in params may come on top.
+        Such a module scales the learning rate of individual parameters (``rate_scale`` in their
+        metadata). Scalax then does not also scale the rate by a law in params.
         """
         del shape
         return False
 
     @abc.abstractmethod
     def build(self, shape: Any, *, rngs: Any, compute: Compute) -> Any:
-        """The module.
+        """Builds the module.
 
         Args:
-            shape: What `shape` gave.
+            shape: A result of `shape`.
             rngs: A ``flax.nnx.Rngs``.
-            compute: The dtype to compute in (parameters are float32), and what to recompute.
+            compute: The dtype of activations (parameters are float32) and what to recompute.
 
         Returns:
-            A ``flax.nnx.Module`` whose parameters carry logical axis names from ``rules``; one
-            with ``rate_scale`` in its metadata learns at so many times the learning rate.
+            A ``flax.nnx.Module`` whose parameters have logical axis names from ``rules``. The
+            learning rate of a parameter is multiplied by ``rate_scale`` in its metadata, if any.
         """
 
     @abc.abstractmethod
     def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Metrics of a batch as sums, so that batches of any size add up exactly.
+        """Returns the metrics of a batch as sums, so that batches of any size add up exactly.
 
         Args:
-            module: What `build` gave.
-            batch: The dataset's features, each [batch, ...], and ``mask`` [batch], 0 where an
-                example only fills the batch.
+            module: A result of `build`.
+            batch: The dataset's features, each [batch, ...], and ``mask`` [batch], which is 0 for
+                padding; numpy or jax arrays.
 
         Returns:
-            Sums by metric, ``loss`` among them (float32 scalars), and the weight they are over.
+            Sums by metric, including ``loss`` (float32 scalars), and the total weight: metric =
+            sum / weight.
         """
 
 
@@ -129,7 +131,7 @@ def require_features(family: ModelFamily, data: DataSpec) -> None:
     """Checks that data has the features that a family declares.
 
     Raises:
-        ScalaxError: A feature is missing; names the features that there are.
+        ScalaxError: A feature is missing; the message names the features of the data.
     """
     if set(family.features) <= data.features.keys():
         return
@@ -148,16 +150,16 @@ def checked_sums(
     """Calls `ModelFamily.sums` and checks the names and shapes of its results.
 
     Raises:
-        ScalaxError: A metric is missing, or one of them or the weight is no scalar.
+        ScalaxError: A metric is missing, or a metric or the weight is not a scalar.
     """
     where = registry.describe("model", family.name) + ": sums"
     result = family.sums(module, batch)
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Mapping)):
         raise ScalaxError(f"expected sums by metric and a weight, got {result!r}", where=where)
     sums, weight = result
-    if lacking := sorted({"loss", *family.metrics} - sums.keys()):
+    if missing := sorted({"loss", *family.metrics} - sums.keys()):
         raise ScalaxError(
-            f"expected {', '.join(family.metrics)}; {', '.join(lacking)} is missing", where=where
+            f"expected {', '.join(family.metrics)}; {', '.join(missing)} is missing", where=where
         )
     for name, value in [*sums.items(), ("weight", weight)]:
         if getattr(value, "shape", ()) != ():
@@ -169,12 +171,16 @@ def checked_sums(
     return dict(sums), weight
 
 
-def check_counts(family: ModelFamily, shape: Any, found: int) -> None:
-    """Raises a ScalaxError if a module has other parameters than `ModelFamily.counts` states."""
-    said = family.counts(shape).params
-    if said != found:
+def check_counts(family: ModelFamily, shape: Any, params: int) -> None:
+    """Checks the number of parameters of a module against `ModelFamily.counts`.
+
+    Raises:
+        ScalaxError: They differ.
+    """
+    stated = family.counts(shape).params
+    if stated != params:
         raise ScalaxError(
-            f"counts says {said:,} parameters, the module that build gave has {found:,}",
+            f"counts says {stated:,} parameters, but the module from build has {params:,}",
             where=registry.describe("model", family.name),
-            fix="count every nnx.Param of the module: runs.csv would be wrong",
+            fix="count every nnx.Param of the module, otherwise runs.csv would be wrong",
         )

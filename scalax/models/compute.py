@@ -1,6 +1,6 @@
-"""How a module is to be computed: precision, what to recompute, how activations lie, where it runs.
+"""Settings and helpers of computation: precision, recomputation, sharding and platform.
 
-None of it changes what is computed beyond rounding; it imports jax only where it acts.
+They change results only by rounding. Importing this file does not import jax.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 Recompute = Literal["none", "dots", "full"]
 UNROLLED = 8
-"""Up to this number of layers are unrolled in the program, which is faster; more are scanned,
-so that the time to compile does not grow with depth. So are layers to be recomputed: from one
-after another a TPU's compiler saves nothing, computing all again before it needs the first."""
+"""Maximum number of layers to unroll, which runs faster; more layers are scanned, so that compile
+time does not grow with depth. Recomputed layers are always scanned: a TPU's compiler recomputes all
+unrolled layers before it needs the first one, which saves no memory."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Compute:
 
     Attributes:
         dtype: The jax dtype of activations and matrix products; parameters stay float32.
-        recompute: What the backward pass computes again instead of keeping: nothing, all but the
-            results of matrix products, or everything inside a layer.
+        recompute: What the backward pass recomputes to save memory: ``none``; ``dots``, everything
+            in a layer but the results of matrix products; or ``full``, the whole layer.
     """
 
     dtype: Any
@@ -34,9 +34,9 @@ class Compute:
         """Applies a layer once for each slice of its stacked parameters.
 
         Args:
-            layer: From activations and the parameters of one layer to activations.
-            x: Activations.
-            stacked: A tree of arrays [layers, ...].
+            layer: Maps activations and the parameters of one layer to activations.
+            x: Input activations.
+            stacked: The parameters of all layers, a tree of arrays [layers, ...].
 
         Returns:
             The activations after the last layer.
@@ -47,7 +47,7 @@ class Compute:
         count = jax.tree.leaves(stacked)[0].shape[0]
         if count > UNROLLED or self.recompute != "none":
             return jax.lax.scan(lambda x, one: (step(x, one), None), x, stacked)[0]
-        # The transpose of a split is one concatenation; that of an index would add up zeros.
+        # The gradient of a split is one concatenation; the gradient of indexing sums padded arrays.
         split = jax.tree.map(lambda leaf: jax.lax.split(leaf, [1] * count), stacked)
         for k in range(count):
             x = step(x, jax.tree.map(lambda parts, k=k: parts[k][0], split, is_leaf=_is_split))
@@ -65,11 +65,13 @@ class Compute:
 
 
 def constrain(x: Any, *names: str | None) -> Any:
-    """Asks that an array lie as its logical axes say, where a mesh and rules are set.
+    """Constrains the sharding of an array by its logical axes; a no-op without a mesh and rules.
+
+    An axis that the devices do not divide evenly is not sharded.
 
     Args:
         x: The array.
-        names: A logical axis for each dimension; None where it may lie in any way.
+        names: The logical axis of each dimension; None for a dimension that is not sharded.
     """
     import jax
     from flax.core import spmd
@@ -79,16 +81,16 @@ def constrain(x: Any, *names: str | None) -> Any:
         return x
     spec = []
     for size, axes in zip(x.shape, spmd.get_pspec(names), strict=True):
-        across = [axes] if isinstance(axes, str) else list(axes or ())
-        count = math.prod(mesh.shape[axis] for axis in across)
+        mesh_axes = [axes] if isinstance(axes, str) else list(axes or ())
+        count = math.prod(mesh.shape[axis] for axis in mesh_axes)
         spec.append(axes if size % count == 0 else None)
     return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(*spec))
 
 
 def platform() -> str:
-    """``cpu``, ``gpu`` or ``tpu``: where the program being traced will run.
+    """Returns the platform of the program being traced: ``cpu``, ``gpu`` or ``tpu``.
 
-    That is the mesh's platform: a step may be compiled here for devices that are elsewhere.
+    It is the platform of the mesh, because a step may be compiled for devices of another machine.
     """
     import jax
 

@@ -1,8 +1,8 @@
 """Makes a model family from one function: `sx.family`.
 
-Parameters are counted from the abstract module, FLOPs from its traced gradient, and the size is
-found by search, so the function and its module are all that an author has to write. Importing
-this file imports no jax; counting does.
+Parameters are counted on the abstract module, FLOPs on its traced gradient, and the size is found
+by search, so an author writes only the function and its module. Importing this file does not import
+jax; counting does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Make = Callable[..., Any]
 
 
 class NoOptions(Settings):
-    """A family without options of its own."""
+    """The schema of a family without options."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class FunctionShape:
 
     @property
     def data(self) -> DataSpec:
-        """The data that the module reads, as far as an architecture may depend on it."""
+        """The parts of the data's spec that an architecture may depend on."""
         return DataSpec(
             name="data",
             unit=self.unit,
@@ -71,7 +71,7 @@ class FunctionShape:
 
 
 class FunctionFamily(ModelFamily):
-    """A model family whose modules one function makes; `family` creates it."""
+    """A model family whose modules a function creates; `family` returns one."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class FunctionFamily(ModelFamily):
         return self._make(*args, **keywords)
 
     def shape(self, params: float, options: Mapping[str, Any], data: DataSpec) -> FunctionShape:
-        """Finds the size whose module has about so many parameters."""
+        """Finds the size whose module has about the target number of parameters."""
         parsed = parse(self._options, options, where="model")
         require_features(self, data)
 
@@ -150,13 +150,13 @@ class FunctionFamily(ModelFamily):
         return (self._recipe or default_recipe)(params, units, data)
 
     def build(self, shape: FunctionShape, *, rngs: Any, compute: Compute) -> Any:
-        """Calls the function; ``compute`` is passed on where it has such a parameter."""
+        """Calls the function; passes ``compute`` if it has a parameter of that name."""
         own = self._own(shape)
         if "compute" in self._parameters:
             own["compute"] = compute
         elif str(getattr(compute.dtype, "dtype", compute.dtype)) != "float32":
             raise ScalaxError(
-                f"computes in float32 alone, and {compute.dtype} was asked for",
+                f"computes in float32 alone, but the precision is {compute.dtype}",
                 where=f"model {self.name!r}",
                 fix='write precision = "f32", or give the function a parameter named compute and '
                 "use compute.dtype",
@@ -183,7 +183,7 @@ class FunctionFamily(ModelFamily):
         )
 
     def _measure_uncached(self, shape: FunctionShape) -> tuple[int, int]:
-        """Counts all parameters, and those of embedding tables, without allocating any."""
+        """Counts all parameters and those of embedding tables, without allocating arrays."""
         with self._no_devices():
             import jax
             from flax import nnx
@@ -194,7 +194,7 @@ class FunctionFamily(ModelFamily):
             return params, sum(table.embedding.size for table in tables)
 
     def _trace_uncached(self, shape: FunctionShape) -> float:
-        """Traces the gradient of a small batch's loss and counts its products."""
+        """Traces the gradient of the loss of a small batch and counts its FLOPs per unit."""
         from scalax.models.traced import traced_flops
 
         with self._no_devices():
@@ -217,7 +217,7 @@ class FunctionFamily(ModelFamily):
 
     @contextmanager
     def _no_devices(self) -> Iterator[None]:
-        """Sets an abstract mesh, so that counting works before jax has started any device."""
+        """Sets an abstract mesh, so that counting does not initialise jax's devices."""
         import jax
         from flax import nnx
         from jax.sharding import AbstractMesh, AxisType
@@ -244,28 +244,27 @@ def family(
     """Turns a function into a registered model family.
 
     The function ``make(size, data, rngs)`` returns a ``flax.nnx.Module``. The integer ``size``,
-    such as a width, sets how large it is: a larger size never has fewer parameters. ``data`` is a
-    `DataSpec` with the unit, features and classes of the data. The module has a method
-    ``sums(batch)``, which returns the metrics summed over the batch, ``loss`` among them, and the
-    weight that they are summed over; examples with ``batch["mask"]`` 0 do not count. See
-    `ModelFamily.sums`.
+    for example a width, controls the number of parameters: a larger size never has fewer. ``data``
+    is a `DataSpec` with the unit, features and classes of the data. The module has a method
+    ``sums(batch)``, which returns the metrics summed over the batch, including ``loss``, and their
+    total weight; examples with ``batch["mask"]`` 0 do not count. See `ModelFamily.sums`.
 
     Args:
         name: The name that a user writes.
         features: Features that the data must have, such as ``tokens``.
         title: One line for listings; the first line of the docstring by default.
         rules: Mesh axes by logical axis name, for modules that name the axes of their parameters.
-            By default every parameter is on every device.
+            By default all parameters are replicated.
         metrics: Names of the metrics that ``sums`` returns.
-        trial: Data and sizes for `scalax plugins check`; by default the standard library's text,
-            where ``features`` is tokens alone.
-        options: Schema of the family's own keys of ``[model]``. The function, and the two below,
-            then take a keyword ``options``.
-        counts: ``counts(size, data)``, where some parameters are inactive, or are embeddings that
-            are no ``nnx.Embed``. By default the parameters of the module are counted.
-        flops: ``flops(size, data)``, training FLOPs per unit, where some products of a step should
-            not count. By default all are counted.
-        recipe: ``recipe(params, units, data)``. By default `default_recipe`.
+        trial: Data and sizes for `scalax plugins check`. If ``features`` is only ``tokens``, the
+            default is the text of Python's standard library.
+        options: Schema of the family's own keys of ``[model]``. The function, ``counts`` and
+            ``flops`` then take a keyword ``options``.
+        counts: ``counts(size, data)`` returns the `Counts`; needed if some parameters are inactive
+            or if an embedding is not an ``nnx.Embed``. By default scalax counts the module.
+        flops: ``flops(size, data)`` returns training FLOPs per unit; needed if some products of a
+            step should not count. By default scalax counts all of them.
+        recipe: ``recipe(params, units, data)`` returns the `Recipe`; `default_recipe` by default.
 
     Returns:
         A decorator. The decorated function is the family, and can still be called as before.
@@ -275,12 +274,12 @@ def family(
     """
 
     def decorate(make: Make) -> FunctionFamily:
-        words = (inspect.getdoc(make) or "").strip().splitlines()
+        lines = (inspect.getdoc(make) or "").strip().splitlines()
         made = FunctionFamily(
             make,
             name,
             features=features,
-            title=title or (words[0].rstrip(".") if words else name),
+            title=title or (lines[0].rstrip(".") if lines else name),
             rules=rules or {},
             metrics=metrics,
             trial=trial or (_TOKEN_TRIAL if tuple(features) == ("tokens",) else None),

@@ -1,4 +1,4 @@
-"""Creates equal layers as one module with stacked parameters."""
+"""Creates identical layers as one module with stacked parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def stacked_layers(layers: int, rngs: nnx.Rngs, make: Callable[[nnx.Rngs], Layer
     Args:
         layers: Number of layers.
         rngs: Random keys, split among the layers.
-        make: Makes one layer.
+        make: Creates one layer.
     """
     stack = nnx.vmap(make, transform_metadata={nnx.PARTITION_NAME: "layers"})
     return nnx.split_rngs(splits=layers)(stack)(rngs)

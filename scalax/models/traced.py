@@ -1,7 +1,7 @@
-"""Counts the multiply-adds of a traced program: an independent check of a family's own count.
+"""Counts the FLOPs of a traced program, as an independent check of a family's own count.
 
-It sees what a step really computes: every matrix product and convolution, forward and backward,
-inside scans, branches and recomputed parts too. Elementwise work counts nothing.
+It counts every matrix product and convolution that a step computes, forward and backward, including
+those in scans, branches and recomputed parts. It does not count elementwise operations.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from typing import Any
 
 
 def traced_flops(function: Callable[..., Any], *args: Any) -> float:
-    """Two FLOPs for each multiply-add of the products that a function traces to.
+    """Returns the FLOPs of a function's matrix products and convolutions: two per multiply-add.
+
+    The body of a scan counts once per step, a conditional counts its most expensive branch, and the
+    body of a loop of unknown length counts once. Products of a convolution with padding or with the
+    gaps of a dilated input do not count, as in XLA's own analysis.
 
     Args:
-        function: What jax can trace, such as the gradient of a loss; it is never run.
-        args: Its arguments: arrays, or `jax.ShapeDtypeStruct`.
+        function: A function that jax can trace, such as the gradient of a loss; it does not run.
+        args: The arguments of the function: arrays, or `jax.ShapeDtypeStruct`.
 
     Returns:
-        FLOPs of every ``dot_general``, ``ragged_dot_general`` and ``conv_general_dilated``. A scan
-        counts its body once a step, a branch its costlier side, a loop without a known
-        length its body once. A convolution's products with padding, or with the holes of a
-        dilation, do not count, as XLA's own analysis leaves them out.
+        FLOPs of all ``dot_general``, ``ragged_dot_general`` and ``conv_general_dilated``.
 
     Example:
         >>> import jax
@@ -47,23 +48,23 @@ def _equation(equation: Any) -> int:
         return _convolution(equation)
     if name == "ragged_dot_general":
         return _ragged(equation)
-    inner = [_count(found) for value in params.values() for found in _jaxprs(value)]
+    inner = [_count(jaxpr) for value in params.values() for jaxpr in _jaxprs(value)]
     if name == "cond":
         return max(inner)
     repeat = params["length"] if name == "scan" else 1
-    if name == "shard_map":  # each device runs the body on its own part
+    if name == "shard_map":  # each device runs the body on its own shard
         repeat = params["mesh"].size
     return int(repeat) * sum(inner)
 
 
 def _jaxprs(value: Any) -> list[Any]:
-    """The programs inside an equation's parameter: one, several or none."""
+    """Returns the programs in an equation's parameter."""
     if hasattr(value, "eqns"):
         return [value]
     if hasattr(value, "jaxpr"):
         return [value.jaxpr]
     if isinstance(value, tuple | list):
-        return [found for item in value for found in _jaxprs(item)]
+        return [jaxpr for item in value for jaxpr in _jaxprs(item)]
     return []
 
 
@@ -74,12 +75,12 @@ def _dot(equation: Any) -> int:
 
 
 def _ragged(equation: Any) -> int:
-    """Each row of the left side meets the matrix of its own group alone."""
+    """Counts a product in which each row is multiplied by the matrix of its own group."""
     numbers = equation.params["ragged_dot_dimension_numbers"]
     left, groups = equation.invars[0].aval.shape, equation.invars[2].aval.shape[0]
     (contracted, _), _ = numbers.dot_dimension_numbers
     total = 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[k] for k in contracted)
-    # Where the rows are summed over, the result has a part a group, each from its own rows.
+    # If the product sums over the rows, each group's result uses only the rows of that group.
     return int(total // groups if numbers.lhs_ragged_dimensions[0] in contracted else total)
 
 
@@ -95,15 +96,35 @@ def _convolution(equation: Any) -> int:
             kernel=right[numbers.rhs_spec[2 + axis]],
             low=low,
             stride=params["window_strides"][axis],
-            holes=params["lhs_dilation"][axis],
-            apart=params["rhs_dilation"][axis],
+            input_dilation=params["lhs_dilation"][axis],
+            kernel_dilation=params["rhs_dilation"][axis],
         )
     return 2 * int(products)
 
 
 def _pairs(
-    *, size: int, out: int, kernel: int, low: int, stride: int, holes: int, apart: int
+    *,
+    size: int,
+    out: int,
+    kernel: int,
+    low: int,
+    stride: int,
+    input_dilation: int,
+    kernel_dilation: int,
 ) -> int:
-    """Along one axis, how many pairs of a place of the result and of the kernel meet a value."""
-    places = (at * stride + k * apart - low for at in range(out) for k in range(kernel))
-    return sum(0 <= place <= (size - 1) * holes and place % holes == 0 for place in places)
+    """Counts the pairs of output and kernel positions along one axis that read an input value.
+
+    Args:
+        size: Length of the input.
+        out: Length of the output.
+        kernel: Length of the kernel.
+        low: Padding before the input.
+        stride: Step of the kernel.
+        input_dilation: Distance between input values after dilation.
+        kernel_dilation: Distance between kernel values after dilation.
+    """
+    last = (size - 1) * input_dilation
+    positions = (
+        at * stride + k * kernel_dilation - low for at in range(out) for k in range(kernel)
+    )
+    return sum(0 <= at <= last and at % input_dilation == 0 for at in positions)

@@ -1,1 +1,1 @@
-"""A package to begin a plugin from: `scalax plugins new`."""
+"""Creates the package of a new plugin: `scalax plugins new`."""

@@ -1,7 +1,7 @@
-"""Writes a new plugin's package from a template: real files, in which only the name changes.
+"""Writes the package of a new plugin from a template by replacing the template's name.
 
-A template is a whole package called ``template-plugin``, whose module is ``template_plugin`` and
-whose class is ``TemplatePlugin``.
+A template is a complete package named ``template-plugin``. Its module is ``template_plugin``; its
+plugin is the class ``TemplatePlugin`` or the function ``template_plugin``.
 """
 
 from __future__ import annotations
@@ -19,38 +19,40 @@ from scalax.files import disk_error
 from scalax.registry import Kind
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 def write_package(name: str, kind: Kind, out: str | Path | None = None) -> Path:
     """Writes a package that registers one plugin.
 
     Args:
-        name: Of the package and of the plugin: lower case, with dashes.
+        name: Name of the package and of the plugin: lower-case words joined by dashes.
         kind: law, model or dataset.
-        out: The folder to make; ``./NAME`` by default.
+        out: The folder to create; ``./NAME`` by default.
 
     Returns:
         The folder.
 
     Raises:
-        ScalaxError: The name cannot be a package's or is taken, or the folder is there.
+        ScalaxError: The name is not valid or is taken, or the folder exists.
     """
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name) or keyword.iskeyword(module):
         raise ScalaxError(
             f"expected lower-case words and digits joined by dashes, got {name!r}",
             where="plugins new",
-            fix="write my-plugin, say",
+            fix="write a name such as my-plugin",
         )
     if module == "scalax" or any(entry.name == name for entry in registry.entries(kind)):
         raise ScalaxError(
-            f"there is a {kind} {name!r} already", where="plugins new", fix="choose another name"
+            f"the {kind} {name!r} already exists", where="plugins new", fix="choose another name"
         )
     folder = Path(out) if out is not None else Path(name)
     if folder.exists():
-        raise ScalaxError("is there already", where=str(folder), fix="give another --out")
-    words = {
+        raise ScalaxError(
+            "the folder already exists", where=str(folder), fix="give another folder with --out"
+        )
+    renames = {
         "template-plugin": name,
         "template_plugin": module,
         "TemplatePlugin": "".join(word.capitalize() for word in name.split("-")),
@@ -61,25 +63,28 @@ def write_package(name: str, kind: Kind, out: str | Path | None = None) -> Path:
             as_file(files("scalax.scaffold") / "templates" / kind) as template,
             tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as work,
         ):
-            made = Path(work) / "package"
-            shutil.copytree(template, made, ignore=_LEFT_OUT)
-            _rename(made, words)
-            made.rename(folder)
+            package = Path(work) / "package"
+            shutil.copytree(template, package, ignore=_IGNORED)
+            _rename(package, renames)
+            package.rename(folder)
     except OSError as error:
         raise disk_error(error, folder) from error
     return folder
 
 
-def _rename(folder: Path, words: dict[str, str]) -> None:
-    """Puts the new words for the old ones, in the text of files and in their names."""
+def _rename(folder: Path, renames: dict[str, str]) -> None:
+    """Replaces names in the text of all files, and in the names of files and folders."""
     for path in sorted(folder.rglob("*"), reverse=True):  # deeper paths first
         if path.is_file():
-            path.write_text(_replaced(path.read_text(encoding="utf-8"), words), encoding="utf-8")
-        if path.name != _replaced(path.name, words):
-            path.rename(path.with_name(_replaced(path.name, words)))
+            path.write_text(
+                _replace_names(path.read_text(encoding="utf-8"), renames), encoding="utf-8"
+            )
+        name = _replace_names(path.name, renames)
+        if path.name != name:
+            path.rename(path.with_name(name))
 
 
-def _replaced(text: str, words: dict[str, str]) -> str:
-    for old, new in words.items():
+def _replace_names(text: str, renames: dict[str, str]) -> str:
+    for old, new in renames.items():
         text = text.replace(old, new)
     return text

@@ -1,7 +1,4 @@
-"""Records that describe data, architectures and their costs.
-
-Plain records; no jax, and no arithmetic beyond what a field's meaning needs.
-"""
+"""Records that describe data, parameter counts and hyperparameters, without jax."""
 
 from __future__ import annotations
 
@@ -16,8 +13,8 @@ class Feature:
     """One array of an example, without the batch axis.
 
     Attributes:
-        shape: Its shape.
-        dtype: Its NumPy dtype's name.
+        shape: Shape of the array.
+        dtype: Name of its numpy dtype.
     """
 
     shape: tuple[int, ...]
@@ -26,17 +23,17 @@ class Feature:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model must know of a dataset, and what a run records of it.
+    """The description of a dataset that models read and runs record.
 
     Attributes:
         name: The dataset's name.
-        unit: What training data is counted in: tokens, or examples for data without tokens.
+        unit: Unit of training data: tokens, or examples for data without tokens.
         units_per_example: Units in one example: the sequence length, or 1.
         features: The arrays of one example.
-        classes: Size of the target's alphabet: the vocabulary, or the number of labels.
-        train_examples: Distinct examples to train on.
-        eval_examples: Held-out examples.
-        fingerprint: Hash of the content: equal fingerprints are equal data.
+        classes: Number of values of the target: vocabulary size or number of labels.
+        train_examples: Number of distinct training examples.
+        eval_examples: Number of held-out examples.
+        fingerprint: Hash of the content; datasets of equal fingerprints are equal.
     """
 
     name: str
@@ -49,7 +46,7 @@ class DataSpec:
     fingerprint: str
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Returns the record as JSON values."""
         return asdict(self)
 
 
@@ -58,9 +55,9 @@ class Counts:
     """Exact parameter counts of an architecture.
 
     Attributes:
-        params: All of them.
-        params_embedding: Those of token embeddings (and of a head tied to them).
-        params_active: Those that one token uses; below ``params`` in a mixture of experts.
+        params: All parameters.
+        params_embedding: Parameters of token embeddings, including a head tied to them.
+        params_active: Parameters that one token uses; fewer than all in a mixture of experts.
     """
 
     params: int
@@ -70,17 +67,17 @@ class Counts:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyperparameters as a family sets them for a size and an amount of data.
+    """Hyperparameters that a family chooses for a size and an amount of data.
 
     Attributes:
         batch: Examples in a batch.
         learning_rate: Peak learning rate.
         optimizer: ``adamw`` or ``sgd``.
-        warmup: Warm-up, as a share of the shortest run's steps.
+        warmup: Warm-up steps as a share of the steps of the shortest run.
         weight_decay: Decoupled weight decay (adamw), applied to matrices only.
         beta1: First-moment decay (adamw), or momentum (sgd).
         beta2: Second-moment decay (adamw).
-        clip: Greatest global norm of the gradient; None for no clipping.
+        clip: Maximum global norm of the gradient; None for no clipping.
     """
 
     batch: int
@@ -95,13 +92,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a model family is checked on: small sizes, on data that is always there.
+    """Small sizes and data, available on every machine, for `scalax plugins check` of a family.
 
     Attributes:
-        params: Sizes, each of which a shape meets within 10 %; the smallest is built and trained.
-        data: The keys of ``[data]``, ``dataset`` among them.
+        params: Target sizes; a shape must exist within 10 % of each. The smallest is trained.
+        data: Keys of ``[data]``, including ``dataset``.
         model: The family's own keys of ``[model]``.
-        steps: Batches of 16 examples after which the held-out loss has fallen by 1 % or more.
+        steps: Batches of 16 examples after which the held-out loss must have fallen by 1 %.
 
     Example:
         >>> Trial([1e4, 1e5], data={"dataset": "stdlib", "seq_len": 32}).steps
@@ -115,11 +112,11 @@ class Trial:
 
 
 def examples_of(batch_units: float, units_per_example: int) -> int:
-    """A batch in examples: the nearest power of two, so that it divides among devices.
+    """Returns a batch in examples, rounded to a power of two so that devices divide it.
 
     Args:
         batch_units: Tokens (or examples) in a batch.
-        units_per_example: Of them in one example.
+        units_per_example: Tokens in one example, or 1.
 
     Example:
         >>> examples_of(100_000, 1024), examples_of(10, 1024)

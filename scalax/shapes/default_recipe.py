@@ -1,4 +1,4 @@
-"""Hyperparameters for a family that states none."""
+"""Default hyperparameters of families that state no recipe."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from scalax.shapes.transformer_recipe import USUAL
 
 
 def default_recipe(params: float, units: float, data: DataSpec) -> Recipe:
-    """Returns a starting point for AdamW, to be replaced by a tuned recipe.
+    """Returns AdamW hyperparameters to start from; a tuned recipe should replace them.
 
-    Tokens: the recipe of scalax's transformer. Examples: batches that grow with the square root of
-    the examples, and a learning rate of 0.5 / sqrt(params), at most 0.01.
+    Data in tokens uses the recipe of scalax's transformer. Data in examples uses batches that grow
+    with the square root of the examples and a learning rate of 0.5 / sqrt(params), at most 0.01.
 
     Args:
         params: All parameters of the model.

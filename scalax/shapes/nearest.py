@@ -1,6 +1,6 @@
-"""Finds the architecture whose parameter count is nearest to a target: one search for all families.
+"""Finds the architecture whose parameter count is nearest to a target, for all families.
 
-No jax. A family states which architectures there are and how to count one.
+A family supplies the candidates and a function that counts parameters. No jax.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from scalax.errors import ScalaxError
 
 TOLERANCE = 0.1
-"""Largest relative distance between a target and the size of the shape that a family gives."""
+"""Maximum relative distance between a target and the size of a family's shape."""
 
 _MAX_KNOB = 2**40
 Shape = TypeVar("Shape")
@@ -34,25 +34,25 @@ def nearest_shape(
     """Finds the shape of a target size.
 
     Args:
-        target: Parameters wanted.
+        target: Target number of parameters.
         candidates: The shapes to choose from; or a knob, a function from a positive integer to a
             shape whose count never falls as the integer grows. A knob is bisected.
         count: Counts the parameters of a shape.
-        tolerance: Largest accepted ``abs(count / target - 1)``.
-        cost: What to minimise among the shapes within the tolerance: a function of a shape and of
-            its distance ``abs(log(count / target))``. By default the distance.
+        tolerance: Maximum ``abs(count / target - 1)``.
+        cost: Function of a shape and its distance ``abs(log(count / target))`` to minimise among
+            the shapes within the tolerance. By default the distance.
         bound: A lower bound of the cost of a candidate and of all that follow it. The search stops
             at the first candidate whose bound exceeds the lowest cost so far.
-        what: The architecture in words, for the error.
-        none: The reason why there may be no candidate at all, for the error.
-        where: The user's setting at fault, for the error.
-        fix: What to do instead; by default to ask for the nearest size.
+        what: Description of the architecture, for the error.
+        none: Reason for an empty list of candidates, for the error.
+        where: Name of the user's setting, for the error.
+        fix: Advice in the error; by default, to ask for the nearest size.
 
     Returns:
-        The first shape of the lowest cost.
+        The first shape with the lowest cost.
 
     Raises:
-        ScalaxError: No shape is within the tolerance; names the nearest size.
+        ScalaxError: No shape is within the tolerance; the message has the nearest size.
 
     Example:
         >>> nearest_shape(1000, lambda width: width, lambda width: width**2)
@@ -67,15 +67,15 @@ def nearest_shape(
     for shape in candidates:
         if bound is not None and best is not None and bound(shape) > best[0]:
             break
-        found = count(shape)
-        distance = abs(math.log(found / target))
+        params = count(shape)
+        distance = abs(math.log(params / target))
         if nearest is None or distance < nearest[0]:
-            nearest = (distance, found)
-        if abs(found / target - 1) > tolerance:
+            nearest = (distance, params)
+        if abs(params / target - 1) > tolerance:
             continue
-        price = distance if cost is None else cost(shape, distance)
-        if best is None or price < best[0]:
-            best = (price, shape)
+        value = distance if cost is None else cost(shape, distance)
+        if best is None or value < best[0]:
+            best = (value, shape)
     if best is not None:
         return best[1]
     reason = f"the nearest has {nearest[1]:,}" if nearest else none
@@ -89,7 +89,7 @@ def nearest_shape(
 def _bracket(
     target: float, make: Callable[[int], Shape], count: Callable[[Shape], int]
 ) -> list[Shape]:
-    """Bisects a knob: the last shape below a target and the first that reaches it."""
+    """Bisects a knob; returns the last shape below the target and the first that reaches it."""
     low, high = 0, 1
     while high < _MAX_KNOB and count(make(high)) < target:
         low, high = high, 2 * high

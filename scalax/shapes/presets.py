@@ -1,4 +1,4 @@
-"""Reads the shapes of well-known open models, and shapes that a user writes in a TOML file."""
+"""Reads the shapes of well-known open models and of a user's TOML file."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class _Shape(Settings):
     def architecture(self, where: str) -> TransformerShape:
         if self.head_dim is None and self.width % self.heads:
             raise ScalaxError(
-                f"a width of {self.width} is not {self.heads} equal heads",
+                f"a width of {self.width} is not divisible by {self.heads} heads",
                 where=f"{where}: heads",
-                fix="give head_dim",
+                fix="set head_dim",
             )
         variant = TransformerVariant(
             experts=self.experts,
@@ -73,10 +73,10 @@ class Preset:
     Attributes:
         name: The name that a user writes.
         title: The model and its maker.
-        source: The publication that states its shape.
+        source: The publication of its shape.
         architecture: The shape, with the sequence length of its training.
-        params: Parameters, rounded as the source prints them.
-        active: Parameters that one token uses, where the source prints them.
+        params: Number of parameters that the source prints, rounded.
+        active: Parameters that one token uses, if the source prints them.
     """
 
     name: str

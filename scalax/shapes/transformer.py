@@ -19,7 +19,7 @@ Positions = Literal["rotary", "learned", "relative"]
 
 @dataclass(frozen=True)
 class TransformerVariant:
-    """Parts of other published transformers that scalax counts and simulates but does not train.
+    """Features of published transformers that scalax counts and simulates but does not train.
 
     Attributes:
         experts: MLPs in a block; 1 for a dense model.
@@ -46,12 +46,12 @@ class TransformerVariant:
             raise ScalaxError(
                 f"a token uses {self.experts_per_token} of {self.experts} experts",
                 where="experts_per_token",
-                fix=f"give 1 to {self.experts}",
+                fix=f"set it to 1 to {self.experts}",
             )
 
 
 STANDARD = TransformerVariant()
-"""The parts of the transformer that scalax trains."""
+"""The variant that scalax trains."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TransformerShape:
         base_width: Width at which the maximal-update parametrisation equals the standard one;
             None for the standard parametrisation.
         base_head_dim: Width of a head at ``base_width``.
-        variant: Parts that scalax does not train; None for the transformer that it does.
+        variant: Features that scalax does not train; None if there are none.
     """
 
     vocab: int
@@ -99,7 +99,7 @@ class TransformerShape:
             raise ScalaxError(
                 f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly",
                 where="model.kv_heads",
-                fix="give a divisor of heads",
+                fix="choose a divisor of heads",
             )
         if self.head_dim % 2 and self.parts.positions == "rotary":
             raise ScalaxError(
@@ -109,7 +109,7 @@ class TransformerShape:
 
     @property
     def parts(self) -> TransformerVariant:
-        """The variant, or `STANDARD` where there is none."""
+        """The variant; `STANDARD` if it is None."""
         return self.variant or STANDARD
 
     @property
@@ -129,7 +129,7 @@ class TransformerShape:
 
     @property
     def score_scale(self) -> float:
-        """Factor of attention scores: 1 / sqrt(d), or 1 / d that equals it at ``base_head_dim``."""
+        """Factor of attention scores: 1 / sqrt(head_dim), or sqrt(base_head_dim) / head_dim."""
         return (self.base_head_dim or self.head_dim) ** 0.5 / self.head_dim
 
     @property
@@ -185,19 +185,19 @@ def attended_keys(shape: TransformerShape, attention: Attention = "causal") -> f
             computes it.
     """
     length, window, local_layers = shape.seq_len, shape.parts.window, shape.parts.local_layers
-    everywhere = length if attention == "full" else (length + 1) / 2
+    global_keys = length if attention == "full" else (length + 1) / 2
     if not local_layers or window >= length:
-        return everywhere
+        return global_keys
     visible = window * (window + 1) / 2 + (length - window) * window
     local = window if attention == "full" else visible / length
-    return (local_layers * local + (shape.layers - local_layers) * everywhere) / shape.layers
+    return (local_layers * local + (shape.layers - local_layers) * global_keys) / shape.layers
 
 
 def forward_flops(shape: TransformerShape, attention: Attention = "causal") -> float:
     """Returns the FLOPs of a forward pass per token: two for each multiply-add of a product.
 
-    Look-ups, norms, rotations, activations and relative positions, which are multiplied once per
-    batch, are not counted.
+    Table look-ups, norms, rotations and activations are not counted, nor are relative positions,
+    which are multiplied once per batch.
 
     Args:
         shape: The architecture.

@@ -1,7 +1,7 @@
-"""The transformer's recipe: its proportions and hyperparameters as functions of size and data.
+"""The transformer's recipe: proportions and hyperparameters as functions of size and data.
 
-One object whose fields are the constants of those functions, each with its source; whatever an
-experiment file gives in [model], [recipe] or [train] replaces it. No jax.
+The fields of one object are the constants of these functions, each with its source. The sections
+[model], [recipe] and [train] of an experiment replace them. No jax.
 """
 
 from __future__ import annotations
@@ -15,31 +15,34 @@ from scalax.shapes.base import Recipe, examples_of
 
 @dataclass(frozen=True)
 class TransformerRecipe:
-    """How a transformer follows from its parameters N and tokens D.
+    """Proportions and hyperparameters of a transformer of N parameters trained on D tokens.
 
     Attributes:
-        head_dims: Width of a head, from which width of the model on.
-        ratio: Width for each layer at width 64.
-        ratio_exponent: How that ratio grows with width.
-        ratio_most: Where it stops: at 128, as in GPT-3 (arXiv:2005.14165, table 2.1: from 64 to
-            128 over its sizes).
-        mlp: Widths of the model in the width of a plain MLP (Vaswani et al. 2017).
-        mlp_gated: The same of a gated one, whose three matrices then count as much as the plain
-            one's two (Shazeer 2020, arXiv:2002.05202).
-        learning_rate: In the standard parametrisation; `scalax.laws.recipes.TRANSFORMER`.
-        learning_rate_mup: At the base width under the maximal-update parametrisation, which
-            scales it to other widths; `scalax.laws.recipes.TRANSFORMER_MUP`.
-        learning_rate_most: Neither goes higher.
-        batch_tokens: From the same law, rounded to a power of two of sequences.
-        warmup: Of the steps of the shortest run.
-        weight_decay: Of matrices, a constant as in LLaMA (arXiv:2302.13971). With D in
-            proportion to N, these laws make its time scale 1 / (learning rate x decay) grow as
-            N^0.41 and the steps as N^0.43, so that it stays a fixed share of training, as Wang and
-            Aitchison 2024 (arXiv:2405.13698) find best.
-        beta1: Of Adam, as there.
-        beta2: Of Adam, as there. Marek et al. 2025 (arXiv:2507.07101) and Marin's recipes hold its
-            half-life fixed in tokens instead: ``[recipe] beta2_tokens``.
-        clip: Of the gradient's global norm, as there.
+        head_dims: Pairs (smallest width of the model, width of a head), by growing width.
+        ratio: Ratio of width to layers at width 64.
+        ratio_exponent: Exponent with which the ratio grows with width.
+        ratio_most: Maximum ratio: 128, as in GPT-3 (arXiv:2005.14165, table 2.1: from 64 to 128
+            over its sizes).
+        mlp: Ratio of a plain MLP's width to the model's (Vaswani et al. 2017).
+        mlp_gated: The same ratio for a gated MLP, whose three matrices then have as many parameters
+            as the two of a plain one (Shazeer 2020, arXiv:2002.05202).
+        learning_rate: Law of the learning rate in the standard parametrisation;
+            `scalax.laws.recipes.TRANSFORMER`.
+        learning_rate_mup: Law of the learning rate at the base width in the maximal-update
+            parametrisation, which transfers it to other widths;
+            `scalax.laws.recipes.TRANSFORMER_MUP`.
+        learning_rate_most: Maximum learning rate in both parametrisations.
+        batch_tokens: Law of the batch in tokens, with the same source as ``learning_rate``. The
+            batch is rounded to a power of two sequences.
+        warmup: Warm-up as a share of the steps of the shortest run.
+        weight_decay: Decay of matrices, a constant as in LLaMA (arXiv:2302.13971). With D
+            proportional to N, these laws make its time scale 1 / (learning rate x decay) grow as
+            N^0.41 and the steps as N^0.43. The time scale thus stays a nearly fixed share of
+            training, which Wang and Aitchison 2024 (arXiv:2405.13698) find best.
+        beta1: First-moment decay of Adam, as in LLaMA.
+        beta2: Second-moment decay of Adam, as in LLaMA. Marek et al. 2025 (arXiv:2507.07101) and
+            Marin's recipes fix its half-life in tokens instead: ``[recipe] beta2_tokens``.
+        clip: Maximum global norm of the gradient, as in LLaMA.
     """
 
     head_dims: tuple[tuple[int, int], ...] = ((8, 8), (64, 16), (256, 32), (512, 64), (2048, 128))
@@ -59,41 +62,41 @@ class TransformerRecipe:
     clip: float = 1.0
 
     def head_dim(self, width: int) -> int:
-        """The usual width of a head.
+        """Returns the usual width of a head.
 
         Example:
             >>> TransformerRecipe().head_dim(768)
             64
         """
-        return [dim for least, dim in self.head_dims if width >= least][-1]
+        return [dim for minimum, dim in self.head_dims if width >= minimum][-1]
 
     def width_per_layer(self, width: int) -> float:
-        """The ideal ratio of width to layers."""
+        """Returns the ideal ratio of width to layers."""
         return min(self.ratio_most, self.ratio * (width / 64) ** self.ratio_exponent)
 
     def hidden(self, width: int, gated: bool) -> int:
-        """The usual width of the MLP, in whole steps."""
+        """Returns the usual width of the MLP, a multiple of `hidden_step`."""
         step = self.hidden_step(width)
         return max(1, round((self.mlp_gated if gated else self.mlp) * width / step)) * step
 
     def hidden_step(self, width: int) -> int:
-        """What an MLP's width is a multiple of: what matrix units of 8, 64 or 128 fill."""
+        """Returns the step of the MLP's width: 8, 64 or 128, to fill the matrix units."""
         return 8 if width < 256 else 64 if width < 2048 else 128
 
     def hyperparameters(
         self, params: float, tokens: float, seq_len: int, *, mup: bool = False
     ) -> Recipe:
-        """What to train with.
+        """Returns the hyperparameters of a run.
 
         Args:
             params: All parameters.
             tokens: Training tokens.
             seq_len: Tokens in a sequence.
-            mup: Whether under the maximal-update parametrisation.
+            mup: Whether the model has the maximal-update parametrisation.
 
         Example:
-            >>> found = TransformerRecipe().hyperparameters(1e8, 2e9, 1024)
-            >>> found.batch, round(found.learning_rate, 6)
+            >>> recipe = TransformerRecipe().hyperparameters(1e8, 2e9, 1024)
+            >>> recipe.batch, round(recipe.learning_rate, 6)
             (128, 0.000453)
         """
         at = {"params": params, "tokens": tokens, "flops": 6 * params * tokens}
@@ -110,4 +113,4 @@ class TransformerRecipe:
 
 
 USUAL = TransformerRecipe()
-"""What the family uses where an experiment says nothing else."""
+"""The recipe that the family uses by default."""

@@ -112,7 +112,7 @@ def _candidates(
     fixed: Fixed,
     recipe: TransformerRecipe,
 ) -> Iterator[TransformerShape]:
-    """Yields shapes of every width and depth, their MLPs adjusted to the target."""
+    """Yields shapes of all widths and depths, with MLPs adjusted to the target."""
     for head_dim, heads in _widths(kv_groups, fixed, recipe):
         width = head_dim * heads
         if params is not None and vocab * width * (1 if tied else 2) > 1.1 * params:
@@ -138,7 +138,7 @@ def _candidates(
 def _with_hidden_for(
     shape: TransformerShape, params: float, recipe: TransformerRecipe
 ) -> TransformerShape:
-    """Makes the MLP up to a third wider or narrower, to bring the count nearer to the target."""
+    """Adjusts the MLP's width, by up to a third, to bring the count nearer to the target."""
     matrices = (3 if shape.gated else 2) * shape.layers * shape.width
     usual = recipe.hidden(shape.width, shape.gated)
     step = recipe.hidden_step(shape.width)
@@ -148,12 +148,12 @@ def _with_hidden_for(
 
 
 def _widths(kv_groups: int, fixed: Fixed, recipe: TransformerRecipe) -> list[tuple[int, int]]:
-    """Returns pairs of head width and number of heads by growing width of the model."""
+    """Returns pairs (head width, number of heads), by growing width of the model."""
     if fixed.heads is not None and fixed.heads % kv_groups:
         raise ScalaxError(
-            f"{fixed.heads} heads are not whole groups of {kv_groups}",
+            f"{fixed.heads} heads are not divisible into groups of {kv_groups}",
             where="model.kv_groups",
-            fix="give a divisor of heads",
+            fix="choose a divisor of heads",
         )
     if fixed.width is not None:
         return [_heads_of(fixed.width, kv_groups, fixed, recipe)]
@@ -166,15 +166,15 @@ def _widths(kv_groups: int, fixed: Fixed, recipe: TransformerRecipe) -> list[tup
             for heads in range(kv_groups, _MAX_WIDTH // fixed.head_dim, kv_groups)
         ]
     pairs = []
-    for (least, head_dim), (most, _) in itertools.pairwise((*recipe.head_dims, (_MAX_WIDTH, 0))):
-        pairs += [(head_dim, width // head_dim) for width in range(least, most, head_dim)]
+    for (minimum, head_dim), (limit, _) in itertools.pairwise((*recipe.head_dims, (_MAX_WIDTH, 0))):
+        pairs += [(head_dim, width // head_dim) for width in range(minimum, limit, head_dim)]
     return [(dim, heads) for dim, heads in pairs if heads % kv_groups == 0]
 
 
 def _heads_of(
     width: int, kv_groups: int, fixed: Fixed, recipe: TransformerRecipe
 ) -> tuple[int, int]:
-    """Returns head width and heads of a width: the usual head width, or the next divisor."""
+    """Returns head width and number of heads of a width: the divisor nearest the usual one."""
     if fixed.heads is not None:
         dims = [fixed.head_dim or width // fixed.heads]
     elif fixed.head_dim is not None:
@@ -192,7 +192,7 @@ def _heads_of(
         + (f" in groups of {kv_groups}" if kv_groups > 1 else "")
         + ": width = heads x head_dim",
         where="model.width",
-        fix="change one of them, or leave one out",
+        fix="change or remove one of these options",
     )
 
 

@@ -1,4 +1,4 @@
-"""Plugins that are right but for one thing, to be broken one by one; it tests nothing."""
+"""Correct plugins, from which tests derive broken ones. This file has no tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class GoodLaw(sx.Law):
 
 @dataclass(frozen=True)
 class Rows:
-    """Numbered images of two pixels, and whether the first is the brighter."""
+    """Random images of two pixels, labelled by whether the first one is brighter."""
 
     first: int
     count: int
@@ -97,7 +97,7 @@ class GoodModel(sx.ModelFamily):
         return sx.Counts(total, 0, total)
 
     def flops_per_unit(self, shape: Any) -> float:
-        # forward and by the weights 2 x 2 h each, twice; the head by its inputs as well
+        # 2 FLOPs per weight: forward and weight gradient of both layers, input gradient of the head
         return 2.0 * (2 * 2 * shape.hidden + 3 * 2 * shape.hidden)
 
     def recipe(self, shape: Any, units: float, data: sx.DataSpec) -> sx.Recipe:
@@ -131,5 +131,5 @@ class GoodModel(sx.ModelFamily):
 
 
 def with_spec(opened: Opened, **changes: Any) -> Opened:
-    """The same data, said to be otherwise."""
+    """Returns the same data with another spec."""
     return Opened(replace(opened.spec, **changes), opened.splits)

@@ -25,40 +25,40 @@ def test_a_built_in_dataset_passes(name: str, corpus: Path) -> None:
 
 
 class Changed(GoodData):
-    """Its data, opened and then spoilt."""
+    """Opens the correct data, then breaks it."""
 
     def open(self, name: str, options: Mapping[str, Any]) -> Opened:
-        return self.spoil(super().open(name, options))
+        return self.break_it(super().open(name, options))
 
-    def spoil(self, opened: Opened) -> Opened:
+    def break_it(self, opened: Opened) -> Opened:
         return opened
 
 
 class Empty(Changed):
-    def spoil(self, opened: Opened) -> Opened:
+    def break_it(self, opened: Opened) -> Opened:
         opened.splits["train"] = Rows(0, 0)
         return with_spec(opened, train_examples=0)
 
 
 class Miscounted(Changed):
-    def spoil(self, opened: Opened) -> Opened:
+    def break_it(self, opened: Opened) -> Opened:
         return with_spec(opened, train_examples=41)
 
 
 class Mistyped(Changed):
-    def spoil(self, opened: Opened) -> Opened:
+    def break_it(self, opened: Opened) -> Opened:
         return with_spec(
             opened, features={**opened.spec.features, "image": sx.Feature((3,), "float32")}
         )
 
 
 class Anonymous(Changed):
-    def spoil(self, opened: Opened) -> Opened:
+    def break_it(self, opened: Opened) -> Opened:
         return with_spec(opened, fingerprint="")
 
 
 class Drawn(Rows):
-    """Another example each time it is asked."""
+    """A different example on each read of an index."""
 
     def __getitem__(self, index: int) -> sx.Example:
         return super().__getitem__(index + next(_CALLS))
@@ -68,37 +68,37 @@ _CALLS = itertools.count()
 
 
 class Random(Changed):
-    def spoil(self, opened: Opened) -> Opened:
+    def break_it(self, opened: Opened) -> Opened:
         opened.splits["train"] = Drawn(0, 40)
         return opened
 
 
 class Leaking(Changed):
-    def spoil(self, opened: Opened) -> Opened:
+    def break_it(self, opened: Opened) -> Opened:
         opened.splits["eval"] = Rows(39, 20)
         return opened
 
 
 def failed(data: sx.Dataset) -> dict[str, str]:
-    """The lines that a dataset fails, by demand."""
+    """Returns the details of the lines that a dataset fails, by requirement."""
     registry.register("dataset", "good-data", data, origin="a test")
     [report] = check_plugin("dataset:good-data")
     return {line.demand: line.detail for line in report.lines if not line.passed}
 
 
-def test_a_dataset_that_is_right_passes() -> None:
+def test_a_correct_dataset_passes() -> None:
     assert failed(GoodData()) == {}
 
 
 @pytest.mark.parametrize(
     ("data", "demand", "why"),
     [
-        (Empty, "opens and yields what its spec says", "split 'train' has no example"),
-        (Miscounted, "opens and yields what its spec says", "spec says 41 examples"),
-        (Mistyped, "opens and yields what its spec says", "expected image to be float32 [3]"),
-        (Anonymous, "opens and yields what its spec says", "no fingerprint"),
-        (Random, "deterministic", "is another when"),
-        (Random, "resumable at any position", "is another when reading starts at batch"),
+        (Empty, "examples match the spec", "split 'train' has no example"),
+        (Miscounted, "examples match the spec", "spec says 41 examples"),
+        (Mistyped, "examples match the spec", "expected image to be float32 [3]"),
+        (Anonymous, "examples match the spec", "no fingerprint"),
+        (Random, "reads are repeatable", "of 'train' differs when opened again"),
+        (Random, "reading resumes at any batch", "differs when reading starts at batch"),
         (Leaking, "splits are disjoint", "1 of 20 held-out examples"),
     ],
 )
@@ -106,9 +106,9 @@ def test_each_line_can_fail(data: type[sx.Dataset], demand: str, why: str) -> No
     assert why in failed(data())[demand]
 
 
-def test_hosts_that_read_other_parts_are_found() -> None:
-    found = failed(Random())
-    assert "is another when" in found["sharded reads cover each example once"]
+def test_hosts_that_read_different_examples_fail_the_check() -> None:
+    details = failed(Random())["sharded reads cover each example once"]
+    assert "differs when 3 hosts each read a part" in details
 
 
 def test_options_reach_the_dataset(tmp_path: Path) -> None:

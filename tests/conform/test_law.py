@@ -15,7 +15,7 @@ from scalax.conform.law import check_law
 from tests.conform.plugins import GoodLaw
 from tests.laws.truths import NAMES
 
-COSTLY = ("data-constrained", "m4")  # some seconds each, to be found again from its own data
+COSTLY = ("data-constrained", "m4")  # their fits take some seconds
 
 
 @pytest.mark.parametrize(
@@ -30,17 +30,17 @@ def test_every_built_in_law_passes(name: str) -> None:
 
 
 def failed(law: sx.Law) -> dict[str, str]:
-    """The lines that a law fails, by demand."""
+    """Returns the details of the lines that a law fails, by requirement."""
     entry = registry.Entry("law", "good-law", "a test", law)
     return {line.demand: line.detail for line in check_law(entry, law) if not line.passed}
 
 
-def test_a_law_that_is_right_passes() -> None:
+def test_a_correct_law_passes() -> None:
     assert failed(GoodLaw()) == {}
 
 
 def _loss(change: Callable[..., Any]) -> type[sx.Law]:
-    """A law whose loss is changed: of xp, the right loss, the coefficients and columns."""
+    """Returns a law with a changed loss: ``change(xp, loss, c, x)``."""
 
     class Broken(GoodLaw):
         def loss(self, xp: Any, c: Any, x: Any) -> Any:
@@ -49,7 +49,7 @@ def _loss(change: Callable[..., Any]) -> type[sx.Law]:
     return Broken
 
 
-class Nameless(GoodLaw):
+class Sourceless(GoodLaw):
     source = ""
 
 
@@ -57,19 +57,19 @@ class Renamed(GoodLaw):
     name = "other-law"
 
 
-class Rangeless(GoodLaw):
+class WithoutRange(GoodLaw):
     typical = {"E": (1.0, 2.0)}
 
 
-class Twofold(GoodLaw):
-    """Two values of alpha are one law, so that the fit may bring the other one back."""
+class Symmetric(GoodLaw):
+    """Two values of alpha give the same loss, so that a fit may return the other one."""
 
     def basis(self, xp: Any, c: Any, x: Any) -> list[Any]:
         return super().basis(xp, {**c, "alpha": 0.2 + 4 * (c["alpha"] - 0.35) ** 2}, x)
 
 
 class Unidentified(GoodLaw):
-    """E and F stand for one number: nothing tells them apart."""
+    """Only the sum of E and F is identified."""
 
     coefficients = (*GoodLaw.coefficients, sx.Coefficient("F", "linear", 1e-9, 1e3))
     typical = {**GoodLaw.typical, "F": (1.0, 2.0)}
@@ -82,20 +82,20 @@ class Unidentified(GoodLaw):
         return [*super().basis(xp, c, x), 1.0]
 
 
-class Overspent(GoodLaw):
+class OverBudget(GoodLaw):
     def allocate(self, c: Any, flops: Any, compute: Any, given: Any = None) -> Any:
         params, tokens = super().allocate(c, flops, compute, given)
         return params, 2 * tokens
 
 
-class Offcentre(GoodLaw):
+class OffOptimum(GoodLaw):
     def allocate(self, c: Any, flops: Any, compute: Any, given: Any = None) -> Any:
         params, tokens = super().allocate(c, flops, compute, given)
         return params * 1.2, tokens / 1.2
 
 
-class Answering(GoodLaw):
-    """A law of params alone that splits a budget all the same."""
+class AllocatesWithoutTokens(GoodLaw):
+    """A law of params only, whose allocate returns a split."""
 
     columns = ("params",)
     coefficients = (GoodLaw.coefficients[0], *GoodLaw.coefficients[1::2])
@@ -114,32 +114,44 @@ class Answering(GoodLaw):
 @pytest.mark.parametrize(
     ("law", "demand", "why"),
     [
-        (Nameless, "says what it is", "source is missing"),
-        (Renamed, "says what it is", "registered as 'good-law', but its name is 'other-law'"),
-        (Rangeless, "says what it is", 'add "A": (LEAST, GREATEST)'),
-        (_loss(lambda xp, y, c, x: y * xp.nan), "finite over its range", "loss nan at E="),
-        (_loss(lambda xp, y, c, x: y - 1e3), "finite over its range", "which has no logarithm"),
-        (_loss(lambda xp, y, c, x: xp.sum(y)), "finite over its range", "each of 40 rows"),
+        (Sourceless, "declares its attributes", "source is missing"),
+        (
+            Renamed,
+            "declares its attributes",
+            "registered as 'good-law', but its name is 'other-law'",
+        ),
+        (WithoutRange, "declares its attributes", 'add "A": (LEAST, GREATEST)'),
+        (
+            _loss(lambda xp, y, c, x: y * xp.nan),
+            "loss is finite and positive",
+            "got loss nan at E=",
+        ),
+        (
+            _loss(lambda xp, y, c, x: y - 1e3),
+            "loss is finite and positive",
+            "expected a positive loss, got loss -",
+        ),
+        (_loss(lambda xp, y, c, x: xp.sum(y)), "loss is finite and positive", "each of 40 rows"),
         (
             _loss(lambda xp, y, c, x: y + 1e-6 * (xp is np)),
-            "numpy and jax agree",
-            "compute with xp alone",
+            "numpy and jax give the same loss",
+            "compute only with xp",
         ),
         (
             _loss(lambda xp, y, c, x: y + xp.sqrt(c["E"] - c["E"]) * 1e-3),
-            "differentiable over its range",
+            "loss is differentiable",
             "a derivative is not finite at",
         ),
         (
             _loss(lambda xp, y, c, x: y + 1e-9 * x["params"]),
-            "falls where it says so",
+            "loss falls with the columns of falls_with",
             "times the params raises the loss",
         ),
-        (Twofold, "coefficients are recovered from its own data", "alpha comes back"),
-        (Unidentified, "coefficients are recovered from its own data", "never tells"),
-        (Overspent, "its allocation is the optimum", "cost"),
-        (Offcentre, "its allocation is the optimum", "another size has"),
-        (Answering, "says that it cannot split a budget", "allocate answers"),
+        (Symmetric, "a fit recovers its coefficients", "the fit has alpha = "),
+        (Unidentified, "a fit recovers its coefficients", "in none of 3 fits"),
+        (OverBudget, "allocate returns the optimum", "that cost the budget"),
+        (OffOptimum, "allocate returns the optimum", "another size has"),
+        (AllocatesWithoutTokens, "allocate rejects every budget", "allocate returns a split"),
     ],
 )
 def test_each_line_can_fail(law: type[sx.Law], demand: str, why: str) -> None:
@@ -147,7 +159,7 @@ def test_each_line_can_fail(law: type[sx.Law], demand: str, why: str) -> None:
 
 
 class Product(GoodLaw):
-    """L = E + A / (N D^2)^alpha: at one budget the smallest model is best, and there is none."""
+    """L = E + A / (N D^2)^alpha: smaller is always better, so that no budget has an optimum."""
 
     coefficients = (*GoodLaw.coefficients[:2], GoodLaw.coefficients[3])
     typical = {"E": (1, 2), "A": (1e2, 1e3), "alpha": (0.1, 0.2)}
@@ -159,22 +171,22 @@ class Product(GoodLaw):
         return c["E"] + c["A"] * self.basis(xp, c, x)[1]
 
 
-class Honest(Product):
+class RaisesWithoutOptimum(Product):
     def allocate(self, c: Any, flops: Any, compute: Any, given: Any = None) -> Any:
         raise sx.ScalaxError("no split is best")
 
 
-def test_a_law_under_which_no_split_is_best_must_say_so() -> None:
-    assert "let allocate raise" in failed(Product())["its allocation is the optimum"]
-    assert failed(Honest()) == {}
+def test_a_law_without_an_optimum_must_raise() -> None:
+    assert "let allocate raise" in failed(Product())["allocate returns the optimum"]
+    assert failed(RaisesWithoutOptimum()) == {}
 
 
-def test_a_law_that_does_not_state_its_version_is_told_to() -> None:
-    class Silent(sx.Law):
+def test_a_law_must_state_its_interface_version() -> None:
+    class WithoutVersion(sx.Law):
         name = "good-law"
         title = equation = source = "a test"
         coefficients = GoodLaw.coefficients
         typical = GoodLaw.typical
         loss, basis = GoodLaw.loss, GoodLaw.basis
 
-    assert "interface: ClassVar[int] = 1" in failed(Silent())["says what it is"]
+    assert "interface: ClassVar[int] = 1" in failed(WithoutVersion())["declares its attributes"]

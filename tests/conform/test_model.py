@@ -21,7 +21,7 @@ def data() -> None:
 
 
 def failed(family: sx.ModelFamily) -> dict[str, str]:
-    """The lines that a family fails, by demand."""
+    """Returns the details of the lines that a family fails, by requirement."""
     entry = registry.Entry("model", "good-model", "a test", family)
     return {line.demand: line.detail for line in check_model(entry, family) if not line.passed}
 
@@ -33,43 +33,43 @@ def test_the_transformer_passes() -> None:
     assert len(report.lines) == 11
 
 
-def test_a_family_that_is_right_passes() -> None:
+def test_a_correct_family_passes() -> None:
     assert failed(GoodModel()) == {}
 
 
-class Untried(GoodModel):
+class WithoutTrial(GoodModel):
     trial = None
 
 
-class Misruled(GoodModel):
+class UnknownAxis(GoodModel):
     rules = {"inputs": "rows", "units": None}
 
 
-class Homeless(GoodModel):
+class UnknownData(GoodModel):
     trial = replace(GoodModel.trial, data={"dataset": "no-such-data"})
 
 
-class Small(GoodModel):
+class FixedSize(GoodModel):
     def shape(self, params: float, options: Any, data: Any) -> Any:
         return Shape(10)
 
 
-class Hasty(GoodModel):
+class ZeroRate(GoodModel):
     def recipe(self, shape: Any, units: float, data: Any) -> sx.Recipe:
         return sx.Recipe(batch=8, learning_rate=0.0)
 
 
-class Idle(GoodModel):
+class TinyRate(GoodModel):
     def recipe(self, shape: Any, units: float, data: Any) -> sx.Recipe:
         return sx.Recipe(batch=8, learning_rate=1e-7)
 
 
-class Forgetful(GoodModel):
+class Undercounted(GoodModel):
     def counts(self, shape: Any) -> sx.Counts:
         return sx.Counts(5 * shape.hidden, 0, 5 * shape.hidden)
 
 
-class Cheap(GoodModel):
+class Underpriced(GoodModel):
     def flops_per_unit(self, shape: Any) -> float:
         return 6.0 * self.counts(shape).params
 
@@ -85,19 +85,19 @@ class Unmasked(GoodModel):
         return super().sums(module, batch | {"mask": jnp.ones_like(batch["mask"])})
 
 
-class Unmeasured(GoodModel):
+class WithoutMetric(GoodModel):
     metrics = ("loss", "error_rate")
 
 
 class Misshapen(GoodModel):
-    """Its layers do not fit the pixels."""
+    """The layers expect two pixels and get one."""
 
     def sums(self, module: Any, batch: Any) -> Any:
         return super().sums(module, batch | {"image": batch["image"][:, :1]})
 
 
-class Local(GoodModel):
-    """Its loss depends on how many devices a batch lies on."""
+class DeviceDependent(GoodModel):
+    """The loss depends on the number of devices."""
 
     def sums(self, module: Any, batch: Any) -> Any:
         import jax
@@ -109,19 +109,19 @@ class Local(GoodModel):
 @pytest.mark.parametrize(
     ("family", "demand", "why"),
     [
-        (Untried, "says what it is", "states no trial"),
-        (Misruled, "says what it is", "rules name mesh axes that are none: {'inputs': 'rows'}"),
-        (Homeless, "its trial's data opens", "unknown dataset 'no-such-data'"),
-        (Small, "a size asked for is met within 10 %", "asked for 102 parameters"),
-        (Hasty, "its recipe can be used", "expected a positive learning rate, got 0.0"),
-        (Forgetful, "counts are those of the module", "counts says 50, the module at 52 has 52"),
-        (Unsummed, "sums add up over examples", "expected a scalar for loss, got shape (16,)"),
-        (Unmasked, "sums add up over examples", "examples of mask 0 change loss"),
-        (Unmeasured, "sums add up over examples", "error_rate is missing"),
-        (Misshapen, "sums add up over examples", "TypeError"),
-        (Cheap, "FLOPs are those of the traced step", "a traced step computes 200 per example"),
-        (Local, "any mesh gives the same loss", "on {'data': 2} the loss of one of 3 steps"),
-        (Idle, "learns its example", "fix the recipe"),
+        (WithoutTrial, "declares its attributes", "no trial"),
+        (UnknownAxis, "declares its attributes", "got {'inputs': 'rows'}"),
+        (UnknownData, "trial data opens", "unknown dataset 'no-such-data'"),
+        (FixedSize, "shape has the requested size within 10 %", "expected 102 parameters"),
+        (ZeroRate, "recipe is valid", "expected a positive learning rate, got 0.0"),
+        (Undercounted, "counts equals the module's parameters", "expected counts to return 52"),
+        (Unsummed, "sums ignores masked examples", "expected a scalar for loss, got shape (16,)"),
+        (Unmasked, "sums ignores masked examples", "examples with mask 0 change loss"),
+        (WithoutMetric, "sums ignores masked examples", "error_rate is missing"),
+        (Misshapen, "sums ignores masked examples", "TypeError"),
+        (Underpriced, "flops_computed equals the traced FLOPs", "expected 200 FLOPs per example"),
+        (DeviceDependent, "every mesh gives the same loss", "on mesh {'data': 2} the loss differs"),
+        (TinyRate, "the loss falls in training", "Fix: correct recipe"),
     ],
 )
 def test_each_line_can_fail(family: type[sx.ModelFamily], demand: str, why: str) -> None:

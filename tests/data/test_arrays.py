@@ -20,10 +20,10 @@ def spec(*args: Any, **options: Any) -> sx.DataSpec:
 
 
 def test_a_dict_of_arrays_is_read_as_it_is() -> None:
-    found = spec(TRAIN, EVAL)
-    assert found.features == {"at": sx.Feature((2,), "float32"), "label": sx.Feature((), "int32")}
-    assert (found.unit, found.units_per_example, found.classes) == ("examples", 1, 3)
-    assert (found.train_examples, found.eval_examples) == (40, 20)
+    opened = spec(TRAIN, EVAL)
+    assert opened.features == {"at": sx.Feature((2,), "float32"), "label": sx.Feature((), "int32")}
+    assert (opened.unit, opened.units_per_example, opened.classes) == ("examples", 1, 3)
+    assert (opened.train_examples, opened.eval_examples) == (40, 20)
     source = sx.arrays(TRAIN, EVAL).open("mine", {}).source("train")
     assert source[7]["label"] == 1
     np.testing.assert_allclose(source[7]["at"], TRAIN["at"][7], rtol=1e-6)
@@ -33,8 +33,8 @@ def test_pairs_and_tokens_are_named() -> None:
     images = np.zeros((5, 8, 8, 1)), [0, 1, 2, 3, 4]
     assert list(spec(images, images).features) == ["image", "label"]
     tokens = {"tokens": np.arange(66).reshape(2, 33)}
-    found = spec(tokens, tokens)
-    assert (found.unit, found.units_per_example, found.classes) == ("tokens", 32, 66)
+    opened = spec(tokens, tokens)
+    assert (opened.unit, opened.units_per_example, opened.classes) == ("tokens", 32, 66)
     targets = np.zeros((4, 3)), np.zeros(4)
     assert spec(targets, targets).classes == 1
 

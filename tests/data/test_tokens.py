@@ -39,9 +39,9 @@ def test_windows_give_back_the_documents_of_each_split_in_order(jsonl: Path) -> 
     dataset = open_text([jsonl])
     for split in ("train", "eval"):
         packed = b"".join(d.encode() + b"\0" for d in DOCUMENTS if split_of(d.encode()) == split)
-        found = all_text(dataset, split)
-        assert packed.startswith(found)
-        assert len(packed) - len(found) < 16
+        text = all_text(dataset, split)
+        assert packed.startswith(text)
+        assert len(packed) - len(text) < 16
 
 
 def test_all_three_kinds_of_file_give_the_same_tokens(jsonl: Path, tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def two_steps(mesh: dict[str, int], **how) -> tuple[list[float], list[np.ndarray
     for _ in range(2):
         mask = np.ones(8, np.float32)
         batch = {"tokens": draw.integers(0, 64, (8, 17), dtype=np.int32), "mask": mask}
-        state, told = program.step(state, program.place(batch), SCHEDULE)
-        losses += [float(told["loss"]), float(told["grad_norm"])]
+        state, metrics = program.step(state, program.place(batch), SCHEDULE)
+        losses += [float(metrics["loss"]), float(metrics["grad_norm"])]
     return losses, [np.asarray(leaf) for leaf in jax.tree.leaves(state.params)]
 
 
@@ -107,8 +107,8 @@ def test_cross_entropy_in_chunks_is_that_of_the_whole_sequence(monkeypatch) -> N
     chosen = np.take_along_axis(logits, np.asarray(targets)[..., None], -1)[..., 0]
     nats = np.log(np.exp(logits).sum(-1)) - chosen
     expected = float((nats * np.asarray(weight)[:, None]).sum())
-    found, gradient = jax.value_and_grad(loss, (0, 1))(x, table)
-    assert float(found) == pytest.approx(expected, rel=1e-6)
+    value, gradient = jax.value_and_grad(loss, (0, 1))(x, table)
+    assert float(value) == pytest.approx(expected, rel=1e-6)
     monkeypatch.setattr(cross_entropy, "CHUNK", 3 * 40)  # four parts of three tokens
     chunked, theirs = jax.value_and_grad(loss, (0, 1))(x, table)
     assert float(chunked) == pytest.approx(expected, rel=1e-6)
@@ -157,7 +157,7 @@ def test_attention_and_its_gradient_are_those_of_the_definition(heads) -> None:
         mixed = jax.nn.dot_product_attention(*wide, scale=0.4, is_causal=True)
         return jnp.sum(jnp.sin(mixed))
 
-    found, expected = (jax.value_and_grad(f, (0, 1, 2))(q, k, v) for f in (ours, theirs))
+    actual, expected = (jax.value_and_grad(f, (0, 1, 2))(q, k, v) for f in (ours, theirs))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), actual, expected
     )

@@ -74,7 +74,7 @@ def test_the_head_starts_with_the_variance_of_the_base_and_logits_are_divided(da
 
 
 def test_scores_are_divided_by_the_width_of_a_head_and_meet_the_usual_at_the_base() -> None:
-    """1 / d where the standard one has 1 / sqrt(d); base 64 has heads of 16."""
+    """Scores scale as 1 / d, not 1 / sqrt(d); base width 64 has heads of width 16."""
     from scalax.shapes.transformer import TransformerShape
 
     plain = TransformerShape(256, 64, 2, 4, 4, 16, 128, True, True, 32)
@@ -106,7 +106,7 @@ def test_the_base_rate_is_a_law_of_tokens_at_most(data) -> None:
 
 @pytest.mark.group
 def test_activations_change_as_much_at_every_width(data) -> None:
-    """The coordinate check: flat in width, where the standard one is steep."""
+    """Coordinate check: with muP, changes of activations do not grow with width."""
     widths, usual = [32, 128], {"layers": 1, "seeds": 4, "data": data}
     flat, steep = (changes(name, widths, 6, **usual) for name in ("mup", "standard"))
     slopes = {name: slope(widths, sizes) for name, sizes in flat.items()}

@@ -14,9 +14,9 @@ def by_xla(function, *args) -> float:
     return jax.jit(function).lower(*args).compile().cost_analysis()["flops"]
 
 
-def convolve(x, kernel, *, stride=1, padding="SAME", groups=1, apart=1):
+def convolve(x, kernel, *, stride=1, padding="SAME", groups=1, dilation=1):
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride,) * (x.ndim - 2), padding, rhs_dilation=(apart,) * (x.ndim - 2),
+        x, kernel, (stride,) * (x.ndim - 2), padding, rhs_dilation=(dilation,) * (x.ndim - 2),
         feature_group_count=groups,
         dimension_numbers=("NHWC", "HWIO", "NHWC") if x.ndim == 4 else ("NWC", "WIO", "NWC"),
     )  # fmt: skip
@@ -28,7 +28,7 @@ def convolve(x, kernel, *, stride=1, padding="SAME", groups=1, apart=1):
         ((2, 9, 8, 3), (3, 3, 3, 4), {}),
         ((2, 9, 8, 3), (3, 3, 3, 4), {"padding": "VALID", "stride": 2}),
         ((2, 9, 8, 4), (3, 3, 1, 4), {"groups": 4}),
-        ((2, 9, 8, 4), (3, 3, 2, 6), {"groups": 2, "apart": 2}),
+        ((2, 9, 8, 4), (3, 3, 2, 6), {"groups": 2, "dilation": 2}),
         ((2, 20, 4), (5, 4, 6), {"stride": 2}),
         ((2, 20, 4), (5, 1, 4), {"groups": 4}),
     ],

@@ -1,4 +1,4 @@
-"""A new package of each kind passes its check and its own tests before anything is changed."""
+"""A new package of each kind passes its check and its own tests without changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scalax.sweep.experiment import read_experiment
 
 @pytest.mark.parametrize("kind", ["law", "dataset", pytest.param("model", marks=pytest.mark.group)])
 def test_a_new_package_passes_its_check_and_its_own_tests(kind: Kind, tmp_path: Path) -> None:
-    folder = write_package(f"my-{kind}", kind, tmp_path / "made")
+    folder = write_package(f"my-{kind}", kind, tmp_path / "package")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
         env=os.environ | {"PYTHONPATH": str(folder / "src")},
@@ -29,20 +29,21 @@ def test_a_new_package_passes_its_check_and_its_own_tests(kind: Kind, tmp_path: 
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert int(done.stdout.split(" passed")[0].split()[-1]) > 8  # its check is among them
+    assert (
+        int(done.stdout.split(" passed")[0].split()[-1]) > 8
+    )  # the lines of its check are among them
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_name_stands_everywhere_and_nothing_of_the_template_is_left(
-    kind: Kind, tmp_path: Path
-) -> None:
-    folder = write_package("deep-blue-2", kind, tmp_path / "made")
+def test_the_new_name_replaces_the_name_of_the_template(kind: Kind, tmp_path: Path) -> None:
+    folder = write_package("deep-blue-2", kind, tmp_path / "package")
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert project["name"] == "deep-blue-2"
     [target] = project["entry-points"][f"scalax.{kind}s"].values()
     module, attribute = target.split(":")
-    assert f"class {attribute}(" in (folder / "src" / f"{module.replace('.', '/')}.py").read_text()
-    assert attribute == "DeepBlue2"
+    text = (folder / "src" / f"{module.replace('.', '/')}.py").read_text()
+    assert f"{'def' if kind == 'model' else 'class'} {attribute}(" in text
+    assert attribute == ("deep_blue_2" if kind == "model" else "DeepBlue2")
     assert (folder / "src" / "deep_blue_2" / "py.typed").is_file()
     for path in folder.rglob("*"):
         assert "template" not in path.name.lower()
@@ -54,7 +55,7 @@ def test_the_name_stands_everywhere_and_nothing_of_the_template_is_left(
 
 
 def lint(folder: Path) -> None:
-    """Nothing unused, undefined or likely wrong is written."""
+    """Checks that ruff finds nothing unused, undefined or likely wrong."""
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,W,B", "."],
         capture_output=True, text=True, cwd=folder, timeout=60, check=False,
@@ -72,18 +73,18 @@ def lint(folder: Path) -> None:
         ("", "lower-case words"),
         ("../up", "lower-case words"),
         ("class", "lower-case words"),
-        ("chinchilla", "there is a law 'chinchilla' already"),
-        ("scalax", "already"),
+        ("chinchilla", "the law 'chinchilla' already exists"),
+        ("scalax", "already exists"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused(name: str, says: str, tmp_path: Path) -> None:
+def test_an_invalid_name_is_an_error(name: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(ScalaxError, match=says):
-        write_package(name, "law", tmp_path / "made")
+        write_package(name, "law", tmp_path / "package")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    with pytest.raises(ScalaxError, match="is there already"):
-        write_package("mine", "law", tmp_path / "mine")
-    assert list((tmp_path / "mine").iterdir()) == []
+def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "existing").mkdir()
+    with pytest.raises(ScalaxError, match="the folder already exists"):
+        write_package("mine", "law", tmp_path / "existing")
+    assert list((tmp_path / "existing").iterdir()) == []

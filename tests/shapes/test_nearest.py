@@ -15,10 +15,10 @@ def square(width: int) -> int:
 
 @given(st.floats(1, 1e12))
 def test_a_knob_gives_the_nearest_of_all_its_values(target: float) -> None:
-    found = sx.nearest_shape(target, lambda width: width, square, tolerance=10)
+    width = sx.nearest_shape(target, lambda width: width, square, tolerance=10)
     near = {max(1, int(target**0.5) + step) for step in (-1, 0, 1, 2)}
     ratio = {width: max(square(width) / target, target / square(width)) for width in near}
-    assert ratio[found] == min(ratio.values())
+    assert ratio[width] == min(ratio.values())
 
 
 def test_the_cost_decides_within_the_tolerance_alone() -> None:
@@ -34,10 +34,10 @@ def test_the_bound_ends_the_search() -> None:
         seen.append(width)
         return 1000
 
-    found = sx.nearest_shape(
+    width = sx.nearest_shape(
         1000, range(1, 100), count, cost=lambda w, _: abs(w - 3), bound=lambda w: w - 3
     )
-    assert found == 3
+    assert width == 3
     assert max(seen) == 3
 
 

@@ -105,5 +105,5 @@ def test_what_is_fixed_stays_and_the_rest_meets_the_size(fixed: Fixed) -> None:
 @settings(max_examples=40, deadline=None)
 def test_the_size_of_a_given_width_and_depth_is_met_exactly(eighths: int, layers: int) -> None:
     fixed = Fixed(width=8 * eighths, layers=layers)
-    alone = shape_for(None, vocab=256, seq_len=128, fixed=fixed)
-    assert shape_for(counts(alone).params, vocab=256, seq_len=128, fixed=fixed) == alone
+    fixed_shape = shape_for(None, vocab=256, seq_len=128, fixed=fixed)
+    assert shape_for(counts(fixed_shape).params, vocab=256, seq_len=128, fixed=fixed) == fixed_shape

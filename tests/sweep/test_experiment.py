@@ -68,7 +68,7 @@ def test_settings_are_overridden_in_toml(experiment: Path) -> None:
         ),
         (
             "model={family='transformer', heads=3, kv_groups=2}",
-            r"model\.kv_groups: 3 heads are not whole groups of 2",
+            r"model\.kv_groups: 3 heads are not divisible into groups of 2",
         ),
         (
             "sweep={kind='list', runs=[{tokens=4e3, model={family='convnet'}}]}",

@@ -1,4 +1,4 @@
-"""Runs `scalax plugins check`; add tests of your own beside it."""
+"""Runs `scalax plugins check` on the package, one test for each line."""
 
 from __future__ import annotations
 

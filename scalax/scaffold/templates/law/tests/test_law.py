@@ -1,4 +1,4 @@
-"""The law against numbers worked out by hand, and its fit against a table that follows it."""
+"""Tests the law against numbers worked out by hand, and its fit to a table that follows it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def law() -> sx.Law:
     return TemplatePlugin()
 
 
-def test_the_loss_is_the_equation(law: sx.Law) -> None:
+def test_the_loss_follows_the_equation(law: sx.Law) -> None:
     c = {"E": 1.0, "A": 100.0, "B": 1000.0, "alpha": 0.5}
     assert law.loss(np, c, {"params": 1e4, "tokens": 1e6}) == pytest.approx(1 + 1 + 1)
 
 
-def test_the_example_table_gives_its_coefficients_back(law: sx.Law) -> None:
+def test_a_fit_to_the_example_table_recovers_its_coefficients(law: sx.Law) -> None:
     sx.register("law", law.name, law, origin="template-plugin")
-    found = sx.fit(str(PACKAGE / "example.csv"), law.name).coefficients
-    assert found == pytest.approx(TRUTH, rel=1e-4)
+    result = sx.fit(str(PACKAGE / "example.csv"), law.name).coefficients
+    assert result == pytest.approx(TRUTH, rel=1e-4)

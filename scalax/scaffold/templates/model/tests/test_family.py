@@ -1,22 +1,23 @@
-"""The family against counts worked out by hand."""
+"""Tests the family against counts worked out by hand."""
 
 from __future__ import annotations
 
 import pytest
-from template_plugin.family import Shape, TemplatePlugin
+from template_plugin.family import template_plugin
 
 import scalax as sx
 
 DATA = sx.DataSpec("text", "tokens", 32, {"tokens": sx.Feature((33,), "int32")}, 256, 9, 9, "x")
 
 
-def test_counts_and_flops_are_those_of_the_layers() -> None:
-    shape = Shape(vocab=10, width=2, hidden=3, depth=1)
-    # embedding 10 x 2; (8 x 2 + 1) x 3; (3 + 1) x 10
-    assert TemplatePlugin().counts(shape).params == 20 + 51 + 40
-    assert TemplatePlugin().flops_per_unit(shape) == 6 * (16 * 3 + 3 * 10)
+def test_counts_and_flops_follow_from_the_layers() -> None:
+    # Width 11: embedding 256 x 11; layer (8 x 11 + 1) x 22; head (22 + 1) x 256.
+    params = 256 * 11 + 89 * 22 + 23 * 256
+    shape = template_plugin.shape(params, {}, DATA)
+    assert template_plugin.counts(shape) == sx.Counts(params, 256 * 11, params)
+    assert template_plugin.flops_per_unit(shape) == 6 * (88 * 22 + 22 * 256)
 
 
-def test_an_unknown_option_is_refused() -> None:
+def test_an_unknown_option_is_an_error() -> None:
     with pytest.raises(sx.ScalaxError, match=r"model\.dept: unknown key"):
-        TemplatePlugin().shape(1e5, {"dept": 2}, DATA)
+        template_plugin.shape(1e5, {"dept": 2}, DATA)

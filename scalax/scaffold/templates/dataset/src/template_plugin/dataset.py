@@ -15,18 +15,18 @@ HELD_OUT_SHARE = 0.2
 
 
 class Options(sx.Settings):
-    """The dataset's own keys of ``[data]``: any key not named here is refused."""
+    """The dataset's own keys of ``[data]``. Any other key is an error."""
 
     seq_len: int = 64
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Examples by index: window i begins at token i * seq_len, and holds the token after it too.
+    """Examples by index: window i has the seq_len + 1 tokens from token i * seq_len on.
 
     Attributes:
-        tokens: All tokens of a split, uint8.
-        seq_len: Tokens in a window.
+        tokens: All tokens of a split [tokens], uint8.
+        seq_len: Tokens to predict in a window.
     """
 
     tokens: np.ndarray
@@ -42,10 +42,10 @@ class Windows:
 
 @dataclass(frozen=True)
 class Opened:
-    """The dataset, read.
+    """The opened dataset.
 
     Attributes:
-        spec: What it holds.
+        spec: Its unit, features and numbers of examples.
         splits: Its examples by split.
     """
 
@@ -53,21 +53,21 @@ class Opened:
     splits: Mapping[sx.Split, Windows]
 
     def source(self, split: sx.Split) -> Windows:
-        """The examples of a split."""
+        """Returns the examples of a split."""
         return self.splits[split]
 
 
 class TemplatePlugin(sx.Dataset):
-    """Some eighty articles of Python's own help, a fifth of them held out."""
+    """Some eighty articles of Python's own help, of which a fifth is held out."""
 
     interface: ClassVar[int] = 1
     name: ClassVar[str] = "template-plugin"
     title: ClassVar[str] = "the help texts of Python, as bytes"
-    # The keys of [data] that `scalax plugins check` opens it with.
+    # Keys of [data] that `scalax plugins check` opens the dataset with.
     trial: ClassVar[Mapping[str, Any]] = {"seq_len": 64}
 
     def open(self, name: str, options: Mapping[str, Any]) -> Opened:
-        """Reads the texts; an article is held out by the hash of its content."""
+        """Reads the texts. The hash of an article's content decides whether it is held out."""
         from pydoc_data.topics import topics
 
         parsed = sx.parse_settings(Options, options, where="data")

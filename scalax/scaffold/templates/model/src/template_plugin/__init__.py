@@ -1,4 +1,4 @@
 """A model family for scalax.
 
-scalax finds it by this package's entry point; nothing here is imported by hand.
+scalax finds it by the entry point of this package; you need not import it.
 """

@@ -1,13 +1,13 @@
-"""The family `template-plugin`: predicts each token from the ones before it. Change it to yours.
-
-This file counts what a shape costs and imports no jax; `module` computes.
-"""
+"""The family `template-plugin`: predicts each token from the last eight. Change it to yours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
 
 import scalax as sx
 
@@ -16,86 +16,62 @@ WINDOW = 8
 
 
 class Options(sx.Settings):
-    """The family's own keys of ``[model]``: any key not named here is refused."""
+    """The family's own keys of ``[model]``. Any other key is an error."""
 
     depth: int = 1
 
 
-@dataclass(frozen=True)
-class Shape:
-    """One architecture; equal shapes are equal architectures.
+class Net(nnx.Module):
+    """Maps tokens [batch, time] to logits [batch, time, vocab] of the next token."""
 
-    Attributes:
-        vocab: Tokens of the alphabet.
-        width: Of each token's embedding.
-        hidden: Units of each hidden layer.
-        depth: Hidden layers.
-    """
+    def __init__(self, width: int, depth: int, vocab: int, *, rngs: nnx.Rngs, dtype: Any) -> None:
+        def linear(inputs: int, outputs: int, axis: str) -> nnx.Linear:
+            kernel = nnx.with_partitioning(nnx.initializers.lecun_normal(), ("inputs", axis))
+            return nnx.Linear(inputs, outputs, kernel_init=kernel, dtype=dtype, rngs=rngs)
 
-    vocab: int
-    width: int
-    hidden: int
-    depth: int
+        hidden = 2 * width
+        self.embed = nnx.Embed(vocab, width, dtype=dtype, rngs=rngs)
+        self.layers = nnx.List(
+            linear(hidden if k else WINDOW * width, hidden, "units") for k in range(depth)
+        )
+        self.head = linear(hidden, vocab, "vocab")
 
-    @property
-    def matrices(self) -> list[tuple[int, int]]:
-        """Inputs and outputs of each layer, the head last."""
-        inner = [(self.hidden, self.hidden)] * (self.depth - 1)
-        return [(WINDOW * self.width, self.hidden), *inner, (self.hidden, self.vocab)]
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Returns the logits of the token after each position, in float32."""
+        time = tokens.shape[1]
+        embedded = self.embed(jnp.pad(tokens, ((0, 0), (WINDOW - 1, 0))))
+        x = jnp.concatenate([embedded[:, k : k + time] for k in range(WINDOW)], axis=-1)
+        for layer in self.layers:
+            x = nnx.relu(layer(x))
+        return self.head(x).astype(jnp.float32)
+
+    def sums(self, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Returns the metrics summed over the tokens of unmasked examples, and their number."""
+        tokens = batch["tokens"]
+        targets = tokens[:, 1:]
+        mask = jnp.broadcast_to(batch["mask"][:, None], targets.shape)
+        return sx.label_sums(self(tokens[:, :-1]), targets, mask)
 
 
-class TemplatePlugin(sx.ModelFamily):
-    """Embeds the last eight tokens, then layers with ReLU, then a head over the alphabet."""
+def recipe(params: int, units: float, data: sx.DataSpec) -> sx.Recipe:
+    """Returns the batch [examples] and the learning rate. State here how you tuned yours."""
+    del params, units, data
+    return sx.Recipe(batch=16, learning_rate=0.003)
 
-    interface: ClassVar[int] = 1
-    name: ClassVar[str] = "template-plugin"
-    title: ClassVar[str] = "layers over the last eight tokens"
-    # Which mesh axis each named axis of a parameter is divided over: data, fsdp, tensor or expert.
-    rules: ClassVar[Mapping[str, str | None]] = {"vocab": None, "inputs": "fsdp", "units": "tensor"}
-    features: ClassVar[tuple[str, ...]] = ("tokens",)
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
+
+@sx.family(
+    "template-plugin",
+    features=["tokens"],
+    metrics=["loss", "accuracy"],
+    # The mesh axis that each named axis of a parameter is sharded over: data, fsdp, tensor, expert.
+    rules={"vocab": None, "inputs": "fsdp", "units": "tensor"},
+    options=Options,
+    recipe=recipe,
     # What `scalax plugins check` builds and trains.
-    trial: ClassVar[sx.Trial] = sx.Trial(
-        (1e4, 3e4, 1e5, 1e6), {"dataset": "stdlib", "seq_len": 32}, steps=60
-    )
-
-    def shape(self, params: float, options: Mapping[str, Any], data: sx.DataSpec) -> Shape:
-        """The shape nearest to a size."""
-        parsed = sx.parse_settings(Options, options, where="model")
-        sx.require_features(self, data)
-        widths = (width for power in range(12) for width in (2 * 2**power, 3 * 2**power))
-        shapes = (
-            Shape(data.classes, width, hidden, parsed.depth)
-            for width in widths
-            for hidden in range(width, 8 * width, max(2, width // 4))
-        )
-        return sx.nearest_shape(
-            params, shapes, lambda shape: self.counts(shape).params, what=self.name
-        )
-
-    def counts(self, shape: Shape) -> sx.Counts:
-        """Exact parameter counts: matrices, biases and the embedding."""
-        embedding = shape.vocab * shape.width
-        layers = sum((inputs + 1) * outputs for inputs, outputs in shape.matrices)
-        return sx.Counts(embedding + layers, embedding, embedding + layers)
-
-    def flops_per_unit(self, shape: Shape) -> float:
-        """Six for each weight of a matrix: two forward, four for both gradients."""
-        return 6.0 * sum(inputs * outputs for inputs, outputs in shape.matrices)
-
-    def recipe(self, shape: Shape, units: float, data: sx.DataSpec) -> sx.Recipe:
-        """Batch and learning rate: an example's; say here how yours were found."""
-        del shape, units, data
-        return sx.Recipe(batch=16, learning_rate=0.003)
-
-    def build(self, shape: Shape, *, rngs: Any, compute: sx.Compute) -> Any:
-        """The module."""
-        from template_plugin.module import Net
-
-        return Net(shape, rngs=rngs, dtype=compute.dtype)
-
-    def sums(self, module: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Summed cross-entropy in nats and right answers, and the tokens they are over."""
-        from template_plugin.module import token_sums
-
-        return token_sums(module, batch)
+    trial=sx.Trial((1e4, 3e4, 1e5, 1e6), {"dataset": "stdlib", "seq_len": 32}, steps=60),
+)
+def template_plugin(
+    size: int, data: sx.DataSpec, rngs: nnx.Rngs, compute: sx.Compute, options: Options
+) -> Net:
+    """Layers over the last eight tokens."""
+    return Net(size, options.depth, data.classes, rngs=rngs, dtype=compute.dtype)
