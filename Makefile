@@ -9,7 +9,7 @@ EXTRAS := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),dev$(c
 INSTALLED := $(VENV)/.installed
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart install test test-slow lint bench bench-fit bench-train bench-simulator clean
+.PHONY: quickstart install test test-slow lint bench bench-fit bench-train bench-simulator docs clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/scalax run experiments/quickstart.toml
@@ -48,5 +48,10 @@ bench-train: $(INSTALLED)
 bench-simulator: $(INSTALLED)
 	@$(BIN)/python tools/bench_simulator.py
 
+docs: $(INSTALLED)
+	@$(PIP) --editable '.[docs]' >&2
+	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build
+	@echo "open docs/_build/index.html"
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache out
+	rm -rf docs/_build docs/generated $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache out

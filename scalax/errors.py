@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 
 class ScalaxError(Exception):
-    """Reports wrong use or bad input in one line: ``where: problem. Fix: what to do``.
+    """Reports wrong use or bad input in one line.
+
+    The line reads ``where: problem. Fix: what to do``.
 
     Args:
         message: The problem: what was expected and what was given.

@@ -96,14 +96,14 @@ def test_plugins_that_do_not_load_are_reported_and_the_others_work(
     install("good-law", LAW.format(name="good"), name="good")
     listed = cli("plugins", "list", "--json")
     assert listed.returncode == 0
-    found = {(p["kind"], p["name"]): p for p in json.loads(listed.stdout)}
+    plugins = {(p["kind"], p["name"]): p for p in json.loads(listed.stdout)}
     for name, (_, says) in BROKEN.items():
-        problem = found["law", name]["error"]
+        problem = plugins["law", name]["error"]
         assert says in problem
         assert f"law '{name}' from {name}-law" in problem
-        assert found["law", name]["target"] == f"{name}_law:Plugin"
-    assert found["law", "good"]["error"] is None
-    assert found["law", "chinchilla"]["error"] is None
+        assert plugins["law", name]["target"] == f"{name}_law:Plugin"
+    assert plugins["law", "good"]["error"] is None
+    assert plugins["law", "chinchilla"]["error"] is None
     shown = cli("laws", "show", "missing")
     assert (shown.returncode, shown.stdout) == (2, "")
     assert BROKEN["missing"][1] in shown.stderr and "Traceback" not in shown.stderr

@@ -1,12 +1,12 @@
 """Scores forecasts of the largest budgets from the smaller ones: error, coverage, interval score.
 
-    python tools/bench_forecast.py                  the public sweeps, one to three budgets hidden
+    python tools/bench_forecast.py                  public sweeps, one to three budgets hidden
     python tools/bench_forecast.py --develop        the same without their two largest budgets
-    python tools/bench_forecast.py --synthetic 200  synthetic sweeps of several true forms
-    python tools/bench_forecast.py --learn          fits the prior scale of the intervals
+    python tools/bench_forecast.py --synthetic 200  synthetic sweeps from several forms of the loss
+    python tools/bench_forecast.py --learn          prior scale of the forecast error
 
-The constants of `scalax.fit` were chosen with --develop and --synthetic only, so that the two
-largest budgets of each public sweep stay a test set. Prints JSON lines.
+The constants of `scalax.fit` were chosen with the second and third commands only: the two largest
+budgets of a public sweep are for scoring, never for tuning. Prints JSON lines.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DATA = Path(__file__).parent.parent / "experiments" / "data"
 
 
 def public_sweeps() -> Iterator[tuple[str, Runs]]:
-    """Yields names and runs of the shipped sweeps; Porian et al.'s is split by its settings."""
+    """Yields the sweeps that ship with scalax; that of Porian et al. is split by its settings."""
     columns = {"params": "Model Size", "flops": "Training FLOP"}
     yield "chinchilla", read_runs(DATA / "chinchilla_figure4.csv", columns)
     yield "llama3", read_runs(DATA / "llama3_isoflops.csv", {"flops": "budget"})
@@ -43,22 +43,19 @@ def public_sweeps() -> Iterator[tuple[str, Runs]]:
 
 
 def without_largest(runs: Runs, count: int) -> Runs:
-    """Returns the runs without the ``count`` largest budgets."""
+    """Returns the rows of all budgets except the ``count`` largest."""
     label = budget_of(runs["flops"])
     return runs.where(label <= label.max() - count)
 
 
 def measure(runs: Runs, hide: int, law: str) -> dict[str, float] | None:
-    """Returns the scores of a forecast of the ``hide`` largest budgets; None if too few are left.
-
-    All scores are relative to the loss: mean error, coverage, interval score and interval width.
-    """
+    """Scores the forecast of the largest budgets; None where too few budgets remain."""
     label = budget_of(runs["flops"])
     hidden = label > label.max() - hide
     if label.max() - hide < 1 or np.sum(~hidden) < 5:
         return None
-    standard = law != "auto"
-    fitted = fit(runs.where(~hidden), law, bootstrap=500 if standard else 0, backtest=not standard)
+    bootstrap = 0 if law == "auto" else 500
+    fitted = fit(runs.where(~hidden), law, bootstrap=bootstrap, backtest=law == "auto")
     answers = fitted.predict(params=runs["params"][hidden], tokens=runs["tokens"][hidden])
     measured = runs["loss"][hidden]
     loss, low, high = (
@@ -73,21 +70,21 @@ def measure(runs: Runs, hide: int, law: str) -> dict[str, float] | None:
     }
 
 
-def scored(sweeps: Iterator[tuple[str, Runs]], law: str, hides: tuple[int, ...]) -> None:
-    """Prints one line per sweep, then a summary over sweeps, in percent."""
-    every = []
+def print_scores(sweeps: Iterator[tuple[str, Runs]], law: str, hides: tuple[int, ...]) -> None:
+    """Prints the scores of each sweep, then their summary, in percent."""
+    means = []
     for name, runs in sweeps:
         scores = [m for hide in hides if (m := measure(runs, hide, law)) is not None]
         if not scores:
             continue
         mean = {key: float(np.mean([m[key] for m in scores])) for key in scores[0]}
-        every.append(mean)
+        means.append(mean)
         print(
             json.dumps(
                 {"sweep": name, "law": law} | {k: round(100 * v, 2) for k, v in mean.items()}
             )
         )
-    table = {key: 100 * np.asarray([m[key] for m in every]) for key in every[0]}
+    table = {key: 100 * np.asarray([m[key] for m in means]) for key in means[0]}
     summary = {
         "median_error": np.median(table["error"]),
         "mean_error": table["error"].mean(),
@@ -98,36 +95,34 @@ def scored(sweeps: Iterator[tuple[str, Runs]], law: str, hides: tuple[int, ...])
     }
     print(
         json.dumps(
-            {"sweeps": len(every), "law": law} | {k: round(v, 2) for k, v in summary.items()}
+            {"sweeps": len(means), "law": law} | {k: round(v, 2) for k, v in summary.items()}
         )
     )
 
 
 def main() -> None:
-    """Parses the options and prints the scores."""
+    """Reads the options and prints the scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--develop", action="store_true", help="leave out the two largest budgets")
-    parser.add_argument("--synthetic", type=int, metavar="COUNT", help="score synthetic sweeps")
-    parser.add_argument(
-        "--learn", action="store_true", help="print the prior scale of the intervals"
-    )
-    parser.add_argument("--law", default="auto", help="auto, or a law form with its bootstrap")
-    parser.add_argument(
-        "--hide", type=int, nargs="*", default=[1, 2, 3], help="numbers of budgets to hide"
-    )
+    parser.add_argument("--develop", action="store_true", help="drop the two largest budgets")
+    parser.add_argument("--synthetic", type=int, metavar="COUNT", help="number of synthetic sweeps")
+    parser.add_argument("--learn", action="store_true", help="print the prior scale of the error")
+    parser.add_argument("--law", default="auto", help="auto, or a law form")
+    parser.add_argument("--hide", type=int, nargs="*", default=[1, 2, 3], help="budgets to hide")
     options = parser.parse_args()
     public = list(public_sweeps())
     if options.learn:
-        known = [without_largest(runs, 2) for _, runs in public]
-        scores = [run_backtest(r, all_members(FORMS, r), metric="loss", cost=Cost()) for r in known]
-        print(json.dumps({"prior_scale": round(learned_scale(scores), 3)}))
+        develop = [without_largest(runs, 2) for _, runs in public]
+        backtests = [
+            run_backtest(r, all_members(FORMS, r), metric="loss", cost=Cost()) for r in develop
+        ]
+        print(json.dumps({"prior_scale": round(learned_scale(backtests), 3)}))
     elif options.synthetic:
-        made = (synthetic_sweep(seed) for seed in range(options.synthetic))
-        scored(((name, runs) for runs, name in made), options.law, tuple(options.hide))
+        synthetic = (synthetic_sweep(seed) for seed in range(options.synthetic))
+        print_scores(((name, runs) for runs, name in synthetic), options.law, tuple(options.hide))
     else:
         cut = 2 if options.develop else 0
         sweeps = ((n, without_largest(r, cut) if cut else r) for n, r in public)
-        scored(sweeps, options.law, tuple(options.hide))
+        print_scores(sweeps, options.law, tuple(options.hide))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Compares the pilot runs of `scalax plan` with an isoFLOP grid of the same cost.
+"""Compares pilot runs chosen by `scalax plan` with an isoFLOP grid of the same cost.
 
     python tools/bench_pilot.py                     the rows of make bench-simulator, as JSON
     python tools/bench_pilot.py --estimators        errors of each estimator on both designs
     python tools/bench_pilot.py --first 1000        other studies, for development
-    python tools/bench_pilot.py --gentle            noise and drift only: no bad tuning, no spikes
+    python tools/bench_pilot.py --gentle            no badly tuned runs and no loss spikes
 
-Each study has a true law that the prior does not contain: one of five forms, with coefficients
-from wider ranges than those of the papers and a drift that grows towards the target. Its runs have
-noise, bad tuning and spikes. Both designs cost the study's budget and share trunks. They forecast
-N* and the loss at a hundred times the budget. The constants of planner and estimator were chosen
-on other studies (numbers from 1000).
+Each study simulates a law outside the prior: one of five forms, with coefficients from wider ranges
+than those of the papers and a drift that grows towards the target. Its runs are noisy, and some are
+badly tuned or have a loss spike. Both designs cost the budget of the study and share trunks. They
+forecast N* and the loss at a hundred times that budget. The constants of planner and estimators
+were chosen on other studies (numbers from 1000).
 """
 
 from __future__ import annotations
@@ -38,32 +38,34 @@ from scalax.simulate.troubles import Drift, Troubles, add_troubles
 
 STUDIES = 200
 BEYOND = 100.0
+"""Ratio of the forecast's compute to the pilot budget."""
 TARGET = 0.6
+"""Greatest ratio of our error to the reference's."""
 DRIFT = 0.003
 MISTUNED, OUTLIERS = 0.1, 0.02
 
 # The grid: five budgets half a decade apart, each with seven sizes over a factor of 16, centred on
-# 20 tokens per parameter. Of the grids tried (four or five budgets, seven or nine sizes, factors of
-# 16, 32 and 64), it gives the smallest errors with parabolas.
+# 20 tokens per parameter. Its parabolas were the best among grids of four or five budgets, seven or
+# nine sizes, and factors of 16, 32 and 64.
 _BUDGETS, _APART, _SIZES, _SPAN, _RATIO = 5, 10**0.5, 7, 16.0, 20.0
 _DECAY = 0.2
 
 Answer = tuple[float, float]
 """N* and loss at the target."""
 Points = tuple[np.ndarray, np.ndarray]
-"""params and tokens, [runs] each."""
+"""Params [runs] and tokens [runs]."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A true law, the errors of its runs and the budget of the pilot runs.
+    """A simulated law with noisy runs, and a budget for pilot runs.
 
     Attributes:
-        kind: Name of the form, one of `KINDS`.
+        kind: Form of the law, one of `KINDS`.
         budget: FLOPs of the pilot runs.
-        loss: The true loss of params and tokens.
-        noise: Relative standard deviation of a loss.
-        number: Number of the study; seeds the errors of its runs.
+        loss: The true loss, as a function of params and tokens.
+        noise: Relative deviation of a measured loss.
+        number: Number of the study; seeds the noise of its runs.
     """
 
     kind: str
@@ -73,7 +75,7 @@ class Study:
     number: int
 
     def measured(self, points: Points) -> Runs:
-        """Returns runs at these points, with errors added to their losses."""
+        """Returns simulated measurements of runs at these points."""
         params, tokens = points
         rng = np.random.default_rng(self.number)
         trunks = trunk_numbers([f"{n:.6g}" for n in params.tolist()])
@@ -92,23 +94,23 @@ class Study:
 
 
 def make_study(number: int) -> Study:
-    """Returns a study. Budgets are rounded to half decades, so that studies can share a plan."""
+    """Returns a study. Budgets are powers of sqrt(10), so that several studies share a plan."""
     rng = np.random.default_rng(20_000 + number)
     kind = str(rng.choice(KINDS))
     size = 10 ** rng.uniform(7, 8.5)
-    plain = make_truth(kind, size, rng)
+    truth = make_truth(kind, size, rng)
     budget = 10 ** (round(2 * math.log10(120 * size**2 * 10 ** rng.uniform(-0.5, 0.5))) / 2)
     noise = 10 ** rng.uniform(-3, -2)
     drift = Drift.draw(DRIFT, budget / 1000, rng)
 
     def loss(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        return np.asarray(plain(params, tokens) * np.exp(drift(6 * params * tokens)))
+        return np.asarray(truth(params, tokens) * np.exp(drift(6 * params * tokens)))
 
     return Study(kind, budget, loss, noise, number)
 
 
 def cost(points: Points) -> float:
-    """Returns the FLOPs of runs by 6ND; runs of one size share a trunk."""
+    """Returns the FLOPs of runs by 6ND; runs of the same size share a trunk."""
     params, tokens = points
     total = 0.0
     for size in np.unique(params):
@@ -118,7 +120,7 @@ def cost(points: Points) -> float:
 
 
 def grid(budget: float) -> Points:
-    """Returns the isoFLOP grid that costs the budget; budgets share sizes, and thus trunks."""
+    """Returns the isoFLOP grid that costs the budget; curves have sizes in common, for trunks."""
     step = _SPAN ** (1 / (_SIZES - 1))
 
     def at(top: float) -> Points:
@@ -152,7 +154,7 @@ def planned(budget: float) -> Points:
 
 
 def by_fit(law: str) -> Callable[[Runs, float], Answer]:
-    """Returns an estimator that answers by `scalax fit --law LAW`."""
+    """Returns the estimator that fits a law."""
 
     def answer(runs: Runs, target: float) -> Answer:
         allocation = fit(runs, law, backtest=law in SEVERAL_LAWS).allocate(target)
@@ -163,10 +165,9 @@ def by_fit(law: str) -> Callable[[Runs, float], Answer]:
 
 
 def by_parabolas(runs: Runs, target: float) -> Answer:
-    """Returns N* and loss by parabolas, and by the Chinchilla fit where parabolas give none.
+    """Estimates N* from isoFLOP minima, and the loss from a power law through their losses.
 
-    N* comes from `scalax fit --method isoflop`, the loss from a power law with a floor through the
-    losses at the minima.
+    Falls back to the parametric fit for a quantity that the minima do not give.
     """
     params, loss = by_fit("chinchilla")(runs, target)
     try:
@@ -197,7 +198,7 @@ PLANS: dict[float, dict[str, Points]] = {}
 
 
 def errors(task: tuple[int, str, str, bool]) -> tuple[float, float]:
-    """Returns the absolute errors of log N* and log loss: study, design, estimator, cleaned."""
+    """Returns the absolute errors of log N* and log loss for a study, design and estimator."""
     number, design, estimator, cleaned = task
     study = make_study(number)
     runs = study.measured(PLANS[study.budget][design])
@@ -209,43 +210,41 @@ def errors(task: tuple[int, str, str, bool]) -> tuple[float, float]:
 
 
 def measure(
-    comparisons: list[tuple[str, str, bool]], numbers: range
+    setups: list[tuple[str, str, bool]], numbers: range
 ) -> dict[tuple[str, str, bool], np.ndarray]:
-    """Returns errors [studies, 2] by design, estimator and whether the runs were cleaned first."""
+    """Returns errors [studies, 2] by design, estimator and whether outliers were dropped."""
     for budget in {make_study(number).budget for number in numbers}:
         if budget not in PLANS:
             PLANS[budget] = {"plan": planned(budget), "grid": grid(budget)}
-    tasks = [(number, *each) for each in comparisons for number in numbers]
-    with ProcessPoolExecutor(2) as pool:  # forked, so that each process has the plans
-        results = np.asarray(list(pool.map(errors, tasks, chunksize=8)))
-    return dict(zip(comparisons, results.reshape(len(comparisons), len(numbers), 2), strict=True))
+    tasks = [(number, *setup) for setup in setups for number in numbers]
+    with ProcessPoolExecutor(2) as pool:  # forked, so that workers have PLANS
+        measured = np.asarray(list(pool.map(errors, tasks, chunksize=8)))
+    return dict(zip(setups, measured.reshape(len(setups), len(numbers), 2), strict=True))
 
 
-def summary(errors_by_study: np.ndarray) -> tuple[float, float, float]:
-    """Returns the mean errors of log N* and log loss over studies, and their geometric mean."""
-    size, loss = errors_by_study.mean(axis=0).tolist()
+def summary(measured: np.ndarray) -> tuple[float, float, float]:
+    """Returns the mean absolute errors of log N* and log loss, and their geometric mean."""
+    size, loss = measured.mean(axis=0).tolist()
     return size, loss, math.sqrt(size * loss)
 
 
 def rows(studies: int = STUDIES, first: int = 0) -> list[dict[str, Any]]:
-    """Returns the rows: the geometric mean against its target, then both factors."""
+    """Returns the benchmark's rows: the geometric mean with its target, then both errors."""
     references = [("grid", "parabolas", False), ("grid", "chinchilla", False)]
-    comparisons = [*references, ("plan", "posterior", False), ("grid", "parabolas", True)]
-    means = {k: summary(v) for k, v in measure(comparisons, range(first, first + studies)).items()}
-    better = min(references, key=lambda each: means[each][2])
-    ours = means["plan", "posterior", False]
+    setups = [*references, ("plan", "posterior", False), ("grid", "parabolas", True)]
+    results = {k: summary(v) for k, v in measure(setups, range(first, first + studies)).items()}
+    better = min(references, key=lambda setup: results[setup][2])
+    ours = results["plan", "posterior", False]
     against = f"isoFLOP grid with {better[1]}"
     title = f"pilot design against an {against}, {studies} studies: "
-    listed = []
+    table = []
     what = "geometric mean of the errors of log N* and log loss at 100x"
-    listed.append(_row(title + what, means[better][2], ours[2], TARGET))
+    table.append(_row(title + what, results[better][2], ours[2], TARGET))
     for k, what in ((0, "mean error of log N*"), (1, "mean error of log loss")):
-        listed.append(_row(title + what, means[better][k], ours[k], None))
-    cleaned = means["grid", "parabolas", True]
-    listed.append(
-        _row(title + "geometric mean, the grid's runs cleaned", cleaned[2], ours[2], None)
-    )
-    return listed
+        table.append(_row(title + what, results[better][k], ours[k], None))
+    cleaned = results["grid", "parabolas", True]
+    table.append(_row(title + "geometric mean, the grid's runs cleaned", cleaned[2], ours[2], None))
+    return table
 
 
 def _row(name: str, reference: float, ours: float, target: float | None) -> dict[str, Any]:
@@ -262,31 +261,33 @@ def _row(name: str, reference: float, ours: float, target: float | None) -> dict
 
 def estimators(studies: int, first: int) -> None:
     """Prints the errors of each estimator on each design."""
-    comparisons = [("grid", name, cleaned) for name in ESTIMATORS for cleaned in (False, True)]
-    comparisons += [("plan", name, False) for name in ESTIMATORS if name != "parabolas"]
-    results = measure(comparisons, range(first, first + studies))
+    setups = [("grid", name, cleaned) for name in ESTIMATORS for cleaned in (False, True)]
+    setups += [("plan", name, False) for name in ESTIMATORS if name != "parabolas"]
+    results = measure(setups, range(first, first + studies))
     kinds = np.asarray([make_study(number).kind for number in range(first, first + studies)])
     print("design estimator    cleaned  mean log N*  log loss  both   median log N*  log loss")
-    for (design, name, cleaned), each in results.items():
-        size, loss, both = summary(each)
-        middle = np.median(each, axis=0)
+    for (design, name, cleaned), measured in results.items():
+        size, loss, both = summary(measured)
+        medians = np.median(measured, axis=0)
         print(
             f"{design:6} {name:12} {'yes' if cleaned else 'no':7}  {size:11.3f}  {loss:8.4f}  "
-            f"{both:.4f} {middle[0]:13.3f}  {middle[1]:8.4f}"
+            f"{both:.4f} {medians[0]:13.3f}  {medians[1]:8.4f}"
         )
         if "-v" in sys.argv:
             for kind in KINDS:
-                print("   ", kind, each[kinds == kind].mean(axis=0).round(4))
+                print("   ", kind, measured[kinds == kind].mean(axis=0).round(4))
 
 
 def main() -> None:
-    """Parses the options and prints the rows."""
+    """Reads the options and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--estimators", action="store_true", help="compare the estimators")
+    parser.add_argument("--estimators", action="store_true", help="compare all estimators")
     parser.add_argument("--studies", type=int, default=STUDIES, help="number of studies")
     parser.add_argument("--first", type=int, default=0, help="number of the first study")
-    parser.add_argument("-v", action="store_true", help="also print errors by form")
-    parser.add_argument("--gentle", action="store_true", help="noise and drift only")
+    parser.add_argument("-v", action="store_true", help="also by form of the loss")
+    parser.add_argument(
+        "--gentle", action="store_true", help="no badly tuned runs and no loss spikes"
+    )
     options = parser.parse_args()
     if options.gentle:
         global MISTUNED, OUTLIERS

@@ -1,8 +1,8 @@
-"""Generates synthetic sweeps, to develop forecasts without using real data.
+"""Generates synthetic sweeps for the development of forecasts, without real data.
 
-Each seed gives one sweep: a true loss of one of five forms, a design (off-centre isoFLOPs or a
-grid), noise, and errors as in practice: bad tuning of small models, a drift with compute, and runs
-far from the best tokens per parameter.
+Each seed gives one sweep: a form of the loss, which may be none of scalax's laws; a design
+(isoFLOP curves or a grid); noise; and practical faults: badly tuned runs, a drift with compute, and
+runs far from the best tokens per parameter.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from scalax.simulate.troubles import Drift, Troubles, add_troubles
 
 Truth = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _EMBEDDING = 32_000 * (64 / 12) ** (1 / 3)
-"""Embedding parameters divided by the cube root of the other parameters, for a vocabulary of 32,000
-and width / 64 blocks of 12 width^2 parameters."""
+"""Embedding parameters divided by the cube root of the others.
+
+Assumes a vocabulary of 32,000, 12 width^2 parameters a block, and one block for each 64 of width.
+"""
 KINDS = ("chinchilla", "joint", "kaplan", "broken", "embedding")
 
 
 def synthetic_sweep(seed: int) -> tuple[Runs, str]:
-    """Returns the runs of a sweep, and a short description."""
+    """Returns the runs of a sweep and a short description."""
     rng = np.random.default_rng(seed)
     kind = str(rng.choice(KINDS, p=[0.3, 0.25, 0.15, 0.15, 0.15]))
     size = 10 ** rng.uniform(7, 8.5)
@@ -36,16 +38,16 @@ def synthetic_sweep(seed: int) -> tuple[Runs, str]:
     drift = str(rng.choice(["none", "small", "tuning", "late"], p=[0.45, 0.2, 0.2, 0.15]))
     loss = truth(params, tokens) * _drifted(drift, params, tokens, flops, rng)
     noise = 10 ** rng.uniform(-3.3, -2.0)
-    together = budget_of(flops) if rng.random() < 0.5 else np.arange(len(flops))
+    groups = budget_of(flops) if rng.random() < 0.5 else np.arange(len(flops))
     troubles = Troubles(noise=noise, mistuned=0.05, outliers=0.01)
-    loss = np.exp(add_troubles(np.log(loss), together, troubles, rng))
+    loss = np.exp(add_troubles(np.log(loss), groups, troubles, rng))
     name = f"{seed}: {kind}, {'isoflops' if isoflop else 'grid'}, drift {drift}, noise {noise:.2%}"
     columns = {"params": params, "tokens": tokens, "flops": flops, "loss": loss}
     return Runs.from_columns(columns, source=name), f"{name}, {len(flops)} rows"
 
 
 def make_truth(kind: str, size: float, rng: np.random.Generator) -> Truth:
-    """Returns a random true loss of a form in `KINDS`, about ``size`` and 20 tokens per param."""
+    """Returns a loss of one of `KINDS`, scaled around a size and 20 tokens per parameter."""
     floor, alpha, beta = rng.uniform(0.8, 2.2), rng.uniform(0.22, 0.55), rng.uniform(0.22, 0.5)
     a = rng.uniform(0.3, 1.2)
     b = a * np.exp(rng.normal(0, 0.4))
@@ -62,7 +64,7 @@ def make_truth(kind: str, size: float, rng: np.random.Generator) -> Truth:
         if kind == "broken":
             by_n = 0.5 * n**-alpha + 0.5 * n ** (-alpha * bend)
             return floor + a * by_n + b * (0.5 * d**-beta + 0.5 * d ** (-beta / 2))
-        if kind == "embedding":  # the reported N leaves out embeddings, which affect the loss
+        if kind == "embedding":  # the reported N excludes embeddings, which affect the loss
             n = n + _EMBEDDING * params ** (1 / 3) / size
         return floor + a * n**-alpha + b * d**-beta
 
@@ -107,11 +109,11 @@ def _drifted(
     flops: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Returns the factors of the losses: errors that are in no law."""
-    far = np.log(flops / flops.min())
+    """Returns a factor on the loss that no law form describes."""
+    distance = np.log(flops / flops.min())
     factor = np.ones(len(flops))
     if drift == "small":
-        factor += rng.normal(0, 0.03) * np.exp(-far / rng.uniform(1, 3))
+        factor += rng.normal(0, 0.03) * np.exp(-distance / rng.uniform(1, 3))
     elif drift == "tuning":
         position = np.log(params / params.min()) / np.log(params.max() / params.min())
         factor += rng.uniform(0, 0.01) * (position - 0.4) ** 2 * rng.choice([1, 3])

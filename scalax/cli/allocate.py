@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   scalax allocate --law hoffmann2022 --flops 5.76e23
-  scalax allocate --law hoffmann2022 --target-loss 1.95 --inference-tokens 2e12
-  scalax allocate --law muennighoff2023 --flops 1e22 --given unique_tokens=1e10
+  scalax allocate --law hoffmann2022 --target-loss 2 --inference-tokens 2e12
+  scalax allocate --law muennighoff2023 --flops 1e21 --given unique_tokens=1e9
   scalax allocate --law hoffmann2022 --chips v5e-256 --days 30
   scalax allocate --law hoffmann2022 --chips v5e-256 --usd 250000 --lost 0.1"""
 )

@@ -1,6 +1,6 @@
-"""Groups rows by compute budget: a backtest hides the largest groups one after the other.
+"""Groups rows by compute budget; a backtest hides the largest budgets.
 
-It uses flops alone, never a loss.
+The groups depend on compute only, never on the loss.
 """
 
 from __future__ import annotations
@@ -9,19 +9,26 @@ import itertools
 
 import numpy as np
 
+from scalax.array_types import Bool, Float, Int
+
 _NEAR = 0.1
+"""Gap in log compute up to which neighbouring rows have one budget."""
 _WIDE = 0.5
+"""Span in log compute above which a budget is split."""
 _FEWEST = 3
+"""Least number of rows in a group, and in the median budget if budgets are not grouped."""
 _MOST = 14
+"""Greatest number of budgets that are not grouped."""
 
 
-def budget_of(flops: np.ndarray) -> np.ndarray:
+def budget_of(flops: Float[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
     """Returns the budget of each row, numbered from 0 by rising compute.
 
-    Budgets that differ by less than a tenth are one. A budget that spans more than half an e-fold,
-    such as a chain of readings from a figure, is split at its widest gap. Where runs do not share
-    budgets, as in a grid of sizes and token counts, neighbours in compute are grouped from the
-    largest down, until each group has at least three rows and an eighth of the table.
+    Neighbouring rows have one budget if their compute differs by less than a tenth. A budget that
+    spans more than half an e-fold, such as a chain of readings from a figure, is split at its
+    widest gap. Where runs do not share budgets, as in a grid of sizes and token counts, neighbours
+    are grouped from the largest down, so that each group has at least three rows and an eighth of
+    the table.
 
     Args:
         flops: Compute of the rows, [rows].
@@ -43,8 +50,8 @@ def budget_of(flops: np.ndarray) -> np.ndarray:
     return budget
 
 
-def _cuts(log_flops: np.ndarray) -> np.ndarray:
-    """Returns whether a budget ends after each row but the last, for rows in rising order."""
+def _cuts(log_flops: Float[np.ndarray, " rows"]) -> Bool[np.ndarray, " gaps"]:
+    """Returns whether a budget ends before each row but the first, for rows in rising order."""
     gaps = np.diff(log_flops)
     cuts = gaps > _NEAR
     ends = [0, *(np.flatnonzero(cuts) + 1).tolist(), len(log_flops)]
@@ -58,8 +65,12 @@ def _cuts(log_flops: np.ndarray) -> np.ndarray:
     return cuts
 
 
-def _grouped(sizes: np.ndarray) -> np.ndarray:
-    """Returns the group of each budget, filling groups from the largest budget down."""
+def _grouped(sizes: Int[np.ndarray, " budgets"]) -> Int[np.ndarray, " budgets"]:
+    """Returns the group of each budget, filling groups from the largest budget down.
+
+    Args:
+        sizes: Number of rows in each budget, [budgets].
+    """
     least = max(_FEWEST, int(sizes.sum()) // 8)
     group, rows, groups = 0, 0, []
     for size in sizes[::-1]:

@@ -1,7 +1,8 @@
-"""Classical routes from runs to N*(C), to compare with the parametric fit.
+"""Classical estimates of N*(C) from runs, to compare with the parametric fit.
 
-Hoffmann et al. 2022 (arXiv:2203.15556), section 3: the envelope of training curves (approach 1) and
-isoFLOP parabolas (approach 2). Both give the growth of N* with compute; neither gives a loss.
+They are approaches 1 and 2 of Hoffmann et al. 2022 (arXiv:2203.15556), section 3: the envelope of
+training curves, and isoFLOP parabolas. Both give N* as a function of compute; neither predicts a
+loss.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from scalax.runs.table import Runs
 
 METHODS = ("isoflop", "envelope")
 _FEWEST_POINTS = 3
+"""Least number of sizes at a budget for a parabola."""
 _BINS_PER_DECADE = 10
+"""Bins of compute of the envelope."""
 
 _BIAS = {
     "isoflop": "a parabola in log params is symmetric, an isoFLOP is not: if its points are "
@@ -39,7 +42,7 @@ class Split:
         coefficient: N* at one FLOP.
         tokens_exponent: Exponent of D*, which follows from the compute rule.
         points: ``[flops, params]`` of the minima that the line is fitted to.
-        notes: The known bias of the route, and the budgets that were left out.
+        notes: The known bias of the method, and the budgets that were left out with the reason.
     """
 
     method: str
@@ -50,19 +53,20 @@ class Split:
     notes: list[str]
 
     def params(self, flops: float) -> float:
-        """Returns N* at a budget."""
+        """Returns N* at a budget in FLOPs."""
         return float(self.coefficient * flops**self.exponent)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the record as JSON values."""
+        """Returns the fields as JSON values."""
         return asdict(self)
 
 
 def classical_split(runs: Runs, method: str, metric: str = "loss") -> Split:
-    """Fits N*(C) by a classical route.
+    """Fits N*(C) by a classical method.
 
     Args:
-        runs: A prepared table; for the envelope, of losses during or at the end of training.
+        runs: A prepared table with params, tokens, flops and the metric. The envelope also accepts
+            rows from the middle of a training.
         method: ``isoflop`` or ``envelope``.
         metric: The column to minimise.
 
@@ -83,7 +87,7 @@ def classical_split(runs: Runs, method: str, metric: str = "loss") -> Split:
     points, notes = _minima(runs, metric) if method == "isoflop" else _envelope(runs, metric)
     if len(points) < 2:
         raise ScalaxError(
-            f"found {len(points)} minima (expected 2 or more)",
+            f"{len(points)} budgets with minima (expected 2 or more)",
             where=f"{runs.source}: {method}",
             fix="give runs at several sizes for each of several budgets",
         )

@@ -1,7 +1,7 @@
-"""Constraints of a fit: coefficients that are fixed, tied to one another, or kept within bounds.
+"""Constraints of a fit: fixed coefficients, tied coefficients, and bounds.
 
-A constrained fit moves in fewer directions: theta = offset + matrix @ free. Neither the objective
-nor the solver changes.
+A constrained fit has fewer free directions: theta = offset + matrix @ free. The objective and the
+solver stay the same.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Constraints:
 
     Attributes:
         matrix: [coefficients, free].
-        offset: [coefficients]: theta of fixed coefficients, 0 elsewhere.
-        limits: ``{name: (least, greatest)}``, in the coefficient's own unit.
+        offset: Theta of fixed coefficients, 0 for the others, [coefficients].
+        limits: Least and greatest value by coefficient name, in the coefficient's own unit.
     """
 
     matrix: Float[np.ndarray, "coefficients free"]
@@ -37,23 +37,29 @@ class Constraints:
         """Number of free directions."""
         return int(self.matrix.shape[1])
 
-    def expand(self, free: np.ndarray) -> np.ndarray:
+    def expand(
+        self, free: Float[np.ndarray, "batch free"]
+    ) -> Float[np.ndarray, "batch coefficients"]:
         """Returns theta [batch, coefficients] of points [batch, free]."""
         return np.asarray(self.offset + free @ self.matrix.T)
 
-    def reduce(self, theta: np.ndarray) -> np.ndarray:
-        """Returns the nearest points [batch, free]: tied coefficients take their mean."""
+    def reduce(
+        self, theta: Float[np.ndarray, "batch coefficients"]
+    ) -> Float[np.ndarray, "batch free"]:
+        """Returns the nearest points [batch, free]; tied coefficients get their mean."""
         return np.asarray((theta - self.offset) @ self.matrix / self.matrix.sum(axis=0))
 
-    def bounds(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns bounds [free] from bounds of theta: for tied coefficients, the tightest."""
+    def bounds(
+        self, low: Float[np.ndarray, " coefficients"], high: Float[np.ndarray, " coefficients"]
+    ) -> tuple[Float[np.ndarray, " free"], Float[np.ndarray, " free"]]:
+        """Returns bounds [free] from bounds of theta; for tied coefficients, the tightest."""
         member = self.matrix.T > 0
         least = np.where(member, low, -np.inf).max(axis=1)
         greatest = np.where(member, high, np.inf).min(axis=1)
         return least, greatest
 
     def derivatives(self, evaluate: Evaluate) -> Evaluate:
-        """Returns derivatives by the free directions, given derivatives by theta."""
+        """Turns derivatives with respect to theta into derivatives by the free directions."""
 
         def reduced(free: np.ndarray, weights: np.ndarray) -> Derivatives:
             value, gradient, hessian = evaluate(self.expand(free), weights)
@@ -77,7 +83,8 @@ def constrain(
         bounds: Least and greatest value by coefficient name.
 
     Raises:
-        ScalaxError: An unknown coefficient, a value outside its law's bounds, or a contradiction.
+        ScalaxError: A coefficient is unknown, a value is outside the bounds of the law, or two
+            constraints contradict each other.
     """
     specs = {c.name: c for c in law.coefficients}
     for where, names in (
@@ -88,14 +95,18 @@ def constrain(
         for name in names:
             if name not in specs:
                 raise ScalaxError(
-                    f"{law.name} has no {name!r}", where=where, fix=suggest(name, specs)
+                    f"{law.name} has no coefficient {name!r}",
+                    where=where,
+                    fix=suggest(name, specs),
                 )
     for name, value in fixed.items():
         _within(specs[name], value, "fixed")
     for name, (low, high) in bounds.items():
         if not low < high:
             raise ScalaxError(
-                f"expected low below high, got {low:g}, {high:g}", where=f"bounds {name}"
+                f"expected low below high, got {low:g}, {high:g}",
+                where=f"bounds {name}",
+                fix=f"--bound {name}={high:g},{low:g}" if low > high else None,
             )
         _within(specs[name], low, "bounds")
         _within(specs[name], high, "bounds")
@@ -103,17 +114,25 @@ def constrain(
     for left, right in ties:
         if specs[left].log != specs[right].log:
             raise ScalaxError(
-                f"{left} and {right} are not both exponents or both sizes", where="ties"
+                f"{left} and {right} cannot be equal: only one of them is an exponent",
+                where="ties",
+                fix="tie two exponents, or two coefficients that are not exponents",
             )
         group = {n: group[left] if g == group[right] else g for n, g in group.items()}
     for name in fixed:
         if list(group.values()).count(group[name]) > 1:
             raise ScalaxError(
-                f"{name} is both tied and fixed", where="ties", fix="fix both instead"
+                f"{name} is both tied and fixed",
+                where="ties",
+                fix="remove the tie, and fix both coefficients at the value",
             )
     groups = list(dict.fromkeys(group[name] for name in specs if name not in fixed))
     if not groups:
-        raise ScalaxError("every coefficient is fixed", where="fixed", fix="leave one to fit")
+        raise ScalaxError(
+            "every coefficient is fixed",
+            where="fixed",
+            fix="fix fewer: at least one must be free to fit",
+        )
     matrix = np.asarray(
         [[float(n not in fixed and group[n] == label) for label in groups] for n in specs]
     )
@@ -130,5 +149,7 @@ def _theta(spec: Coefficient, value: float) -> float:
 def _within(spec: Coefficient, value: float, where: str) -> None:
     if not spec.low <= value <= spec.high:
         raise ScalaxError(
-            f"expected {spec.low:g} to {spec.high:g}, got {value!r}", where=f"{where} {spec.name}"
+            f"expected {spec.low:g} to {spec.high:g}, got {value!r}",
+            where=f"{where} {spec.name}",
+            fix="give a value in this range",
         )

@@ -1,7 +1,6 @@
-"""Costs of a log residual: Huber by default, and four others.
+"""Costs of a log residual r = log predicted - log measured: Huber by default, and four others.
 
-Each cost of r = log loss - log measured has its first two derivatives. This module knows neither
-laws nor rows.
+Each cost comes with its first two derivatives. This module knows neither laws nor rows.
 """
 
 from __future__ import annotations
@@ -19,7 +18,9 @@ Kind = Literal["huber", "l1", "l2", "student", "asymmetric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _FREEDOM = 4.0
+"""Degrees of freedom of ``student``."""
 _TILT = 0.5
+"""Change of the factor of ``asymmetric`` with the sign of the residual."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,16 @@ class Cost:
 
     Attributes:
         kind: ``huber``: r^2 / 2 up to delta, then linear (Hoffmann et al. 2022, equation 3);
-            ``l1``: delta * abs(r), rounded within ``turn`` of zero so that it has a curvature;
-            ``l2``: r^2 / 2; ``student``: the likelihood of a Student-t with 4 degrees of freedom
-            and scale delta, in delta^2; ``asymmetric``: Huber, times 1.5 where the law is above
-            the measurement and 0.5 where it is below, since failures only raise a loss.
+            ``l1``: delta * abs(r), quadratic within ``turn`` of zero so that it has a curvature
+            there; ``l2``: r^2 / 2; ``student``: delta^2 times minus the log likelihood of a
+            Student's t distribution with 4 degrees of freedom and scale delta; ``asymmetric``:
+            Huber, times 1.5 where the law is above the measurement and 0.5 where it is below,
+            because failed training only raises a loss.
         delta: Scale, in log units.
-        turn: Half-width of the rounding of ``l1``.
+        turn: Residual below which ``l1`` is quadratic.
+
+    Raises:
+        ScalaxError: The kind is unknown, or delta is not positive.
 
     Example:
         >>> Cost("huber", 0.1).value(np.array([0.05, -1.0])).round(6).tolist()
@@ -50,10 +55,19 @@ class Cost:
                 f"unknown cost {self.kind!r}", where="cost", fix=suggest(str(self.kind), KINDS)
             )
         if not (math.isfinite(self.delta) and self.delta > 0):
-            raise ScalaxError(f"expected a positive number, got {self.delta!r}", where="delta")
+            raise ScalaxError(
+                f"expected a positive number, got {self.delta!r}",
+                where="delta",
+                fix="give a scale of log residuals, such as 0.001",
+            )
 
     def value(self, r: Any, xp: Any = np) -> Any:
-        """Returns the cost of each residual."""
+        """Returns the cost of each residual.
+
+        Args:
+            r: Log residuals, of any shape.
+            xp: The namespace of the residuals: numpy or jax.numpy.
+        """
         size = xp.abs(r)
         if self.kind == "l2":
             return 0.5 * r * r
@@ -88,10 +102,10 @@ class Cost:
         return slope, curve
 
     def bowl(self, r: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """Returns the curvature of the parabola around zero that touches the cost at each r.
+        """Returns the curvature of the parabola about zero that touches the cost at each residual.
 
-        The curvature is never negative and the parabola bounds the cost from above, so every step
-        to its minimum descends.
+        The curvature is never negative, and the parabola is an upper bound of the cost, so a step
+        to the minimum of the parabolas never increases the cost.
         """
         slope, _ = self.slopes(r)
         safe = np.where(np.abs(r) > 1e-12, r, 1e-12)

@@ -2,7 +2,7 @@
 
 Two engines differentiate a law: hyper-dual numbers in NumPy (`fit.hyperdual`), which cover every
 built-in law and start at once, and JAX (`fit.jax_derivatives`), for a plugin that calls other
-functions. Both process the rows in chunks, so memory grows with the batch alone. This module
+functions. Both process the rows in chunks, so memory depends only on the batch. This module
 minimises nothing and knows no prior.
 """
 
@@ -29,7 +29,7 @@ Evaluate = Callable[[np.ndarray, np.ndarray], Derivatives]
 """From theta [batch, coefficients] and weights [rows] or [batch, rows] to `Derivatives`."""
 
 CHUNK_VALUES = 400_000
-"""Numbers that one array may hold: batch size times rows of a chunk."""
+"""Greatest size of one array: batch size times rows of a chunk."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class RowCosts:
         columns: The law's columns by name, [rows] each.
         log_measured: Logarithm of the measured metric, [rows].
         cost: Cost of a log residual.
-        gauss: Whether the Hessian is the Gauss-Newton matrix of parabolas that touch the cost,
-            instead of the exact Hessian.
+        gauss: Whether to use the Gauss-Newton Hessian, with the curvature `Cost.bowl`, instead of
+            the exact Hessian.
     """
 
     law: Law
     columns: Mapping[str, np.ndarray]
-    log_measured: np.ndarray
+    log_measured: Float[np.ndarray, " rows"]
     cost: Cost
     gauss: bool = False
 
@@ -57,13 +57,13 @@ class RowCosts:
         return int(self.log_measured.size)
 
     def take(self, rows: np.ndarray | slice) -> RowCosts:
-        """Returns the same costs on some of the rows."""
+        """Returns the same costs on the rows that indices, a mask or a slice select."""
         columns = {name: values[rows] for name, values in self.columns.items()}
         return replace(self, columns=columns, log_measured=self.log_measured[rows])
 
 
-def differentiates_by_hyperdual(costs: RowCosts, theta: np.ndarray) -> bool:
-    """Whether the law uses only functions that `HyperDualNumpy` has; tries one row.
+def differentiates_by_hyperdual(costs: RowCosts, theta: Float[np.ndarray, " coefficients"]) -> bool:
+    """Returns whether the law uses only functions of `HyperDualNumpy`, by evaluating one row.
 
     Args:
         costs: The law and its rows.
@@ -133,7 +133,7 @@ def _add_chunk(
 
 
 def _row_sum(slope: np.ndarray, part: float | np.ndarray) -> np.ndarray:
-    """Sum over rows of slope [batch, rows] times a part that broadcasts against it."""
+    """Returns the sum over rows of slope [batch, rows] times a part that broadcasts against it."""
     part = np.asarray(part)
     if part.ndim < 2:
         return np.asarray(slope @ np.broadcast_to(part, slope.shape[1:]))
@@ -142,8 +142,10 @@ def _row_sum(slope: np.ndarray, part: float | np.ndarray) -> np.ndarray:
     return np.asarray(np.einsum("br,br->b", slope, part))
 
 
-def log_jacobian_by_hyperdual(costs: RowCosts, theta: np.ndarray) -> np.ndarray:
-    """Derivatives of log loss by theta [coefficients] at each row: [rows, coefficients]."""
+def log_jacobian_by_hyperdual(
+    costs: RowCosts, theta: Float[np.ndarray, " coefficients"]
+) -> Float[np.ndarray, "rows coefficients"]:
+    """Returns the derivatives of log loss by theta at each row, [rows, coefficients]."""
     jacobian = np.zeros((costs.rows, theta.size))
     with np.errstate(all="ignore"):
         loss = _loss(costs, theta[None])
@@ -153,7 +155,7 @@ def log_jacobian_by_hyperdual(costs: RowCosts, theta: np.ndarray) -> np.ndarray:
 
 
 def _loss(costs: RowCosts, theta: np.ndarray) -> HyperDual:
-    """The loss [batch, rows] with its derivatives by theta."""
+    """Returns the loss [batch, rows] with its derivatives by theta [batch, coefficients]."""
     c: dict[str, Any] = {}
     with np.errstate(all="ignore"):
         for k, spec in enumerate(costs.law.coefficients):

@@ -4,8 +4,8 @@ A Hessian squares the condition number of the Jacobian, so Newton steps are lost
 the rows barely distinguish two coefficients. This solver decomposes the Jacobian itself, damps each
 step until the exact objective falls, and bends it along the valley by the second derivative in its
 direction (Transtrum and Sethna 2012, arXiv:1201.5885, section 4). It takes one start at a time.
-`scalax.fit.solve` calls it only where the starts of `scalax.fit.newton` disagree: without it, the
-fit of 2 in 20 noise-free mixture-of-experts tables misses the truth.
+`scalax.fit.solve` calls it only where the starts of `scalax.fit.newton` disagree. Without it, the
+fits of 2 in 20 noise-free mixture-of-experts tables miss the true coefficients.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _MOST_BEND = 0.5
 
 def polish(
     objective: Objective,
-    weights: np.ndarray,
+    weights: Float[np.ndarray, " rows"],
     constraints: Constraints,
     free: Float[np.ndarray, " free"],
     negligible: float,
-) -> tuple[np.ndarray, float, bool]:
-    """Descends from a point as long as the objective falls.
+) -> tuple[Float[np.ndarray, " free"], float, bool]:
+    """Minimises the objective from one start.
 
     Args:
         objective: The objective to minimise.
@@ -41,7 +41,7 @@ def polish(
         negligible: A value at or below this counts as zero.
 
     Returns:
-        The end point, its objective, and whether it converged.
+        The end point [free], its objective, and whether it converged.
     """
     low, high = constraints.bounds(*objective.bounds())
     value = float(objective.value(constraints.expand(free[None]), weights)[0])

@@ -1,8 +1,8 @@
 """Hyper-dual numbers: arrays that carry exact first and second derivatives through NumPy code.
 
-A law is written against ``xp``. Given `HyperDualNumpy` as ``xp`` and coefficients from `seed`, its
-loss has exact derivatives without a compiler. `HyperDualNumpy` has the functions that laws usually
-call; JAX differentiates a law that calls others (see `scalax.fit.jax_derivatives`).
+A law calls functions of an array namespace ``xp``. With `HyperDualNumpy` as ``xp`` and coefficients
+from `seed`, its loss has exact derivatives without a compiler. `HyperDualNumpy` has the functions
+that laws usually call; JAX differentiates a law that calls others (`scalax.fit.jax_derivatives`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Array = Any
 
 
 class HyperDual:
-    """A value, its first derivatives by variable, and its second by pair (i <= j) of variables.
+    """A value with its first derivatives, by variable, and second derivatives, by pair (i <= j).
 
-    A missing derivative is zero. The parts broadcast against each other, so a part that does not
-    depend on the rows is stored once, not once a row.
+    A missing derivative is zero. The arrays broadcast against each other, so that an array that
+    does not depend on the rows is stored once instead of once per row.
     """
 
     __slots__ = ("first", "second", "value")
@@ -106,7 +106,7 @@ class HyperDual:
 
 
 def seed(value: Array, index: int) -> HyperDual:
-    """Returns a variable with derivative 1 by itself."""
+    """Returns a variable: its derivative by the variable of this index is 1."""
     return HyperDual(value, {index: 1.0}, {})
 
 

@@ -1,23 +1,28 @@
-"""Tests whether the rows identify each coefficient, by the condition of the scaled Jacobian."""
+"""Tests whether the rows determine each coefficient, by the condition number of the Jacobian."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.fit.constraints import Constraints
 from scalax.fit.objective import Objective
 
 UNIDENTIFIED = 1e8
-"""Condition from which the rows cannot separate two directions: half the digits of a double."""
+"""Condition number from which a fit is not identified: half of a double's digits are lost."""
 _DEAD = 1e-9
-"""Effect on the loss, relative to the largest, below which a coefficient is lost in rounding."""
+"""Effect on the loss, relative to the largest, below which a coefficient has none."""
 _MOST_ROWS = 5000
+"""Greatest number of rows tested; a larger table is replaced by an even sample of its rows."""
 
 
 def identifiability(
-    objective: Objective, theta: np.ndarray, weights: np.ndarray, constraints: Constraints
+    objective: Objective,
+    theta: Float[np.ndarray, " coefficients"],
+    weights: Float[np.ndarray, " rows"],
+    constraints: Constraints,
 ) -> tuple[float, list[str]]:
-    """Returns the condition of d log loss / d theta with columns of length 1, and warnings.
+    """Returns the condition number of d log loss / d theta, with columns scaled to length 1.
 
     Args:
         objective: The objective of the fit.
@@ -26,8 +31,8 @@ def identifiability(
         constraints: The constraints of the fit; only free directions are tested.
 
     Returns:
-        The condition number, infinite where a coefficient has no effect; and a warning where it
-        is 1e8 or more, with the coefficients that the rows cannot separate.
+        The condition number, infinite if a coefficient has no effect; and, if it is 1e8 or more, a
+        warning that names the coefficients that the rows cannot separate.
     """
     rows = objective.log_measured.size
     if rows > _MOST_ROWS:
@@ -44,7 +49,10 @@ def identifiability(
     ]
     if no_effect or not np.isfinite(length).all():
         names_of = " and ".join(no_effect) or "the coefficients"
-        return float("inf"), [f"identifiability: the data does not determine {names_of}"]
+        return float("inf"), [
+            f"identifiability: the data does not determine {names_of}; fix them, or give runs that "
+            "vary more"
+        ]
     _, values, directions = np.linalg.svd(jacobian / length, full_matrices=False)
     if len(values) < len(names):
         return float("inf"), [

@@ -1,7 +1,7 @@
-"""Derivatives of a law by JAX, in float64 on the CPU: for plugins that hyper-duals don't cover.
+"""Derivatives of a law by JAX, in float64 on the CPU, for laws that hyper-dual numbers don't cover.
 
 Each law is compiled once per process. Batches and chunks are padded to a few sizes, so that tables
-of other lengths reuse the compiled function. This module imports JAX only when it is called.
+of different lengths share the compiled function. JAX is imported at the first call.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.devices import prepare
 from scalax.fit.cost import Cost
 from scalax.fit.derivatives import CHUNK_VALUES, Derivatives, Evaluate, RowCosts
@@ -59,8 +60,10 @@ def by_jax(costs: RowCosts) -> Evaluate:
     return evaluate
 
 
-def log_jacobian_by_jax(costs: RowCosts, theta: np.ndarray) -> np.ndarray:
-    """Derivatives of log loss by theta [coefficients] at each row: [rows, coefficients]."""
+def log_jacobian_by_jax(
+    costs: RowCosts, theta: Float[np.ndarray, " coefficients"]
+) -> Float[np.ndarray, "rows coefficients"]:
+    """Returns the derivatives of log loss by theta at each row, [rows, coefficients]."""
     prepare()
     import jax
 
@@ -74,7 +77,7 @@ def log_jacobian_by_jax(costs: RowCosts, theta: np.ndarray) -> np.ndarray:
 def _gauss_newton(
     cost: Cost, weights: np.ndarray, r: np.ndarray, jacobian: np.ndarray
 ) -> list[np.ndarray]:
-    """Value, gradient and Gauss-Newton Hessian from residuals and Jacobians of a batch."""
+    """Returns value, gradient and Gauss-Newton Hessian from residuals and Jacobians of a batch."""
     slope, _ = cost.slopes(r)
     bent = (weights * cost.bowl(r))[:, :, None] * jacobian
     return [
@@ -85,7 +88,7 @@ def _gauss_newton(
 
 
 def _shared_instance(law: Law) -> Law:
-    """One instance for all stateless instances of a class, so that JAX compiles it once."""
+    """Returns the same instance for all stateless instances of a class: JAX compiles it once."""
     return law if vars(law) else _SHARED.setdefault(type(law), law)
 
 
@@ -102,9 +105,10 @@ def _padded_batch(batch: int) -> int:
 
 @functools.lru_cache(maxsize=32)
 def _compiled(law: Law, cost: Cost, gauss: bool) -> Callable[..., Any]:
-    """The compiled function of a batch of theta and weights, the columns and log measurements.
+    """Returns the compiled function of theta, weights, columns and log measurements.
 
-    It returns value, gradient and Hessian, or residuals and their Jacobian for Gauss-Newton.
+    The function returns value, gradient and Hessian, or for Gauss-Newton the residuals and their
+    Jacobian.
     """
     import jax
     import jax.numpy as jnp

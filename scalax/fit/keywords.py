@@ -1,4 +1,4 @@
-"""Gives functions the fields of a settings class as keywords, so that these are declared once."""
+"""Shows the fields of a settings class as keywords of functions, so that they are declared once."""
 
 from __future__ import annotations
 

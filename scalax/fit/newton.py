@@ -37,14 +37,14 @@ class Solution:
 def minimise(
     derivatives: Callable[[np.ndarray, np.ndarray], Derivatives],
     theta: Float[np.ndarray, "batch coefficients"],
-    weights: np.ndarray,
+    weights: Float[np.ndarray, "*weighted rows"],
     bounds: tuple[Float[np.ndarray, " coefficients"], Float[np.ndarray, " coefficients"]],
     *,
     most_steps: int = 200,
     tolerance: float = 1e-13,
     negligible: float = 0.0,
 ) -> Solution:
-    """Minimises from every start.
+    """Minimises from every start of a batch.
 
     Args:
         derivatives: Function of theta and weights that returns value, gradient and Hessian.
@@ -53,10 +53,10 @@ def minimise(
         bounds: Least and greatest theta, [coefficients] each.
         most_steps: Maximum number of iterations.
         tolerance: A start has converged when its predicted relative fall is below this.
-        negligible: A value at or below this counts as zero, and the start has converged.
+        negligible: A start has converged when its objective is at or below this.
 
     Returns:
-        The best point of each start.
+        The end point of each start.
     """
     low, high = bounds
     theta = np.clip(theta, low, high)
@@ -81,12 +81,12 @@ def minimise(
             trial, weights if shared else weights[at]
         )
         better = np.isfinite(new_value) & (new_value < value[at])
-        won, lost = at[better], at[~better]
-        theta[won], value[won] = trial[better], new_value[better]
-        gradient[won], hessian[won] = new_gradient[better], new_hessian[better]
-        damping[won] = np.maximum(damping[won] / 8, 1e-14)
-        damping[lost] *= 8
-        stuck = lost[damping[lost] > 1e12]
+        accepted, rejected = at[better], at[~better]
+        theta[accepted], value[accepted] = trial[better], new_value[better]
+        gradient[accepted], hessian[accepted] = new_gradient[better], new_hessian[better]
+        damping[accepted] = np.maximum(damping[accepted] / 8, 1e-14)
+        damping[rejected] *= 8
+        stuck = rejected[damping[rejected] > 1e12]
         done[stuck] = True
         active[stuck] = False
     return Solution(theta, value, hessian, done, steps)
@@ -100,7 +100,7 @@ def _step(
     low: np.ndarray,
     high: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the damped step and the fall that it predicts; both are scaled by the diagonal."""
+    """Returns the damped step [batch, coefficients] and the fall that it predicts [batch]."""
     at_bound = ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
     gradient = np.where(at_bound, 0.0, gradient)
     scale = np.sqrt(np.maximum(np.abs(np.einsum("bkk->bk", hessian)), 1e-30))

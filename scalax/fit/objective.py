@@ -2,9 +2,9 @@
 
     objective(theta) = sum over rows of weight * cost(log loss(theta) - log measured) + prior(theta)
 
-(Hoffmann et al. 2022, equation 3; a prior only where one is given.) theta holds the logarithm of
-each positive coefficient and the plain value of each exponent. `scalax.fit.derivatives` has the
-derivatives; `scalax.fit.newton` minimises.
+This is equation 3 of Hoffmann et al. 2022, plus the prior. theta consists of the logarithm of each
+positive coefficient and the value of each exponent. `scalax.fit.derivatives` computes derivatives,
+and `scalax.fit.newton` minimises.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Prior:
         precision: [coefficients]; 0 for a coefficient without a prior.
     """
 
-    mean: np.ndarray
-    precision: np.ndarray
+    mean: Float[np.ndarray, " coefficients"]
+    precision: Float[np.ndarray, " coefficients"]
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,28 @@ class Objective:
 
     Attributes:
         law: The law form.
-        columns: Columns by name, arrays [rows].
+        columns: The law's columns by name, [rows] each.
         log_measured: Logarithm of the measured metric, [rows].
         cost: Cost of a log residual.
-        limits: ``{name: (least, greatest)}`` in the coefficient's own unit, where they are
-            narrower than the law's.
+        limits: Least and greatest value by coefficient name, in the coefficient's own unit. They
+            apply in addition to the bounds of the law.
         prior: Prior on theta, or None.
-        gauss: Whether to use the Gauss-Newton Hessian of parabolas that touch the cost instead of
-            the exact Hessian: its steps go further along a curved valley.
+        gauss: Whether to use the Gauss-Newton Hessian, with the curvature `Cost.bowl`, instead of
+            the exact Hessian. Its steps are longer in a curved valley.
     """
 
     law: Law
     columns: Mapping[str, np.ndarray]
-    log_measured: np.ndarray
+    log_measured: Float[np.ndarray, " rows"]
     cost: Cost = field(default_factory=Cost)
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     prior: Prior | None = None
     gauss: bool = False
 
-    def coefficients(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """Coefficients by name, each [batch], from theta [batch, coefficients]."""
+    def coefficients(
+        self, theta: Float[np.ndarray, "batch coefficients"]
+    ) -> dict[str, Float[np.ndarray, " batch"]]:
+        """Returns the coefficients by name, [batch] each, in their own units."""
         with np.errstate(over="ignore"):  # an overflow gives an infinite loss, which is rejected
             return {
                 c.name: np.exp(theta[:, k]) if c.log else theta[:, k]
@@ -76,7 +78,7 @@ class Objective:
     def bounds(
         self,
     ) -> tuple[Float[np.ndarray, " coefficients"], Float[np.ndarray, " coefficients"]]:
-        """Least and greatest theta."""
+        """Returns the least and greatest theta, [coefficients] each."""
         pairs = []
         for c in self.law.coefficients:
             low, high = self.limits.get(c.name, (c.low, c.high))
@@ -93,16 +95,18 @@ class Objective:
     def residuals(
         self, theta: Float[np.ndarray, "batch coefficients"]
     ) -> Float[np.ndarray, "batch rows"]:
-        """Log residuals; not finite where the loss is not finite."""
+        """Returns log predicted - log measured; not finite where the loss is not finite."""
         c = {name: value[:, None] for name, value in self.coefficients(theta).items()}
         with np.errstate(all="ignore"):
             log_loss = np.log(self.law.loss(np, c, self.columns))
             return np.asarray(log_loss - self.log_measured)
 
     def value(
-        self, theta: Float[np.ndarray, "batch coefficients"], weights: np.ndarray
+        self,
+        theta: Float[np.ndarray, "batch coefficients"],
+        weights: Float[np.ndarray, "*weighted rows"],
     ) -> Float[np.ndarray, " batch"]:
-        """The objective; infinite where the loss is not finite.
+        """Returns the objective; infinite where the loss is not finite.
 
         Args:
             theta: [batch, coefficients].
@@ -118,15 +122,14 @@ class Objective:
     def jacobian(
         self, theta: Float[np.ndarray, " coefficients"]
     ) -> Float[np.ndarray, "rows coefficients"]:
-        """Derivatives of log loss by theta at each row."""
+        """Returns the derivatives of log loss by theta at each row."""
         costs = self._row_costs()
         if self._covered_by_hyperdual(costs):
             return log_jacobian_by_hyperdual(costs, theta)
         return log_jacobian_by_jax(costs, theta)
 
     def derivatives(self) -> Evaluate:
-        """Returns a function of theta and weights (as in `value`) that gives value, gradient and
-        Hessian: [batch], [batch, coefficients] and [batch, coefficients, coefficients]."""
+        """Returns the function that computes the objective and its derivatives."""
         costs = self._row_costs()
         engine = by_hyperdual if self._covered_by_hyperdual(costs) else by_jax
         without_prior, prior = engine(costs), self.prior

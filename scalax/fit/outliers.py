@@ -1,6 +1,7 @@
-"""Drops near-duplicates, off-centre isoFLOP points and outliers where ``clean`` is set.
+"""Drops near-duplicates, off-centre isoFLOP points and outliers; the setting ``clean`` asks for it.
 
-Each dropped row is listed with its reason. For rows that every fit drops, see `scalax.runs.clean`.
+The notes list the dropped rows with their reasons. `scalax.runs.clean` drops the rows that no fit
+should use.
 """
 
 from __future__ import annotations
@@ -18,25 +19,37 @@ from scalax.runs.read import SCALE_COLUMNS
 from scalax.runs.table import Runs
 
 _SAME = 1e-3
+"""Log difference in every column below which rows are near-duplicates."""
 _OFF_CENTRE = 10.0
+"""Ratio of params to the best params of an isoFLOP from which a point is off-centre."""
 _ISOFLOP_ROWS = 5
+"""Least number of rows of an isoFLOP."""
 _DEVIATIONS = 6.0
+"""Robust standard deviations from which a row is an outlier."""
 _LEAST_OUTLIER = 0.01
+"""Least log residual of an outlier."""
 _FEWEST = 8
+"""Least number of rows in which outliers are sought."""
 
 
 def drop_outliers(runs: Runs, metric: str = "loss") -> Runs:
-    """Drops rows that mislead a fit, with a note for each reason.
+    """Drops rows that mislead a fit.
 
-    Near-duplicates agree with an earlier row to a thousandth in params, tokens, flops and metric.
-    A point is off-centre where its params differ more than tenfold from those of the least loss
-    among the five or more rows of its budget. An outlier differs by six robust standard
-    deviations, and by at least a hundredth, from the Chinchilla form fitted to the other rows.
-    Columns that the table lacks are left out of these tests.
+    A near-duplicate agrees with an earlier row to a thousandth in params, tokens, flops and metric.
+    A point is off-centre if its params differ more than tenfold from those of the best run of its
+    budget, where the budget has five rows or more. An outlier differs by more than six robust
+    standard deviations, and by more than a hundredth, from the Chinchilla form fitted to all rows.
+    The tests ignore columns that the table lacks.
 
     Args:
         runs: A cleaned table.
         metric: The column to fit.
+
+    Returns:
+        The other rows, with a note for each reason.
+
+    Raises:
+        ScalaxError: No row is left.
     """
     runs = _drop(runs, _near_duplicates(runs, metric), "repeats an earlier row")
     runs = _drop(runs, _off_centre(runs, metric), "far off the centre of its isoFLOP")

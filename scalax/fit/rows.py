@@ -1,4 +1,4 @@
-"""Reads off the rows what a fit needs first: weights, budgets, ranges and the compute rule."""
+"""Properties of the rows that a fit needs: weights, ranges, budgets and the compute rule."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from scalax.array_types import Float
 from scalax.errors import ScalaxError, suggest
 from scalax.laws.base import ComputeRule, Law
 from scalax.runs.read import SCALE_COLUMNS
@@ -18,15 +19,15 @@ _POWER = {"flat": 0.0, "compute": 0.5, "flops": 1.0}
 _RULE_TOLERANCE = 0.01
 
 
-def weigh(flops: np.ndarray, weights: str) -> np.ndarray:
-    """Returns row weights of mean 1.
+def weigh(flops: Float[np.ndarray, " rows"], weights: str) -> Float[np.ndarray, " rows"]:
+    """Returns row weights of mean 1, [rows].
 
     Args:
-        flops: [rows].
+        flops: Training compute of each row in FLOPs, [rows].
         weights: ``flat``: uniform; ``compute``: sqrt(FLOPs); ``flops``: FLOPs.
 
     Raises:
-        ScalaxError: No such weighting.
+        ScalaxError: The name of the weighting is unknown.
 
     Example:
         >>> weigh(np.array([1e18, 9e18]), "compute").tolist()
@@ -43,16 +44,16 @@ def weigh(flops: np.ndarray, weights: str) -> np.ndarray:
 def budget_column(runs: Runs, law: Law | None = None) -> str | None:
     """Returns the column whose largest values a backtest hides.
 
-    It is the variable of a law of params, tokens or flops alone; otherwise flops, or the one of
-    params and tokens that the table has; None where it has none of them.
+    For a law of params, tokens or flops alone, it is that variable. Otherwise it is the first of
+    flops, params and tokens that the table has, or None.
     """
     if law is not None and len(law.columns) == 1 and law.columns[0] in SCALE_COLUMNS:
         return law.columns[0]
     return next((name for name in ("flops", "params", "tokens") if name in runs), None)
 
 
-def row_weights(runs: Runs, weights: str) -> np.ndarray:
-    """Returns the weights of rows, [rows], by flops or, without it, by params or tokens.
+def row_weights(runs: Runs, weights: str) -> Float[np.ndarray, " rows"]:
+    """Returns the row weights [rows], from flops or, in a table without flops, params or tokens.
 
     Raises:
         ScalaxError: The table has no such column, and the weights are not uniform.
@@ -70,7 +71,7 @@ def row_weights(runs: Runs, weights: str) -> np.ndarray:
 
 
 def weights_note(runs: Runs, weights: str) -> list[str]:
-    """Returns a note where the weights use another column because the table has no flops."""
+    """Returns a note if the weights use params or tokens because the table has no flops."""
     column = budget_column(runs)
     if weights == "flat" or column in ("flops", None):
         return []
@@ -80,13 +81,13 @@ def weights_note(runs: Runs, weights: str) -> list[str]:
 def compute_rule(runs: Runs, law: Law | None = None) -> ComputeRule:
     """Returns the rule by which params and tokens give the flops column.
 
-    It is 6ND where all rows agree with it to a hundredth, or where a column is missing; otherwise
-    the coefficient and the exponent of params that describe the rows best, which is how the exact
-    count of a model family grows over their range.
+    The rule is 6ND if all rows agree with it to a hundredth or a column is missing. Otherwise its
+    coefficient and exponent are fitted to the rows, since the exact FLOPs of a model family are not
+    quite proportional to params.
 
     Args:
         runs: The rows.
-        law: Defines the params that a token passes through; all of them by default.
+        law: Defines the params that a token passes through; by default all params.
     """
     if not all(name in runs for name in SCALE_COLUMNS):
         return ComputeRule()
@@ -107,7 +108,7 @@ def compute_rule(runs: Runs, law: Law | None = None) -> ComputeRule:
 
 
 def ranges(runs: Runs) -> dict[str, list[float]]:
-    """Returns ``{column: [least, greatest]}`` of params, tokens and flops, where present."""
+    """Returns the least and greatest value of params, tokens and flops, where present."""
     return {
         name: [float(runs[name].min()), float(runs[name].max())]
         for name in SCALE_COLUMNS
@@ -115,8 +116,8 @@ def ranges(runs: Runs) -> dict[str, list[float]]:
     }
 
 
-def evenly(values: np.ndarray, most: int = 1000) -> np.ndarray:
-    """Returns at most so many of the values, evenly spaced."""
+def evenly(values: Float[np.ndarray, " values"], most: int = 1000) -> Float[np.ndarray, " sample"]:
+    """Returns the values, or an evenly spaced sample of ``most`` of them if there are more."""
     if len(values) <= most:
         return values
     return np.asarray(values[np.linspace(0, len(values) - 1, most).round().astype(int)])

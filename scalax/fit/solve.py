@@ -35,7 +35,8 @@ class Solved:
     Attributes:
         theta: [coefficients].
         value: The objective at theta.
-        starts: ``starts``, ``agree`` and ``spread``, as in `scalax.predict.fit_result.Fit`.
+        starts: ``starts``, the number of starts; ``agree``, how many reached the minimum;
+            ``spread``, the largest difference in theta among those.
         notes: Warnings.
     """
 
@@ -45,8 +46,10 @@ class Solved:
     notes: list[str]
 
 
-def solve(objective: Objective, weights: np.ndarray, constraints: Constraints) -> Solved | None:
-    """Returns the best minimum of all starts; None where no start has a finite loss.
+def solve(
+    objective: Objective, weights: Float[np.ndarray, " rows"], constraints: Constraints
+) -> Solved | None:
+    """Returns the best minimum of all starts; None if no start has a finite loss.
 
     Args:
         objective: The objective to minimise.

@@ -23,21 +23,21 @@ _CHUNK_VALUES = 80_000
 
 def grid_starts(
     objective: Objective,
-    weights: np.ndarray,
+    weights: Float[np.ndarray, " rows"],
     count: int,
     constraints: Constraints | None = None,
     *,
     diverse: bool = False,
 ) -> Float[np.ndarray, "starts coefficients"]:
-    """Returns the best points of the grid by the exact objective.
+    """Returns the points of the grid with the lowest exact objective.
 
     Args:
         objective: The objective to minimise later.
         weights: [rows].
         count: Number of starts.
         constraints: The directions that the fit may move in; the grid is projected onto them.
-        diverse: Whether to add the best point for each value of every small grid: a law with a
-            knee has valleys that the best points overall may miss.
+        diverse: Whether to add the best point for each value of every coefficient with a small
+            grid. A law with a knee has valleys that the best points overall may miss.
 
     Returns:
         theta [starts, coefficients], best first.

@@ -1,13 +1,14 @@
 """Bootstrap intervals of the coefficients, all resamples at once.
 
-Rows that share a trunk are not independent, so trunks are resampled, not rows. The intervals
-contain sampling noise but not the error of the law's form.
+Rows that share a trunk are not independent, so whole trunks are resampled. The intervals include
+sampling noise but not the error of the law form.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from scalax.array_types import Float, Int
 from scalax.fit.constraints import Constraints
 from scalax.fit.newton import minimise
 from scalax.fit.objective import Objective
@@ -21,14 +22,14 @@ _BATCH_VALUES = 120_000  # resamples times rows: sized for a core's cache
 
 def bootstrap(
     objective: Objective,
-    theta: np.ndarray,
-    weights: np.ndarray,
+    theta: Float[np.ndarray, " coefficients"],
+    weights: Float[np.ndarray, " rows"],
     runs: Runs,
     count: int,
     seed: int,
     constraints: Constraints,
-) -> np.ndarray:
-    """Returns the coefficients of resampled tables.
+) -> Float[np.ndarray, "count coefficients"]:
+    """Returns the coefficients of fits to resampled tables.
 
     Args:
         objective: The objective on the whole table.
@@ -67,7 +68,7 @@ def can_resample(runs: Runs) -> tuple[bool, list[str]]:
     if len(sizes) < len(group):
         what = f"{np.sum(sizes > 1)} trunks"
         if alone := int(np.sum(sizes == 1)):
-            what += f" and {alone} rows that share none"
+            what += f" and {alone} rows without a trunk"
     if len(sizes) < FEWEST_CLUSTERS:
         return False, [
             f"no bootstrap intervals: {what} cannot be resampled; give at least {_FEW_CLUSTERS} "
@@ -78,8 +79,8 @@ def can_resample(runs: Runs) -> tuple[bool, list[str]]:
     return True, [f"the bootstrap resampled {what}"] if len(sizes) < len(group) else []
 
 
-def groups(runs: Runs) -> np.ndarray:
-    """Returns the cluster of each row, [rows]; rows of one trunk share one, others are alone."""
+def groups(runs: Runs) -> Int[np.ndarray, " rows"]:
+    """Returns the cluster of each row, [rows]: a trunk, or a row that belongs to none."""
     names = [f"row {row}" for row in range(len(runs))]
     if "trunk" in runs:
         given = runs["trunk"].tolist()

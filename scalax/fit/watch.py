@@ -1,4 +1,4 @@
-"""`--watch`: fits again whenever a runs table changes. It writes nothing and never stops."""
+"""`--watch`: fits again whenever a runs table changes, until interrupted. It writes nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def summary_line(result: Fit, times: float = 10.0) -> str:
 
     Args:
         result: A fit. For a law that splits no budget the line has the coefficients instead.
-        times: Compute to allocate, over that of the largest run fitted.
+        times: Compute to allocate, relative to the largest run fitted.
     """
     start = f"{result.rows} rows, {result.law}: "
     try:

@@ -7,22 +7,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scalax.array_types import Array
+from scalax.array_types import Array, Float
 
 
 def search(
     value_at: Callable[[np.ndarray], Array], shape: tuple[int, ...], low: float, high: float
-) -> np.ndarray:
+) -> Float[np.ndarray, "*shape"]:
     """Returns the minimisers of many functions of one variable.
 
     Args:
-        value_at: Function from points to values, both of ``shape``; infinite where undefined.
-        shape: Shape of the points, one for each function.
+        value_at: Takes one point for each function and returns the values, both of ``shape``;
+            infinite where a function is undefined.
+        shape: Shape of the array of functions.
         low: Lower end of the scan.
-        high: Upper end.
+        high: Upper end of the scan.
 
     Returns:
-        The points, of ``shape``; NaN where the minimum is at an end of the scan.
+        The points, of ``shape``, to 1e-9; NaN where the minimum is at an end of the scan.
     """
     grid = np.linspace(low, high, 241)
     values = np.stack([np.broadcast_to(value_at(np.full(shape, point)), shape) for point in grid])

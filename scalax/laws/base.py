@@ -1,8 +1,8 @@
 """The base class of law forms: coefficients, loss, and how a budget splits under a law.
 
 A law is a pure function of coefficients and columns, written once against an array namespace
-``xp``: numpy for a query, jax.numpy or `scalax.fit.hyperdual` for derivatives. It holds no data and
-no estimates; `scalax.predict` combines it with those.
+``xp``: numpy for a query, jax.numpy or `scalax.fit.hyperdual` for derivatives. It contains no data
+and no estimates; `scalax.predict` adds them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from scalax.laws.coefficient import Coefficient as Coefficient
 
 @dataclass(frozen=True)
 class ComputeRule:
-    """Training compute as a function of size: flops = coefficient * params**exponent * tokens.
+    """Training compute as a function of size.
+
+    ``flops = coefficient * params**exponent * tokens``
 
     The default is the approximation 6ND (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). The
     exact count of a model family over a range of sizes has its own coefficient and exponent.
@@ -64,12 +66,12 @@ class Law(abc.ABC):
     derives every method from one declaration. To add any other law, subclass this class and write
     `loss` and `basis`.
 
-    The solver needs good starts. Given the coefficients that are not linear, it computes the linear
-    ones by least squares of ``target = sum of amount * factor``: `basis` gives the factors, and
-    `target` the left side, which is the loss itself for most laws. A law that becomes linear under
-    a change of variable overrides `target`, as E + (A / N^a + B / D^b)^g does after subtracting E
-    and taking the root. A law whose sum contains a function of a coefficient also overrides
-    `untangle`. The exact objective uses only `loss`.
+    The solver needs good starts. Given values of the other coefficients, it computes the linear
+    coefficients by least squares of ``target = sum of amount * factor``. `basis` returns the
+    factors, and `target` the left side: for most laws the loss itself. Override `target` for a law
+    that is linear after a change of variable: E + (A / N^a + B / D^b)^g is, once E is subtracted
+    and the root taken. Override `untangle` too if an amount is a function of its coefficient. The
+    exact objective uses only `loss`.
 
     Class attributes:
         name: The name that users write.
@@ -79,14 +81,14 @@ class Law(abc.ABC):
         columns: The columns of the runs table that the law reads, in order.
         coefficients: The coefficients, in order.
         params_expected: Which parameters N counts in the source.
-        assumed: Default values of columns other than params and tokens in a query: a description,
-            and a function from the given columns to the value.
+        assumed: Defaults for columns other than params and tokens in a query: for each column a
+            description, and a function of the given columns that returns the value.
         typical: Plausible range of each coefficient, and of columns other than params, tokens and
             flops. Checks and synthetic sweeps draw from it.
         falls_with: The columns in which the loss never rises; None for all columns.
         interface: The version of this interface that the law was written for; 1 by default.
-        reference: What `scalax.laws.resolve.resolve_law` turns back into the law, for files: its
-            name, or ``NAME = FORMULA`` for a law from a formula. Empty for the name.
+        reference: The text by which files name the law, for `scalax.laws.resolve.resolve_law`:
+            ``NAME = FORMULA`` for a law from a formula. Empty for a law that its name identifies.
     """
 
     interface: ClassVar[int] = 1
@@ -132,9 +134,9 @@ class Law(abc.ABC):
         x: Mapping[str, Array],
         loss: Array,
     ) -> Array:
-        """Returns what the sum over `basis` equals where the law holds exactly.
+        """Returns the left side of the linear equation: what the sum of amount * factor equals.
 
-        It is the loss itself, or a monotone function of the loss at the given coefficients.
+        By default it is the loss. It may be any monotone function of the loss.
 
         Args:
             xp: numpy or jax.numpy.
@@ -152,11 +154,11 @@ class Law(abc.ABC):
         c: Mapping[str, Array],
         amounts: Mapping[str, Array],
     ) -> dict[str, Array]:
-        """Returns the linear coefficients from the amounts of their factors: by default the same.
+        """Returns the linear coefficients that give the amounts; by default the amounts themselves.
 
         Args:
             c: The coefficients that are not linear, by name.
-            amounts: Positive, by the name of the linear coefficient.
+            amounts: Positive amounts by the name of the linear coefficient.
         """
         return dict(amounts)
 
@@ -180,7 +182,7 @@ class Law(abc.ABC):
         return columns
 
     def params_computed(self, x: Mapping[str, Array]) -> Array:
-        """Returns the parameters that each token passes through, for counting compute."""
+        """Returns the parameters that one token uses, from which compute is counted."""
         return x["params"]
 
     def allocate(
@@ -192,8 +194,8 @@ class Law(abc.ABC):
     ) -> tuple[Array, Array]:
         """Returns the split of a budget that minimises the loss, by a search over sizes.
 
-        A scan of thirty decades of params finds the lowest valley; a golden-section search finds
-        its minimum to 1e-9 in log params. Laws with a closed form override this method.
+        A scan of 30 decades of params finds the lowest valley, and a golden-section search its
+        minimum, to 1e-9 in log params. Laws with a closed form override this method.
 
         Args:
             c: Coefficients by name: floats, or arrays of one shape.
@@ -202,8 +204,8 @@ class Law(abc.ABC):
             given: The law's other columns by name, such as ``unique_tokens``.
 
         Returns:
-            params and tokens, of the broadcast shape; NaN where the loss falls towards an end of
-            the scan, so that no split is optimal.
+            params and tokens, of the broadcast shape; NaN where no split is optimal because the
+            loss falls to an end of the scan.
 
         Raises:
             ScalaxError: The law does not read both params and tokens, or needs another column.
@@ -226,7 +228,7 @@ class Law(abc.ABC):
         return x["params"], x["tokens"]
 
     def require_split(self) -> None:
-        """Raises a ScalaxError where the loss does not depend on both params and tokens."""
+        """Raises a ScalaxError unless the law reads both params and tokens."""
         if not {"params", "tokens"} <= set(self.columns):
             raise ScalaxError(
                 f"{self.name} is a law of {' and '.join(self.columns)} alone: it cannot split a "

@@ -1,4 +1,4 @@
-"""A coefficient of a law: its name, bounds and starting values. It never holds an estimate."""
+"""A coefficient of a law: its name, role, bounds and starting values, but no estimate."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ class Coefficient:
 
     Attributes:
         name: Its symbol.
-        role: ``"linear"``: the law is linear in it once the other coefficients are known, so the
-            solver computes it inside the grid (see `Law.basis`). The solver searches the other
-            roles over a coarse grid: ``"exponent"``, a plain number; ``"scale"``, a positive size;
-            ``"floor"``, a level below the loss, with a grid in shares of the least measured loss;
-            ``"ceiling"``, a level above it, with a grid in multiples of the greatest measured
-            loss; ``"place"``, a point on the column ``of``, with a grid in shares of that column's
-            range in logarithms.
+        role: ``"linear"`` if the law is linear in it given the other coefficients; least squares
+            then gives its start (see `Law.basis`). The solver searches all other roles over a
+            coarse grid:
+
+            - ``"exponent"``: a number of any sign; the grid has its values.
+            - ``"scale"``: a positive number; the grid has its values.
+            - ``"floor"``: a level below the loss; the grid is relative to the least measured loss.
+            - ``"ceiling"``: a level above the loss; the grid is relative to the greatest one.
+            - ``"place"``: a point in the range of the column ``of``; the grid has fractions of that
+              range in log scale, 0 for the least value and 1 for the greatest.
         low: Least value allowed.
         high: Greatest value allowed.
         grid: Coarse starting values; empty for a linear coefficient.
         meaning: A few words for listings.
-        of: The column of a place.
+        of: The column of a ``"place"``.
     """
 
     name: str
@@ -43,7 +46,7 @@ class Coefficient:
 
     @property
     def log(self) -> bool:
-        """Whether a solver works with its logarithm: true for every role but exponents."""
+        """Whether the solver uses its logarithm: true for all roles except ``"exponent"``."""
         return self.role != "exponent"
 
     def starts(self, x: Mapping[str, np.ndarray], loss: np.ndarray) -> np.ndarray:

@@ -57,8 +57,8 @@ class LossToError(Law):
 class LossToAccuracy(Law):
     """Acc(L) = chance + (top - chance) / (1 + exp(k (L - L0))): a sigmoid in the loss.
 
-    The second step of Llama 3 (arXiv:2407.21783, section 3.2.1), whose paper specifies only that
-    it is sigmoidal. chance and top are in [0, 1], and so is the accuracy.
+    The second step of the forecasts of Llama 3 (arXiv:2407.21783, section 3.2.1). The paper only
+    says that it is sigmoidal. Since chance and top are in [0, 1], so is the accuracy.
 
     Example:
         >>> import numpy as np

@@ -1,8 +1,8 @@
-"""A law from a formula: infers its coefficients, and derives a `Law` from the text alone.
+"""Makes a law from a formula: parses the text and infers the coefficients.
 
-`law` is `scalax.law`. A formula that is a sum of power terms becomes a `PowerLaw`; any other
-formula becomes a `Law` whose linear coefficients the solver still computes exactly. The grammar is
-in `scalax.laws.formula_syntax`, and the roles, bounds and grids in `scalax.laws.formula_roles`.
+`law` is exported as `scalax.law`. A sum of power terms becomes a `PowerLaw`; any other formula
+becomes a `FormulaLaw`, with linear coefficients where it has any. The grammar is in
+`scalax.laws.formula_syntax`; roles, bounds and grids are inferred in `scalax.laws.formula_roles`.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class FormulaLaw(Law):
         return evaluate(self.tree, xp, c, x)
 
     def basis(self, xp: Any, c: Mapping[str, Array], x: Mapping[str, Array]) -> list[Array]:
-        """The term of each linear coefficient at the amount 1; see `Law.basis`."""
+        """The term of each linear coefficient, with the coefficient set to 1; see `Law.basis`."""
         return [
             sign * evaluate(term, xp, {**c, name: 1.0}, x)
             for name, (sign, term) in self.roles.linear_terms.items()
@@ -208,7 +208,7 @@ def _with_options(
 
 
 def _bracketed(text: str, columns: Sequence[str]) -> str:
-    """The formula with brackets around the columns that only ``columns`` names."""
+    """Returns the formula with brackets around columns that are not known without them."""
     for name in set(columns) - set(COLUMNS) - set(SYMBOLS):
         text = re.sub(rf"(?<![\w\[]){re.escape(name)}(?![\w\]])", f"[{name}]", text)
     return text
@@ -240,7 +240,7 @@ def _falling_columns(made: Law) -> tuple[str, ...]:
 
 
 def _require_identifiable(made: Law, tree: Node, text: str, unknown: Mapping[str, Unknown]) -> None:
-    """Raises where a change of some coefficients never changes the loss.
+    """Raises if some combination of coefficients can change without changing the loss.
 
     The derivatives of log loss are exact: the formula's functions accept complex numbers.
     """

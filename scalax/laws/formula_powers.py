@@ -13,7 +13,12 @@ Factors = dict[tuple[str, str], Exponent]
 
 
 def power_sum(tree: Node, counts: Mapping[str, int]) -> PowerSum | None:
-    """The formula as a sum of power terms, or None."""
+    """Returns the formula as a sum of power terms, or None if it is not one.
+
+    Args:
+        tree: The formula.
+        counts: Number of occurrences of each coefficient.
+    """
     parts = summands(tree)
     if any(sign < 0 for sign, _ in parts):
         return None
@@ -47,7 +52,7 @@ def _checked(terms: list[Term], floor: str | None, outer: float | Exponent) -> P
 
 
 def _term(node: Node, counts: Mapping[str, int]) -> Term | None:
-    """One summand as a power term, or None."""
+    """Returns a summand as a power term, or None if it is not one."""
     product = product_of(node)
     if product is None:
         return None
@@ -67,7 +72,7 @@ def _term(node: Node, counts: Mapping[str, int]) -> Term | None:
 
 
 def product_of(node: Node) -> tuple[float, Factors] | None:
-    """A number times powers of columns, coefficients and numbers, or None."""
+    """Returns a number and the factors of a product of powers, or None if it is not one."""
     one = Exponent()
     match node:
         case Number(value=value):
@@ -102,7 +107,7 @@ def product_of(node: Node) -> tuple[float, Factors] | None:
 
 
 def _exponent(node: Node) -> Exponent | None:
-    """A number times powers of coefficients, or None."""
+    """Returns a number times powers of coefficients as an exponent, or None if it is not one."""
     product = product_of(node)
     if product is None:
         return None

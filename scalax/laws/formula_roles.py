@@ -1,7 +1,4 @@
-"""Infers the coefficients of a formula: which are linear, and their bounds, grids and ranges.
-
-A sum of power terms gets a `PowerSum`. Nothing here reads text or data.
-"""
+"""Infers the coefficients of a parsed formula: their roles, bounds, grids and plausible ranges."""
 
 from __future__ import annotations
 
@@ -39,10 +36,10 @@ _SHARE = (0.05, 0.5)
 
 @dataclass(frozen=True)
 class Roles:
-    """What a formula implies about its coefficients.
+    """The inferred coefficients of a formula.
 
     Attributes:
-        coefficients: In the order of the formula.
+        coefficients: The coefficients in the order of the formula.
         typical: Plausible ranges of coefficients and columns.
         form: The sum of power terms, or None for another formula.
         linear_terms: Sign and term of each linear coefficient, in the order of ``coefficients``.
@@ -64,7 +61,10 @@ def infer_roles(
     Args:
         tree: The formula.
         columns: The columns that it reads.
-        given: Ranges of coefficients and columns that replace the inferred ones.
+        given: Plausible ranges of coefficients and columns that replace the inferred ones.
+
+    Returns:
+        The coefficients, their ranges, and the sum of power terms if the formula is one.
     """
     names = list(dict.fromkeys(n.name for n in walk(tree) if isinstance(n, Unknown)))
     counts = Counter(n.name for n in walk(tree) if isinstance(n, Unknown))
@@ -130,7 +130,7 @@ def _coefficient(
 
 
 def _numerators(node: Node) -> list[str]:
-    """Coefficients that multiply a term."""
+    """Returns the coefficients that multiply a term."""
     match node:
         case Unknown(name=name):
             return [name]
@@ -142,7 +142,7 @@ def _numerators(node: Node) -> list[str]:
 
 
 def _exponents(tree: Node) -> set[str]:
-    """Coefficients in an exponent, or beside a logarithm in a function's argument."""
+    """Returns the coefficients in exponents: of ``**``, or in exp, expm1 or tanh of a logarithm."""
     names: set[str] = set()
     for node in walk(tree):
         if isinstance(node, Binary) and node.operator == "**":
@@ -155,7 +155,7 @@ def _exponents(tree: Node) -> set[str]:
 
 
 def _places(tree: Node) -> dict[str, str]:
-    """The column of each coefficient that a column is divided by, or that divides a column."""
+    """Returns the column that each coefficient is compared with, as in ``N / K`` or ``K / N``."""
     places = {}
     for node in walk(tree):
         match node:
@@ -167,7 +167,7 @@ def _places(tree: Node) -> dict[str, str]:
 
 
 def _signed(tree: Node) -> set[str]:
-    """Exponents of which the sign is open: a column in a numerator has a bare exponent."""
+    """Returns the exponents that may be negative: those of a column in a numerator."""
     names: set[str] = set()
 
     def visit(node: Node, inverse: bool) -> None:
@@ -212,7 +212,7 @@ def _typical(
     form: PowerSum | None,
     linear: Mapping[str, tuple[float, Node]],
 ) -> dict[str, tuple[float, float]]:
-    """Ranges in which every term matters at the middle of the columns' ranges."""
+    """Returns ranges in which every term matters at the middle of the columns' ranges."""
     typical = {k: USUAL.get(k, _OTHER_COLUMN) for k in columns} | dict(given)
     middle: dict[str, float] = {k: float(np.sqrt(np.prod(typical[k]))) for k in columns}
     shared = _exponents_of_products(tree)
@@ -250,7 +250,7 @@ def _typical(
 
 
 def _exponents_of_products(tree: Node) -> set[str]:
-    """Coefficients in the exponents of a term of several columns."""
+    """Returns the coefficients in exponents of terms with several columns."""
     names: set[str] = set()
     for _, term in summands(tree):
         columns = {n.name for n in walk(term) if isinstance(n, Column)}

@@ -1,7 +1,7 @@
 """Learning rate and batch size as power laws of size, data and compute.
 
-`scalax.laws.recipes` has the laws of scalax's own recipes, and `scalax.predict.recommend` chooses
-the law for an allocation. Nothing here depends on a model.
+The recipes of scalax have their laws in `scalax.laws.recipes`, and `scalax.predict.recommend`
+chooses the law for an allocation. No law here depends on a model family.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NUMBERS = ("coefficient", "params", "tokens", "flops")
 
 
 def steplaw(params: float, tokens: float) -> tuple[float, float]:
-    """Returns Step Law for dense language models with AdamW: Li et al. 2025 (arXiv:2503.04715).
+    """Evaluates Step Law, for dense language models with AdamW: Li et al. 2025 (arXiv:2503.04715).
 
     Args:
         params: Model parameters without the vocabulary.
@@ -36,7 +36,7 @@ def steplaw(params: float, tokens: float) -> tuple[float, float]:
 
 
 def deepseek(flops: float) -> tuple[float, float]:
-    """Returns the law of compute of DeepSeek LLM 2024 (arXiv:2401.02954), equation 1.
+    """Evaluates the law in compute of DeepSeek LLM 2024 (arXiv:2401.02954), equation 1.
 
     Args:
         flops: Training compute without embeddings, in FLOPs.
@@ -53,7 +53,7 @@ def deepseek(flops: float) -> tuple[float, float]:
 
 
 def porian(params: float) -> tuple[float, float]:
-    """Returns the law of params of Porian et al. 2024 (arXiv:2406.19146), for D / N near 20.
+    """Evaluates the law in params of Porian et al. 2024 (arXiv:2406.19146), for D / N near 20.
 
     Args:
         params: Model parameters, the output head included.
@@ -92,7 +92,9 @@ def read_law(name: str) -> dict[str, PowerProduct]:
     if law is None:
         known = [key for key, entry in published().items() if entry.hyperparameters]
         raise ScalaxError(
-            f"{name} has no law of learning rate and batch", fix=f"give {', '.join(known)}"
+            f"{name} has no law of learning rate and batch size",
+            where="law",
+            fix=f"name one of {', '.join(known)}, or give a hyperparameters.json",
         )
     return {"learning_rate": law.learning_rate, "batch_tokens": law.batch_tokens}
 
@@ -102,7 +104,7 @@ def _read_json(path: Path) -> dict[str, PowerProduct]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         given = {name: values.get(name) for name in ("learning_rate", "batch_tokens")}
-        found = {
+        laws = {
             name: PowerProduct(**{key: float(law[key]) for key in _NUMBERS if key in law})
             for name, law in given.items()
             if law is not None
@@ -113,11 +115,11 @@ def _read_json(path: Path) -> dict[str, PowerProduct]:
         raise ScalaxError(f"contains no laws: {error}", where=str(path), fix=fix) from None
     usable = (
         0 < law.coefficient < math.inf and all(abs(getattr(law, v)) <= 10 for v in _NUMBERS[1:])
-        for law in found.values()
+        for law in laws.values()
     )
-    if not found or not all(usable):
+    if not laws or not all(usable):
         raise ScalaxError("contains no laws with valid numbers", where=str(path), fix=fix)
-    return found
+    return laws
 
 
 def _law(name: str) -> HyperparameterLaw:

@@ -14,9 +14,8 @@ _EXPONENTS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0, 1.4)
 class Joint(PowerLaw):
     """L(N, D) = E + (A / N^alpha + B / D^beta)^gamma.
 
-    The form lies between Chinchilla (gamma = 1), whose terms add, and Kaplan, which couples them by
-    an outer exponent. With E = 0 it is Kaplan et al.'s equation 1.5; with the floor it is
-    Chinchilla's equation 2 with that coupling.
+    The form contains Chinchilla's (gamma = 1) and Kaplan's (E = 0): it is Hoffmann et al. 2022,
+    equation 2, with the outer exponent of Kaplan et al. 2020, equation 1.5.
 
     Example:
         >>> import numpy as np

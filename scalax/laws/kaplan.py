@@ -15,8 +15,8 @@ _RATIO = Exponent(1.0, {"alpha_N": 1, "alpha_D": -1})
 class Kaplan(PowerLaw):
     """L(N, D) = ((Nc / N)^(alpha_N / alpha_D) + Dc / D)^alpha_D.
 
-    Kaplan et al. 2020 (arXiv:2001.08361), equation 1.5. Their N leaves out embeddings. Both
-    power laws fall to zero: with unlimited data or size, the other one is a pure power law.
+    Kaplan et al. 2020 (arXiv:2001.08361), equation 1.5. Their N excludes embeddings. Without a
+    floor, the loss with unlimited data is a pure power law in N, and with unlimited N one in D.
 
     Example:
         >>> import numpy as np

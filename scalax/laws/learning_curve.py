@@ -19,7 +19,7 @@ from scalax.errors import ScalaxError
 from scalax.laws.base import Array, Coefficient, Law
 
 DECAY = 0.999
-"""Share of the annealing momentum that is left after a step, as in the paper's fits."""
+"""Factor on the annealing momentum at each step, as in the paper's fits."""
 
 
 class LearningCurve(Law):
@@ -80,14 +80,14 @@ def schedule_areas(
 
     Args:
         rates: The learning rate of each step, [steps], not negative.
-        decay: Between 0 and 1, without 1.
+        decay: Factor on the momentum at each step, at least 0 and below 1.
 
     Returns:
         S1 and S2, [steps] each.
 
     Raises:
-        ScalaxError: A rate is negative or not finite, the first rate is zero, or ``decay`` is not a
-            share.
+        ScalaxError: A rate is negative or not finite, the first rate is zero, or ``decay`` is not
+            in [0, 1).
 
     Example:
         >>> s1, s2 = schedule_areas([1.0, 1.0, 0.5, 0.5], decay=0.5)
@@ -96,13 +96,19 @@ def schedule_areas(
     """
     rate = np.asarray(rates, dtype=float)
     if rate.ndim != 1 or not rate.size or not np.all(np.isfinite(rate) & (rate >= 0)):
-        raise ScalaxError("expected rates of 0 or more, one per step", where="learning_rate")
+        raise ScalaxError(
+            "expected one finite rate of 0 or more per step",
+            where="learning_rate",
+            fix="give the rates as a list of numbers",
+        )
     if not rate[0] > 0:
         raise ScalaxError(
             "expected a first rate above 0", where="learning_rate", fix="begin after warm-up"
         )
     if not 0 <= decay < 1:
-        raise ScalaxError(f"expected a share from 0 to below 1, got {decay:g}", where="decay")
+        raise ScalaxError(
+            f"expected at least 0 and below 1, got {decay:g}", where="decay", fix=f"try {DECAY:g}"
+        )
     falls = -np.diff(rate, prepend=rate[0])
     momentum, current = np.empty_like(rate), 0.0
     for step, fall in enumerate(falls.tolist()):
@@ -119,7 +125,7 @@ def curve_columns(
     warmup_steps: int = 0,
     decay: float = DECAY,
 ) -> dict[str, Float[np.ndarray, " rows"]]:
-    """Reads the columns of the law from a run's metrics.jsonl: one row for each logged loss.
+    """Reads the columns of the law from a run's metrics.jsonl, one row for each logged loss.
 
     The learning rate between logged steps is interpolated linearly.
 
@@ -131,10 +137,10 @@ def curve_columns(
         decay: See `schedule_areas`.
 
     Returns:
-        ``step``, ``loss``, ``lr_area`` and ``lr_annealing``, arrays of one length.
+        The columns ``step``, ``loss``, ``lr_area`` and ``lr_annealing``, [rows] each.
 
     Raises:
-        ScalaxError: The file is missing or not JSON lines, or has no row with a key.
+        ScalaxError: The file is missing or not JSON lines, or no row has the loss or the rate.
     """
     rows = _json_lines(Path(path))
     logged: dict[str, dict[int, float]] = {}

@@ -1,4 +1,4 @@
-"""Mixture of experts: total parameters, and the share of them that is active."""
+"""Mixture of experts: a law in total parameters, the active share of them, and tokens."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class MixtureOfExperts(PowerLaw):
         Coefficient("a", "linear", 1e-9, 1e15, meaning="size of the params term"),
         Coefficient("b", "linear", 1e-9, 1e15, meaning="size of the tokens term"),
         Coefficient("c", "linear", 1e-9, 1e6, meaning="size of the sparsity term"),
-        Coefficient("d", "linear", 1e-9, 1e15, meaning="size of the term they share"),
+        Coefficient("d", "linear", 1e-9, 1e15, meaning="size of the shared term of r and params"),
         Coefficient("alpha", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of params"),
         Coefficient("beta", "exponent", 1e-3, 3.0, _EXPONENTS, "exponent of tokens"),
         Coefficient("lam", "exponent", -3.0, 3.0, (-0.5, -0.25, -0.1, 0.15), "exponent of 1 / r"),
@@ -86,7 +86,9 @@ class MixtureOfExperts(PowerLaw):
             share = 1.0 - np.asarray(columns.pop("sparsity"), float)
             if not np.all((share > 0) & (share <= 1)):
                 raise ScalaxError(
-                    "expected a share from 0 to below 1", where="sparsity", fix="write 0.875, say"
+                    "expected at least 0 and below 1",
+                    where="sparsity",
+                    fix="give the inactive share of the parameters, such as 0.875",
                 )
             columns["params_active"] = share * columns["params"]
         return super().complete(columns)

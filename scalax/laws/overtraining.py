@@ -1,4 +1,4 @@
-"""Gadre's form: compute and the tokens per parameter, for models trained past the optimum."""
+"""Gadre's form: a law in compute and tokens per parameter, for overtrained models."""
 
 from __future__ import annotations
 

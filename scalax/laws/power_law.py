@@ -1,8 +1,8 @@
-"""Laws that are sums of power terms: state the form once, and everything else follows.
+"""Laws that are sums of power terms: a law declares its form, and the methods follow from it.
 
 `PowerSum` describes a form; `PowerLaw` derives from it the loss, the linear factors that the solver
 uses, and the optimal split of a budget in closed form where there is one. Other forms subclass
-`Law` directly. Nothing here holds data.
+`Law` directly.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Exponent:
 
     @property
     def is_one(self) -> bool:
-        """Whether it is the number 1."""
+        """Whether the exponent is the number 1."""
         return self.factor == 1 and not self.powers
 
 
 @dataclass(frozen=True)
 class Term:
-    """``amount / (base**exponent * ...)``: one term of a sum.
+    """One term of a sum: an amount divided by a product of powers, ``amount / base**exponent``.
 
     Attributes:
         amount: Name of the linear coefficient.
@@ -123,10 +123,10 @@ class PowerSum:
 
 
 class PowerLaw(Law):
-    """A law that is a `PowerSum`: a subclass states ``form`` and its coefficients, no methods.
+    """A law that is a `PowerSum`. A subclass declares ``form`` and the coefficients; no methods.
 
-    Coefficients that are amounts of terms have the role ``"linear"``; the floor of a form with an
-    outer exponent has the role ``"floor"``; the rest are exponents.
+    The amounts of terms have the role ``"linear"``, the floor of a form with an outer exponent has
+    the role ``"floor"``, and all other coefficients are exponents.
 
     Class attributes:
         form: The form.
@@ -185,9 +185,11 @@ class PowerLaw(Law):
         compute: ComputeRule,
         given: Mapping[str, Array] | None = None,
     ) -> tuple[Array, Array]:
-        """The optimal split: in closed form for one params term and one tokens term, else a search.
+        """Returns the optimal split; see `Law.allocate`.
 
-        The floor, a constant term and the outer exponent do not move the optimum.
+        It has a closed form if exactly two terms vary, one with params and one with tokens. The
+        floor, a constant term and the outer exponent do not change the optimum. For other forms it
+        is a search.
         """
         pair = self._split_terms()
         if pair is None:
@@ -202,7 +204,7 @@ class PowerLaw(Law):
             )
 
     def _split_terms(self) -> tuple[Term, Term] | None:
-        """The params and the tokens term where they are the only terms that vary."""
+        """Returns the params term and the tokens term, if no other terms vary; else None."""
         varying = [term for term in self.form.terms if any(map(_is_column, term.powers))]
         by_column = {
             next(filter(_is_column, term.powers)): term
@@ -215,7 +217,7 @@ class PowerLaw(Law):
 
     @property
     def _plain(self) -> bool:
-        """Whether the loss is the sum of terms itself."""
+        """Whether the loss is the sum of the terms, without outer exponent or amount powers."""
         powers = (term.amount_power for term in self.form.terms)
         return self.form.floor is None and all(
             Exponent.of(power).is_one for power in (self.form.outer, *powers)
@@ -234,5 +236,5 @@ def _is_column(base: str | float) -> bool:
 
 
 def _slope_and_log_size(term: Term, c: Mapping[str, Array], column: str) -> tuple[Array, Array]:
-    """The exponent of a column, and the logarithm of the term where the column is 1."""
+    """Returns the exponent of a column, and the logarithm of the term at column = 1."""
     return Exponent.of(term.powers[column]).value(c), term.log_size(np, c, {column: np.ones(())})

@@ -10,10 +10,10 @@ from scalax.laws.base import Array
 
 @dataclass(frozen=True)
 class PowerProduct:
-    """coefficient * params^a * tokens^b * flops^c.
+    """A quantity = coefficient * params^a * tokens^b * flops^c.
 
     Attributes:
-        coefficient: The quantity where all variables are 1.
+        coefficient: The quantity at params = tokens = flops = 1.
         params: Exponent of the parameters.
         tokens: Exponent of the training tokens.
         flops: Exponent of the training compute.
@@ -29,7 +29,7 @@ class PowerProduct:
     flops: float = 0.0
 
     def __call__(self, *, params: Array, tokens: Array, flops: Array) -> Array:
-        """Returns the quantity."""
+        """Returns the quantity at params, training tokens and training FLOPs."""
         return self.coefficient * params**self.params * tokens**self.tokens * flops**self.flops
 
     @property
@@ -41,12 +41,12 @@ class PowerProduct:
 
 @dataclass(frozen=True)
 class HyperparameterLaw:
-    """A paper's laws of learning rate and batch size.
+    """Laws of the peak learning rate and the batch size, from one source.
 
     Attributes:
         learning_rate: The peak learning rate.
         batch_tokens: The batch size, in tokens.
-        ranges: Least and greatest params, tokens or flops of the runs behind it.
+        ranges: Least and greatest params, tokens or flops of the runs that the laws come from.
         learning_rate_max: Upper limit of the learning rate.
     """
 
@@ -62,7 +62,7 @@ class HyperparameterLaw:
         return rate, float(self.batch_tokens(**at))
 
     def outside(self, params: float, tokens: float, flops: float) -> float:
-        """Returns the largest factor by which a point is outside the runs; 1 inside them."""
+        """Returns the largest factor by which a point is outside ``ranges``; 1 if it is inside."""
         at = {"params": params, "tokens": tokens, "flops": flops}
         return max(
             (max(low / at[k], at[k] / high, 1.0) for k, (low, high) in self.ranges.items()),

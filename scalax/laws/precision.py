@@ -1,4 +1,4 @@
-"""Precision-aware form: training with fewer bits acts as fewer parameters."""
+"""A precision-aware form: training with fewer bits has the effect of fewer parameters."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _BITS = (0.8, 2.0, 4.5)
 class Precision(Law):
     """L = E + A / N'^alpha + B / D^beta, N' = N times (1 - exp(-P / gamma)) for each part.
 
-    Kumar et al. 2024 (arXiv:2411.04330), equations 3 and 4: P is the number of bits of
-    the weights, activations and key-value cache during training. (Their appendix K adds an offset
-    to each exponent when fitting; this form has none, as in their text.)
+    Kumar et al. 2024 (arXiv:2411.04330), equations 3 and 4: P is the number of bits of the weights,
+    activations or key-value cache during training. Their appendix K adds an offset to each exponent
+    when fitting; this form has none, as in their main text.
 
     Example:
         >>> import numpy as np

@@ -15,21 +15,21 @@ from scalax.laws.power_product import HyperparameterLaw, PowerProduct
 
 @dataclass(frozen=True)
 class Published:
-    """A paper's laws: of the loss, of the optimal split, of hyperparameters, or several of these.
+    """The laws of a paper: of the loss, the optimal split, hyperparameters, or several of them.
 
     Attributes:
-        name: What a user writes, such as ``hoffmann2022``.
+        name: The name that a user writes, such as ``hoffmann2022``.
         title: One line for a listing.
         paper: Authors, year, title, identifier.
         where: Table, equation or section, and notes on the digits.
-        checked: The day the numbers were checked against the source, ISO.
-        params_counted: Which parameters its N counts.
-        compute: The compute constraint it was derived under.
+        checked: The date on which the numbers were checked against the source, in ISO format.
+        params_counted: Which parameters N counts in the paper.
+        compute: The compute constraint of the paper.
         law: Name of the form of the loss law; None where the paper gives none.
         loss_coefficients: Coefficients of that form, by name.
         allocation: The law of the optimal split, or None.
         hyperparameters: The law of learning rate and batch, or None.
-        ranges: Least and greatest params, tokens or flops of the runs behind it.
+        ranges: Least and greatest params, tokens or flops of the paper's runs.
     """
 
     name: str

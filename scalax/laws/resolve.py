@@ -1,4 +1,4 @@
-"""Turns whatever a user gives as a law into a `Law`: a name, an object or a class."""
+"""Turns a name, a formula, an object or a class into a `Law`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ RESERVED = ("auto", "posterior", "ensemble")
 
 
 def resolve_law(law: LawLike) -> Law:
-    """Returns the law that a name, an object or a class stands for.
+    """Returns the law for a name, a formula, an object or a class.
 
     Args:
         law: A registered name such as ``"chinchilla"``, a formula such as ``"E + A/N**alpha"`` or
-            ``"NAME = FORMULA"``, a `Law`, or a subclass of it. Only a name must be registered.
+            ``"NAME = FORMULA"``, a `Law`, or a subclass of it. An object or a class need not be
+            registered.
 
     Raises:
         ScalaxError: The name is unknown, the class cannot be instantiated, or another law is
@@ -96,7 +97,9 @@ def _instance(law: Law | type[Law]) -> Law:
         return law
     if not (isinstance(law, type) and issubclass(law, Law)):
         raise ScalaxError(
-            f"expected the name of a law, a Law or a subclass of it, got {law!r}", where="law"
+            f"expected the name of a law, a Law or a subclass of it, got {law!r}",
+            where="law",
+            fix='name one, such as "chinchilla"; scalax laws lists them',
         )
     try:
         return law()

@@ -1,6 +1,6 @@
-"""Draws plausible coefficients and columns of any law at random; it judges nothing.
+"""Draws plausible coefficients and columns of a law at random, for checks and synthetic sweeps.
 
-A draw is uniform in the logarithm for a range that spans decades, else uniform in the value.
+A draw is uniform in the logarithm if the range is wider than a factor of five, else in the value.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ USUAL: Mapping[str, tuple[float, float]] = {
     "tokens": (1e9, 1e13),
     "flops": (1e17, 1e24),
 }
-"""Ranges of the columns that a law need not state."""
+"""Ranges of columns that a law need not declare."""
 _WIDE = 5.0
+"""Ratio of a range's ends above which draws are uniform in the logarithm."""
 
 
 def ranges(law: Law) -> dict[str, tuple[float, float]]:
     """Returns the least and greatest value of each coefficient and column of a law.
 
     Raises:
-        ScalaxError: The law states no valid range for one of them.
+        ScalaxError: The law declares no valid range for one of them.
 
     Example:
         >>> from scalax.laws.chinchilla import Chinchilla
@@ -49,7 +50,7 @@ def ranges(law: Law) -> dict[str, tuple[float, float]]:
 
 
 def draw_truth(law: Law, rng: np.random.Generator) -> dict[str, float]:
-    """Draws the coefficients of a law, each within its range."""
+    """Returns random coefficients of a law by name, each within its range."""
     stated = ranges(law)
     return {c.name: float(_draw(*stated[c.name], rng, ())) for c in law.coefficients}
 
@@ -57,7 +58,7 @@ def draw_truth(law: Law, rng: np.random.Generator) -> dict[str, float]:
 def draw_columns(
     law: Law, rng: np.random.Generator, rows: int, names: tuple[str, ...] = ()
 ) -> dict[str, Float[np.ndarray, " rows"]]:
-    """Draws the columns of a law, and the columns of `USUAL` that ``names`` lists."""
+    """Returns random columns, [rows] each: those of the law, and those of `USUAL` in ``names``."""
     stated = {**USUAL, **ranges(law)}
     wanted = dict.fromkeys([*names, *law.columns])
     return {name: _draw(*stated[name], rng, (rows,)) for name in wanted}

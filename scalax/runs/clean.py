@@ -15,7 +15,7 @@ _TUNED = ("learning_rate", "batch", "weight_decay", "warmup", "beta1", "beta2")
 
 
 def clean(runs: Runs, *, metric: str = "loss", drop_worst: int = 0) -> Runs:
-    """Drops the rows that no fit should use.
+    """Drops check runs, diverged runs, exact duplicates and the worst rows.
 
     Args:
         runs: A checked table.
@@ -29,7 +29,9 @@ def clean(runs: Runs, *, metric: str = "loss", drop_worst: int = 0) -> Runs:
         ScalaxError: ``drop_worst`` is negative, or no row is left.
     """
     if drop_worst < 0:
-        raise ScalaxError(f"expected 0 or more, got {drop_worst}", where="drop_worst")
+        raise ScalaxError(
+            f"expected 0 or more, got {drop_worst}", where="drop_worst", fix="give 0 to keep all"
+        )
     if "role" in runs:  # check runs test a fit and are never part of one
         runs = runs.where(np.asarray([str(v) != "check" for v in runs["role"]], bool))
     if "status" in runs:
@@ -46,20 +48,20 @@ def clean(runs: Runs, *, metric: str = "loss", drop_worst: int = 0) -> Runs:
 
 
 def best_per_point(runs: Runs, metric: str = "loss") -> Runs:
-    """Keeps, of the runs planned for one size and amount of data, the best tuned one.
+    """Keeps the best run of each point: of each planned size and amount of data.
 
-    Points are compared as planned, by ``target_params`` and ``target_tokens``, since the batch
-    size rounds tokens. Where data was repeated, ``unique_tokens`` separates points too. A table
-    without the first two columns is returned unchanged. The best run has the least held-out loss,
-    whatever metric is fitted.
+    A point is a pair of ``target_params`` and ``target_tokens``: unlike ``tokens``, the target does
+    not depend on the batch size. Runs that repeat data are at one point only if they have the same
+    ``unique_tokens``. A table without targets is returned unchanged. The best run has the least
+    held-out loss, whatever metric is fitted.
 
     Args:
         runs: A cleaned table.
-        metric: The column to minimise where there is no ``loss``.
+        metric: The column to minimise in a table without ``loss``.
 
     Returns:
-        One row per point, with a note for each point whose best setting is at the edge of the
-        settings tried, so that the optimum may be beyond it.
+        One row per point. A note lists each point with its best setting at the edge of the settings
+        tried: the optimum may be beyond it.
     """
     if "target_params" not in runs or "target_tokens" not in runs:
         return runs

@@ -1,4 +1,4 @@
-"""Writes the runs table as CSV: as a whole in one atomic step, or one more row at a time."""
+"""Writes the runs table as CSV: the whole table atomically, or one row at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Args:
         path: The CSV file.
-        rows: One mapping a run; the columns are all keys, in the order in which they first occur.
+        rows: One mapping per run. The columns are all keys, in order of first occurrence.
 
     Raises:
         ScalaxError: The file cannot be written; its earlier content is untouched.
@@ -27,7 +27,7 @@ def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 class RunsFile:
-    """A runs.csv that grows by one line a run.
+    """A runs.csv that grows by one line per run.
 
     A process that is killed leaves at most a partial last line, which the next `write` replaces.
     A bucket has no append: there each row replaces the whole object.
@@ -41,15 +41,15 @@ class RunsFile:
         self._columns: list[str] = []
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replaces the table; errors as `write_runs`."""
+        """Replaces the table; raises the errors of `write_runs`."""
         write_runs(self._path, rows)
         self._columns = column_order(rows)
 
     def adopt(self) -> bool:
-        """Continues a table that another process writes too.
+        """Prepares to append to a table that another process wrote.
 
         Returns:
-            Whether there is such a table and its last line is complete.
+            Whether there is a table with a complete last line.
         """
         if on_bucket(self._path) or not self._path.is_file():
             return False

@@ -1,7 +1,7 @@
 """Reads a runs table from a file, a folder, a data frame or a dict, and checks it.
 
-It maps column names, requires usable numbers, computes the missing one of params, tokens and
-flops, and records in notes what it did. It drops no rows; see `scalax.runs.clean`.
+It maps column names, requires usable numbers, and computes the missing one of params, tokens and
+flops. Notes record the changes. It drops no rows; `scalax.runs.clean` does.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def read_runs(
             params, tokens and flops.
 
     Returns:
-        The table. The metric and those of params, tokens and flops that it has, or that follow
-        from the other two, are float64; all other columns are unchanged.
+        The table. The metric, params, tokens and flops are float64; if one of the three scales is
+        missing, it is computed from the other two. All other columns are unchanged.
 
     Raises:
         ScalaxError: The file is missing, broken or empty, a column is missing, or a value is not
-            a positive number; names the row and column.
+            a positive number. The message names the row and column.
 
     Example:
         >>> read_runs({"params": [1e6, 2e6], "tokens": [2e7, 4e7], "loss": [4.0, 3.5]})["flops"]
@@ -95,7 +95,9 @@ def _read_file(path: str | os.PathLike[str]) -> Runs:
         raise ScalaxError(problem, where=where, fix=f"give {_EXPECTED}")
     kind = _READERS.get(file.suffix.lower())
     if kind is None:
-        raise ScalaxError(f"unknown kind of file {file.suffix!r}", where=where, fix=_EXPECTED)
+        raise ScalaxError(
+            f"unknown kind of file {file.suffix!r}", where=where, fix=f"give {_EXPECTED}"
+        )
     table = _parse(file, kind, where)
     arrays = {str(name): table.column(name).to_numpy() for name in table.column_names}
     return Runs.from_columns(arrays, source=where)
@@ -123,12 +125,20 @@ def _parse(file: Path, kind: str, where: str) -> Any:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if kind == "csv" and "Expected 1 columns" in text and ";" in text:
             raise _semicolons(where) from None
-        raise ScalaxError(f"cannot be read as {kind}: {text}", where=where) from None
+        raise ScalaxError(
+            f"cannot be read as {kind}: {text}",
+            where=where,
+            fix=f"correct the file, or give {_EXPECTED}",
+        ) from None
     if kind == "csv" and table.num_columns == 1 and ";" in table.column_names[0]:
         raise _semicolons(where)
     repeated = {name for name in table.column_names if table.column_names.count(name) > 1}
     if repeated:
-        raise ScalaxError(f"column {min(repeated)!r} occurs twice", where=where)
+        raise ScalaxError(
+            f"column {min(repeated)!r} occurs twice",
+            where=where,
+            fix="rename or remove one of them",
+        )
     return table
 
 
@@ -203,8 +213,8 @@ def check(runs: Runs, metric: str = "loss", reads: Sequence[str] | None = None) 
 def _lacks_columns(runs: Runs, given: list[str], required: list[str]) -> ScalaxError:
     lacking = [name for name in required if name not in given]
     return ScalaxError(
-        f"needs two of params, tokens and flops, or the one that the law reads; has "
-        f"{', '.join(given) or 'none'} among its columns {', '.join(runs.columns)}",
+        "expected two of params, tokens and flops, or the column that the law reads; got "
+        f"{', '.join(given) or 'none'} of them among the columns {', '.join(runs.columns)}",
         where=runs.source,
         fix=f"map one: --columns {lacking[0]}=THEIR_NAME",
     )

@@ -23,8 +23,8 @@ class RunResult:
 
     Attributes:
         status: ``done`` or ``diverged``.
-        metrics: Held-out metrics by name, each a mean over tokens (or examples); empty for a run
-            that diverged.
+        metrics: Held-out metrics by name, means over tokens (or examples); empty for a diverged
+            run.
         reason: Why the run diverged.
     """
 
@@ -56,7 +56,7 @@ class RunRow:
         status: ``done`` or ``diverged``; None before the run ends.
         params: Parameters of the model, all of them.
         tokens: Training tokens (or examples) seen.
-        flops: Training FLOPs of the run if it were trained alone, by the family's count.
+        flops: Training FLOPs of the run if trained separately, by the family's exact count.
         loss: Held-out loss in nats per token (or the dataset's own unit); None without a result.
         params_embedding: Parameters of token embeddings, and of a head tied to them.
         params_active: Parameters that one token uses.
@@ -71,8 +71,8 @@ class RunRow:
         warmup_steps: Steps of linear warm-up.
         schedule: Form of the learning rate schedule.
         precision: Precision of the computation, ``f32`` or ``bf16``.
-        target_params: Parameters asked for in the experiment.
-        target_tokens: Tokens (or examples) asked for in the experiment.
+        target_params: Parameters that the experiment requests.
+        target_tokens: Tokens (or examples) that the experiment requests.
         axes: Settings that the sweep varies, by column name.
         metrics: Held-out metrics by column name.
     """

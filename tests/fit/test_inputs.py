@@ -135,7 +135,7 @@ def test_a_law_of_one_variable_fits_a_table_of_it(name: str, tmp_path: Any) -> N
     assert scores[0].mean_error < 0.02
     weighted = sx.fit(table, f"power-{name}", weights="compute", clean=True)
     assert name == "flops" or any("weighted by" in note for note in weighted.notes)
-    with pytest.raises(ScalaxError, match="needs two of params, tokens and flops"):
+    with pytest.raises(ScalaxError, match="expected two of params, tokens and flops"):
         sx.fit(table, "chinchilla")
 
 

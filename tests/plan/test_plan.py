@@ -70,8 +70,8 @@ def test_the_command_keeps_its_contract_and_its_file_runs(scalax: Command, tmp_p
 
 
 def test_only_the_given_sizes_are_planned() -> None:
-    found = plan_pilot("prior", 1e13, 1e15, sizes=[3e4, 1e5, 3e5])
-    assert {run.target_params for run in found.plan.fitted} <= {3e4, 1e5, 3e5}
+    pilot = plan_pilot("prior", 1e13, 1e15, sizes=[3e4, 1e5, 3e5])
+    assert {run.target_params for run in pilot.plan.fitted} <= {3e4, 1e5, 3e5}
     with pytest.raises(ScalaxError, match="no transformer"):
         plan_pilot("prior", 1e13, 1e15, sizes=[100])
 
@@ -108,12 +108,12 @@ def test_a_published_law_gives_narrower_intervals_than_the_prior() -> None:
 
 
 def test_like_uses_the_model_and_data_of_an_experiment(experiment: Path, tmp_path: Path) -> None:
-    found = plan_pilot("prior", 1e11, 1e13, like=experiment)
-    found.save(tmp_path / "plan.toml")
+    pilot = plan_pilot("prior", 1e11, 1e13, like=experiment)
+    pilot.save(tmp_path / "plan.toml")
     text = (tmp_path / "plan.toml").read_text()
     assert 'dataset = "text"' in text
     assert "batch = 8" in text
-    assert found.flops <= 1e11
+    assert pilot.flops <= 1e11
 
 
 def candidates() -> Candidates:
@@ -123,27 +123,27 @@ def candidates() -> Candidates:
 
 
 def test_no_random_design_of_the_same_cost_is_better() -> None:
-    found = candidates()
-    design = Design(found, published_prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
+    choices = candidates()
+    design = Design(choices, published_prior(math.log(1e18)), 1e20, form=0.002, noise=0.002)
     chosen = design.choose(1e18)
-    assert found.cost(chosen) <= 1e18
+    assert choices.cost(chosen) <= 1e18
     best = design.variance(chosen).score
     rng = np.random.default_rng(0)
     for _ in range(50):
         rows: list[int] = []
-        for k in rng.permutation(len(found)).tolist():
-            if np.isfinite(found.added(rows)[k]) and found.cost([*rows, k]) <= 1e18:
+        for k in rng.permutation(len(choices)).tolist():
+            if np.isfinite(choices.added(rows)[k]) and choices.cost([*rows, k]) <= 1e18:
                 rows.append(k)
         assert design.variance(rows[:24]).score > best
 
 
 def test_the_added_cost_of_a_run_is_the_difference_of_total_costs() -> None:
-    found = candidates()
+    choices = candidates()
     rows = [3, 17, 8]
-    for k in set(range(len(found))) - set(rows):
-        added = found.added(rows)[k]
+    for k in set(range(len(choices))) - set(rows):
+        added = choices.added(rows)[k]
         if np.isfinite(added):
-            assert added == pytest.approx(found.cost([*rows, k]) - found.cost(rows))
+            assert added == pytest.approx(choices.cost([*rows, k]) - choices.cost(rows))
 
 
 def test_variance_falls_with_every_run_but_not_below_the_form_error() -> None:

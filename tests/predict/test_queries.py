@@ -20,9 +20,9 @@ MOE |= {"lam": -0.2, "delta": 0.1, "gamma": 0.15}
 
 def test_a_law_of_one_variable_needs_no_other() -> None:
     fit = Fit("power-tokens", {"E": 1.0, "A": 100.0, "alpha": 0.2})
-    found = fit.predict(tokens=1e10)
-    assert found.loss == pytest.approx(1 + 100 * 1e10**-0.2)
-    assert found.params is None and found.flops is None
+    answer = fit.predict(tokens=1e10)
+    assert answer.loss == pytest.approx(1 + 100 * 1e10**-0.2)
+    assert answer.params is None and answer.flops is None
     with pytest.raises(ScalaxError, match="power-tokens needs tokens"):
         fit.predict(params=1e9)
 
@@ -78,9 +78,9 @@ def test_lengths_must_agree() -> None:
 
 
 def test_many_points_keep_their_order() -> None:
-    found = sx.published("hoffmann2022").predict(params=[1e9, 1e10], tokens=1e11)
-    assert [p.params for p in found] == [1e9, 1e10]
-    assert found[0].loss > found[1].loss
+    answers = sx.published("hoffmann2022").predict(params=[1e9, 1e10], tokens=1e11)
+    assert [p.params for p in answers] == [1e9, 1e10]
+    assert answers[0].loss > answers[1].loss
 
 
 def test_two_steps_apply_one_law_after_the_other() -> None:
@@ -88,11 +88,11 @@ def test_two_steps_apply_one_law_after_the_other() -> None:
     # (table 6; epsilon 0.850, k 2.08, gamma 0.756).
     first = sx.published("gadre2024")
     second = Fit("loss-to-error", {"epsilon": 0.850, "k": 2.08, "gamma": 0.756})
-    found = TwoStep(first, second).predict(params=[1e8, 1.44e9], tokens=[2e9, 2.88e10])
-    for point in found:
+    answers = TwoStep(first, second).predict(params=[1e8, 1.44e9], tokens=[2e9, 2.88e10])
+    for point in answers:
         assert point.metric == pytest.approx(0.850 - 2.08 * np.exp(-0.756 * point.loss))
-    assert found[0].metric > found[1].metric
-    assert found[0].low is None
+    assert answers[0].metric > answers[1].metric
+    assert answers[0].low is None
 
 
 def test_the_interval_of_the_loss_maps_to_one_of_the_metric() -> None:
@@ -102,8 +102,8 @@ def test_the_interval_of_the_loss_maps_to_one_of_the_metric() -> None:
     )
     first = Fit("chinchilla", c, samples=rows.tolist(), residuals=[-0.001, 0.001])
     second = Fit("loss-to-accuracy", {"chance": 0.25, "top": 0.95, "L0": 2.0, "k": 4.0})
-    found = TwoStep(first, second).predict(params=1e9, tokens=2e10)
-    assert 0.25 < found.low < found.metric < found.high < 0.95
+    answer = TwoStep(first, second).predict(params=1e9, tokens=2e10)
+    assert 0.25 < answer.low < answer.metric < answer.high < 0.95
 
 
 def test_the_second_step_must_be_a_law_of_the_loss() -> None:
@@ -143,7 +143,7 @@ def test_intervals_widen_outside_the_params_and_tokens_fitted() -> None:
     assert width(2e9, 5e11) == pytest.approx(np.log(high / low), rel=1e-9)
 
 
-def test_reach_tells_of_the_column_that_lies_furthest_out() -> None:
+def test_reach_names_the_column_that_extrapolates_most() -> None:
     fit = Fit("chinchilla", COEFFICIENTS, ranges=RANGES, cautions=["few rows"])
     assert fit.reach(6e18, 1e8, 1e10) == ["few rows"]
     assert "10 times the params" in fit.reach(6e19, 1e10, 1e9)[-1]
@@ -155,25 +155,25 @@ def test_reach_tells_of_the_column_that_lies_furthest_out() -> None:
 
 
 def test_an_allocation_repeats_the_cautions_of_its_fit() -> None:
-    said = "identifiability: the data cannot tell A and alpha apart"
-    fit = Fit("chinchilla", COEFFICIENTS, notes=["dropped 2", said], cautions=[said])
+    caution = "identifiability: the data cannot tell A and alpha apart"
+    fit = Fit("chinchilla", COEFFICIENTS, notes=["dropped 2", caution], cautions=[caution])
     notes = fit.allocate(1e20).notes
-    assert said in notes
+    assert caution in notes
     assert "dropped 2" not in notes
 
 
-def test_no_split_is_known_where_params_never_varied() -> None:
+def test_no_split_is_known_if_params_are_constant() -> None:
     ranges = RANGES | {"params": [1e8, 1e8]}
     fit = Fit("chinchilla", COEFFICIENTS, ranges=ranges, error=ERROR, split_error=ERROR)
-    found = fit.allocate(1e19)
-    assert found.intervals["params"] is None
-    assert found.intervals["tokens"] is None
-    assert any("params was the same" in note for note in found.notes)
+    answer = fit.allocate(1e19)
+    assert answer.intervals["params"] is None
+    assert answer.intervals["tokens"] is None
+    assert any("params was the same" in note for note in answer.notes)
     varied = Fit("chinchilla", COEFFICIENTS, ranges=RANGES, error=ERROR, split_error=ERROR)
     assert varied.allocate(1e19).intervals["params"] is not None
 
 
-def test_a_split_below_one_parameter_is_refused() -> None:
+def test_a_split_below_one_parameter_is_rejected() -> None:
     with pytest.raises(ScalaxError, match="less than one"):
         Fit("chinchilla", COEFFICIENTS | {"A": 1e-12}).allocate(1e19)
 

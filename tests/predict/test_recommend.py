@@ -20,7 +20,7 @@ def allocation(params: float, tokens: float) -> Allocation:
     return Allocation(flops, params, tokens, tokens / params, 3.0, {})
 
 
-def test_at_the_sizes_of_the_recipe_the_answer_is_what_run_trains_with() -> None:
+def test_within_its_range_the_recipe_of_scalax_run_is_recommended() -> None:
     answer = recommend(allocation(1.6e5, 1e6))
     recipe = USUAL.hyperparameters(1.6e5, 1e6, seq_len=1)
     assert answer.learning_rate == recipe.learning_rate
@@ -31,14 +31,14 @@ def test_at_the_sizes_of_the_recipe_the_answer_is_what_run_trains_with() -> None
     ]
 
 
-def test_the_limit_of_the_recipe_holds_in_the_answer_too() -> None:
+def test_the_recommended_rate_has_the_limit_of_the_recipe() -> None:
     answer = recommend(allocation(2e4, 1.5e6))
     assert answer.learning_rate == USUAL.hyperparameters(2e4, 1.5e6, seq_len=1).learning_rate
     assert answer.learning_rate == 0.02
     assert "from runs with 2 times more params" in answer.notes[0]
 
 
-def test_another_law_is_named_with_its_distance_and_what_run_would_use() -> None:
+def test_notes_name_another_law_its_distance_and_the_rate_of_scalax_run() -> None:
     answer = recommend(allocation(1.073741824e10, 2e10))
     recipe = USUAL.hyperparameters(1.073741824e10, 2e10, seq_len=1)
     assert answer.hyperparameter_law == "steplaw2025"
@@ -53,14 +53,14 @@ def test_another_law_is_named_with_its_distance_and_what_run_would_use() -> None
 
 
 @pytest.mark.parametrize(("params", "tokens"), [(1e4, 1e10), (1e9, 1e15), (2e11, 1e10)])
-def test_far_from_all_runs_nothing_is_recommended(params: float, tokens: float) -> None:
+def test_far_outside_every_law_nothing_is_recommended(params: float, tokens: float) -> None:
     answer = recommend(allocation(params, tokens))
     assert answer.learning_rate is None and answer.batch_tokens is None
     assert answer.hyperparameter_law is None
     assert "no learning rate or batch: the nearest law" in answer.notes[0]
 
 
-def test_a_paper_answers_by_its_own_law() -> None:
+def test_a_published_law_uses_the_hyperparameters_of_its_paper() -> None:
     answer = recommend(allocation(1e8, 2e9), TrainedBy(published="porian2024"))
     assert answer.hyperparameter_law == "porian2024"
 
@@ -71,7 +71,7 @@ def test_a_sweep_of_another_family_is_named() -> None:
     assert len(recommend(allocation(1.6e5, 1e6), TrainedBy(family="transformer")).notes) == 1
 
 
-def test_what_the_sweep_found_goes_before_other_laws() -> None:
+def test_hyperparameters_of_the_sweep_take_precedence() -> None:
     rate = {"coefficient": 0.1, "params": -0.2, "tokens": 0.0, "flops": 0.0}
     ranges = {"params": [1e5, 1e6], "tokens": [1e6, 1e7]}
     settings = {"family": "transformer", "hyperparameters": {"learning_rate": rate}}
@@ -89,7 +89,7 @@ def test_what_the_sweep_found_goes_before_other_laws() -> None:
     assert fit.allocate(6 * 1e6 * 1e7).hyperparameter_law == "hyperparameters.json"
 
 
-def test_mup_is_recommended_its_own_rate_and_never_the_standard_one() -> None:
+def test_a_mup_sweep_gets_the_mup_rate_and_never_the_standard_one() -> None:
     mup = TrainedBy(family="transformer (mup)")
     answer = recommend(allocation(1.6e5, 1e6), mup)
     recipe = USUAL.hyperparameters(1.6e5, 1e6, seq_len=1, mup=True)
@@ -104,7 +104,7 @@ def test_mup_is_recommended_its_own_rate_and_never_the_standard_one() -> None:
     assert not any("steplaw2025" in note or "learning rate of" in note for note in far.notes)
 
 
-def test_a_rate_that_a_mup_sweep_did_not_vary_is_that_of_mup() -> None:
+def test_a_mup_sweep_that_varied_only_batch_gets_the_mup_rate() -> None:
     batch = {"coefficient": 2.0, "params": 0.0, "tokens": 0.5, "flops": 0.0}
     laws = {"batch_tokens": batch, "ranges": {"params": [1e5, 1e6], "tokens": [1e6, 1e7]}}
     settings = {"family": "transformer (mup)", "hyperparameters": laws}

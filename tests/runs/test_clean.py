@@ -1,4 +1,4 @@
-"""Of runs of one point the best stands for it; amounts of distinct data are points of their own."""
+"""The best run of a point is kept; each amount of distinct data is a point of its own."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from scalax_law_rosenfeld.law import Rosenfeld
 
 import scalax as sx
 
-# The paper's estimates for CIFAR-10; its alpha is of data and its beta of the model.
+# The paper's estimates for CIFAR-10. Its alpha is our exponent of tokens, its beta that of params.
 CIFAR10 = {"data": 0.66, "model": 0.53, "b": 5.87e-2, "c_inf": 7.14e-14, "eta": 19.77, "eps_0": 0.9}
 
 

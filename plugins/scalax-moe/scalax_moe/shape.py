@@ -162,6 +162,6 @@ def _with_hidden_for(shape: MoeShape, params: float) -> MoeShape:
     """Returns the mixture with experts up to a third wider or narrower, nearer to the target."""
     dense, step = shape.dense, 8
     params_per_unit = (3 if dense.gated else 2) * dense.layers * dense.width * shape.experts
-    wanted = dense.hidden + (params - counts(shape).params) / params_per_unit
-    hidden = round(min(max(wanted, 0.75 * dense.hidden), 4 / 3 * dense.hidden) / step) * step
+    ideal = dense.hidden + (params - counts(shape).params) / params_per_unit
+    hidden = round(min(max(ideal, 0.75 * dense.hidden), 4 / 3 * dense.hidden) / step) * step
     return replace(shape, dense=replace(dense, hidden=max(step, hidden)))

@@ -31,7 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("print 'two'", []),
     ],
 )
-def test_what_a_file_imports(text: str, expected: list[str]) -> None:
+def test_imports_are_resolved_in_order(text: str, expected: list[str]) -> None:
     assert imported(text.encode(), ("p", "q"), {"p.q.mod", "p.r.mod"}) == expected
 
 

@@ -168,7 +168,7 @@ def test_impossible_shapes_raise(params, options, data, message: str) -> None:
         FAMILY.shape(params, options, data)
 
 
-def test_data_without_features_is_refused() -> None:
+def test_data_without_features_raises() -> None:
     text = sx.DataSpec("text", "tokens", 8, {"tokens": sx.Feature((9,), "int32")}, 256, 9, 9, "x")
     with pytest.raises(sx.ScalaxError, match=r"needs data with features 'features'.*text has"):
         FAMILY.shape(1e5, {}, text)

@@ -113,11 +113,11 @@ def test_wrong_options_raise(options: dict, message: str) -> None:
 
 
 def test_an_unknown_voice_raises() -> None:
-    wanted = espeak.Utterance("no-such-voice", "yes", 175, 50, 50)
+    unknown = espeak.Utterance("no-such-voice", "yes", 175, 50, 50)
     with pytest.raises(
         sx.ScalaxError, match=r"eSpeak NG ended with exit code 1: .*no-such-voice.*error 2"
     ):
-        list(espeak.speak([wanted]))
+        list(espeak.speak([unknown]))
 
 
 def test_a_word_without_sound_raises() -> None:

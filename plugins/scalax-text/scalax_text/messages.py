@@ -144,18 +144,18 @@ def _read(name: str, options: Mapping[str, Any]) -> tuple[_Options, dict[sx.Spli
     parsed = sx.parse_settings(_Options, options, where="data")
     messages = read_messages(parsed.packages, parsed.folders, where=f"data {name!r}")
     counts = Counter(message.locale for message in messages)
-    wanted = parsed.locales if parsed.locales is not None else list(counts)
-    if unknown := sorted(set(wanted) - set(counts)):
+    requested = parsed.locales if parsed.locales is not None else list(counts)
+    if unknown := sorted(set(requested) - set(counts)):
         raise sx.ScalaxError(
             f"no message in {', '.join(unknown)}",
             where="data.locales",
             fix=f"choose among {', '.join(sorted(counts))}",
         )
-    chosen = {locale for locale in wanted if counts[locale] >= parsed.min_messages}
+    chosen = {locale for locale in requested if counts[locale] >= parsed.min_messages}
     if not chosen:
         raise sx.ScalaxError(
             f"no locale has {parsed.min_messages} messages: the largest has "
-            f"{max(counts[locale] for locale in wanted):,}",
+            f"{max(counts[locale] for locale in requested):,}",
             where="data.min_messages",
             fix="give a smaller number, or more packages",
         )

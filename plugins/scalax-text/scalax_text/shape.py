@@ -245,6 +245,6 @@ def _with_hidden_for(shape: Shape, params: float) -> Shape:
     """Returns the shape with MLPs up to a third wider or narrower, nearer to the target."""
     dense, count = shape.dense, shape.counts.params
     wider = replace(shape, dense=replace(dense, hidden=dense.hidden + 1))
-    wanted = dense.hidden + (params - count) / (wider.counts.params - count)
-    hidden = round(min(max(wanted, 0.75 * dense.hidden), 4 / 3 * dense.hidden) / _ROW_STEP)
+    ideal = dense.hidden + (params - count) / (wider.counts.params - count)
+    hidden = round(min(max(ideal, 0.75 * dense.hidden), 4 / 3 * dense.hidden) / _ROW_STEP)
     return replace(shape, dense=replace(dense, hidden=max(1, hidden) * _ROW_STEP))

@@ -236,6 +236,6 @@ def _candidates(
 def _with_hidden_for(shape: ViTShape, params: float) -> ViTShape:
     """Returns the shape with an MLP up to a half wider or narrower, nearer to the target."""
     params_per_unit = shape.layers * (2 * shape.width + 1)
-    wanted = shape.hidden + (params - counts(shape).params) / params_per_unit
-    hidden = min(max(wanted, shape.hidden / _MAX_STRETCH), shape.hidden * _MAX_STRETCH)
+    ideal = shape.hidden + (params - counts(shape).params) / params_per_unit
+    hidden = min(max(ideal, shape.hidden / _MAX_STRETCH), shape.hidden * _MAX_STRETCH)
     return replace(shape, hidden=max(1, round(hidden / _HIDDEN_STEP)) * _HIDDEN_STEP)

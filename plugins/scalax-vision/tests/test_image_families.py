@@ -115,7 +115,7 @@ def test_impossible_shapes_raise(family, params, options, data, message: str) ->
 
 
 @pytest.mark.parametrize("family", [CONVNET, RESNET, VIT], ids=lambda family: family.name)
-def test_data_without_images_is_refused(family) -> None:
+def test_data_without_images_raises(family) -> None:
     with pytest.raises(sx.ScalaxError, match=r"needs data with features 'image'.*text has tokens"):
         family.shape(8600, {}, TEXT)
     grey = {"image": sx.Feature((8, 8), "float32"), "label": sx.Feature((), "int32")}
