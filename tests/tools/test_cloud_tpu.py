@@ -175,7 +175,7 @@ def test_an_interrupted_watch_leaves_the_job_and_can_be_taken_up_again(world: Wo
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does
     _, err = first.communicate(timeout=30)
     assert first.returncode == 130
-    assert "request and job go on" in err
+    assert "the job continues" in err
     assert "still billed" in err
     second = world.start(*world.arguments())
     time.sleep(0.5)
