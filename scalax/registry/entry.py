@@ -1,4 +1,4 @@
-"""One registered name, how it is loaded, and the check of what was loaded."""
+"""One registered name: how it loads, and the check of the loaded object."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def registered_names() -> set[tuple[Kind, str]]:
 
 @contextmanager
 def registering_from(origin: str) -> Iterator[None]:
-    """Sets the default origin of what is registered inside the ``with`` block."""
+    """Sets the default origin of objects registered inside the ``with`` block."""
     _files_loading.append(origin)
     try:
         yield
