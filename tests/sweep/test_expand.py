@@ -74,7 +74,7 @@ def test_listed_runs_of_a_trunk_share_its_cost(experiment: Path) -> None:
     ("overrides", "message"),
     [
         (["sweep={kind='list', runs=[{params=9e3, tokens=8e3, trunk='a'}, "
-          "{params=14e3, tokens=8e3, trunk='a'}]}"], "the same params"),
+          "{params=14e3, tokens=8e3, trunk='a'}]}"], "equal params"),
         ([f'sweep={{kind="list", runs=[{TRUNKS}]}}', "train.schedule='cosine'"], "wsd"),
     ],
 )  # fmt: skip
