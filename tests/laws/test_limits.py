@@ -134,7 +134,7 @@ def test_more_sparsity_takes_more_parameters_in_all() -> None:
 
 def test_a_sparsity_that_is_no_share_is_refused() -> None:
     law = registry.get("law", "moe")
-    with pytest.raises(ScalaxError, match="sparsity: expected a share"):
+    with pytest.raises(ScalaxError, match="sparsity: expected at least 0 and below 1"):
         law.complete({"params": 1e9, "tokens": 1e9, "sparsity": 1.0})
 
 
