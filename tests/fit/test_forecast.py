@@ -73,7 +73,7 @@ def test_compare_ranks_the_true_form_first():
 
 
 def test_compare_needs_something_to_hide():
-    with pytest.raises(ScalaxError, match="nothing to hide"):
+    with pytest.raises(ScalaxError, match="2 budgets with 18 rows are too few to hide one"):
         compare(isoflops(budgets=2))
     with pytest.raises(ScalaxError, match="unknown law"):
         compare(isoflops(), ["chinchila"])

@@ -144,7 +144,9 @@ def test_lines_in_a_bucket_last_once_they_are_kept(bucket: str, tmp_path: Path) 
 
 def test_a_bucket_that_is_not_there_is_an_error_of_the_job(bucket: str) -> None:
     assert bucket
-    with pytest.raises(JobError, match=r"gs://scalax-none/x: no such bucket"):
+    with pytest.raises(
+        JobError, match=r"gs://scalax-none/x: the bucket or the file does not exist"
+    ):
         write_text(as_path("gs://scalax-none/x"), json.dumps({}))
 
 
